@@ -1,0 +1,49 @@
+// Broker: the hall of one core. Executes the menu: authorises, finds the home of what is asked, goes there, answers.
+#pragma once
+
+#include "base/callback.h"
+#include "broker/request.h"
+#include "runtime/core.h"
+
+namespace robustmq::broker {
+
+// Where deliveries and notices for one connection go. Implemented by the driver; lives on the connection's core.
+class Sink {
+ public:
+  // False: over its output limit; the broker counts the message as dropped for this follower (QoS 0) or the sink keeps it.
+  virtual void on_delivery(const Delivery& delivery) = 0;
+  virtual void on_notice(Notice notice) = 0;
+
+ protected:
+  ~Sink() = default;
+};
+
+struct Principal {
+  std::string name;  // empty: anonymous
+};
+
+// Who asks. One a connection, owned by the driver; outlives its calls or is closed first.
+struct Context {
+  TenantId tenant = kDefaultTenant;
+  Principal principal;
+  Sink* sink = nullptr;
+  uint64_t connection_id = 0;  // unique a node start; what No Local compares
+  std::string session;         // set by OpenSession
+  void* state = nullptr;       // the broker's own, for what this context follows
+};
+
+using ReplyTo = Callback<void(Reply)>;
+
+// What protocols, admin and connectors see. One a core; calls and replies on that core. A reply may come inline.
+class Broker {
+ public:
+  virtual ~Broker() = default;
+  virtual void execute(Context& context, Request request, ReplyTo done) = 0;
+  // The connection is gone: drops what it follows and its session (if still its own). Replies still under way are dropped by
+  // the driver, not here.
+  virtual void close(Context& context) = 0;
+  // Home core of a session: the driver moves the connection there before OpenSession.
+  virtual CoreIndex session_home(TenantId tenant, std::string_view client_id) const = 0;
+};
+
+}  // namespace robustmq::broker

@@ -1,0 +1,357 @@
+// The menu: everything that may be asked of the broker, as plain structs. The one page between protocols (above) and shards
+// (below). Authorisation, quota, schema and tracing are enforced where these are executed, once. Pure.
+//
+// Views in a request (std::string_view, ByteSpan) must live until execute() returns; what is kept longer is Bytes or a copy.
+// Topic names: `topic` of Publish and Follow is in MQTT's spelling ('/'); everywhere else in Kafka's ('.').
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/batch.h"
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "base/pieces.h"
+#include "base/result.h"
+#include "base/time.h"
+
+namespace robustmq::broker {
+
+// ---- Publish: messages by name; the broker finds or makes the topic, and builds the batches ----
+
+struct Message {
+  std::string_view topic;
+  ByteSpan payload;
+  // The record's headers in the record's own encoding (BatchBuilder::append_header), without `mqtt.topic`.
+  ByteSpan raw_headers;
+  int32_t header_count = 0;
+  bool wants_reply = false;  // false: fire and forget (QoS 0)
+};
+struct Publish {
+  std::vector<Message> messages;  // in order; all messages of one read of a socket
+};
+struct PublishResult {
+  Code code = Code::ok;
+  bool has_followers = true;  // false: routed to nobody (mode `none` only)
+};
+// One result for each message that wants a reply, in order.
+struct Published { std::vector<PublishResult> results; };
+
+// ---- Follow: live fan-out by interest ----
+
+struct FollowOne {
+  std::string filter;       // a valid MQTT topic filter; not a shared one
+  uint8_t qos_max = 0;
+  bool no_local = false;
+  bool retain_as_published = false;
+  uint32_t subscription_id = 0;  // 0: none
+};
+struct Follow { std::vector<FollowOne> filters; };
+struct FollowResult { Code code = Code::ok; bool is_new = true; };
+// Comes when every core that may publish knows the interest.
+struct Followed { std::vector<FollowResult> results; };
+struct Unfollow { std::vector<std::string> filters; };
+struct Unfollowed { std::vector<bool> existed; };
+
+// ---- Session: a client's presence; the same id again takes the older connection over ----
+
+struct OpenSession { std::string client_id; };
+struct SessionOpened { bool is_present = false; };
+
+// ---- Produce, fetch: batches by shard ----
+
+// By id when `id` is not zero, else by name.
+struct TopicRef {
+  std::string name;
+  TopicId id;
+};
+struct ProducePartition {
+  int32_t topic_index = 0;  // into Produce::topics
+  int32_t partition = 0;
+  Bytes batch;              // one batch, shape and CRC and records checked by the protocol
+};
+struct Produce {
+  std::vector<TopicRef> topics;
+  std::vector<ProducePartition> partitions;
+};
+struct ProducedPartition {
+  Code code = Code::ok;
+  std::string detail;
+  Offset base_offset = -1;
+  int64_t append_time_ms = -1;
+  Offset log_start = -1;
+  LeaderEpoch leader_epoch = -1;
+};
+struct Produced { std::vector<ProducedPartition> partitions; };  // in the order asked
+
+struct FetchPartition {
+  int32_t topic_index = 0;
+  int32_t partition = 0;
+  Offset from = 0;
+  LeaderEpoch current_leader_epoch = -1;  // -1: not checked
+  int32_t bytes_max = 0;
+};
+struct Fetch {
+  std::vector<TopicRef> topics;
+  std::vector<FetchPartition> partitions;
+  int32_t bytes_min = 1;
+  int32_t bytes_max = INT32_MAX;
+  int32_t wait_max_ms = 0;  // parks until bytes_min are there or this is over
+};
+struct FetchedPartition {
+  Code code = Code::ok;
+  Offset high_watermark = -1;
+  Offset log_start = -1;
+  Pieces batches;  // whole batches, as stored
+};
+struct FetchReply { std::vector<FetchedPartition> partitions; };  // in the order asked
+
+struct ListOffsetsPartition {
+  enum class What : uint8_t { at_time, earliest, latest, max_timestamp, earliest_local, latest_tiered, earliest_pending_upload };
+  int32_t topic_index = 0;
+  int32_t partition = 0;
+  LeaderEpoch current_leader_epoch = -1;
+  What what = What::latest;
+  int64_t timestamp_ms = 0;  // at_time
+};
+struct ListOffsets {
+  std::vector<TopicRef> topics;
+  std::vector<ListOffsetsPartition> partitions;
+};
+struct ListedOffset {
+  Code code = Code::ok;
+  Offset offset = -1;
+  int64_t timestamp_ms = -1;
+  LeaderEpoch leader_epoch = -1;
+};
+struct ListedOffsets { std::vector<ListedOffset> partitions; };
+
+// ---- Topics ----
+
+struct PartitionFacts {
+  LeaderEpoch leader_epoch = 0;
+  Offset log_start = 0;
+  Offset high_watermark = 0;
+};
+struct TopicFacts {
+  std::string name;       // Kafka's spelling
+  std::string mqtt_name;  // of a light topic
+  TopicId id;
+  bool is_light = false;
+  std::string mode;  // "memory", "persistent", ...
+  int32_t partitions = 1;
+  // Settings by the names of meta::TopicConfig's fields, as text; and whether each differs from the default.
+  struct Setting { std::string name; std::string value; bool is_default = true; };
+  std::vector<Setting> settings;
+};
+struct DescribeTopics {
+  bool all = false;
+  std::vector<TopicRef> topics;
+  bool auto_create = false;  // asked by the client; the broker's option has the last word
+};
+// With `all`: code ok for each. Otherwise one row for each asked, in order: the facts or why not.
+struct DescribedTopic {
+  Code code = Code::ok;
+  TopicFacts facts;  // with an error: the name or id asked
+};
+struct DescribedTopics { std::vector<DescribedTopic> topics; };
+
+struct CreateTopics {
+  struct One {
+    std::string name;
+    int32_t partitions = -1;          // -1: the default
+    int16_t replication_factor = -1;  // -1: the default; this version has 1
+    std::vector<std::pair<std::string, std::string>> settings;  // names of meta::TopicConfig's fields
+  };
+  std::vector<One> topics;
+  bool validate_only = false;
+};
+struct CreatedTopic {
+  Code code = Code::ok;
+  std::string detail;
+  TopicFacts facts;
+};
+struct CreatedTopics { std::vector<CreatedTopic> topics; };
+struct DeleteTopics { std::vector<TopicRef> topics; };
+struct DeletedTopic {
+  Code code = Code::ok;
+  std::string detail;
+  std::string name;
+  TopicId id;
+};
+struct DeletedTopics { std::vector<DeletedTopic> topics; };
+
+struct DescribeCluster {};
+struct ClusterFacts {
+  std::string cluster_id;
+  struct Node { NodeId id = 0; std::string kafka_host; uint16_t kafka_port = 0; };
+  std::vector<Node> nodes;
+  NodeId controller = 0;
+  std::vector<TopicFacts::Setting> options;  // the node's options, for DescribeConfigs of a broker
+};
+
+struct AllocateProducerId {};
+struct AllocatedProducerId { ProducerId id = -1; int16_t epoch = 0; };
+
+// ---- Consumer groups (classic protocol; the words are Kafka's) ----
+
+struct GroupProtocol { std::string name; Bytes metadata; };
+struct JoinGroup {
+  std::string group;
+  std::string member_id;  // empty: the first join
+  std::optional<std::string> instance_id;
+  std::string client_id;
+  std::string client_host;
+  std::string protocol_type;
+  std::vector<GroupProtocol> protocols;
+  int32_t session_timeout_ms = 0;
+  int32_t rebalance_timeout_ms = 0;
+  bool member_id_required = false;  // answer a first join with an id to come back with (v4 and later)
+  std::string reason;
+};
+struct JoinedGroup {
+  Code code = Code::ok;
+  int32_t generation = -1;
+  std::string protocol_type;
+  std::string protocol;
+  std::string leader;
+  std::string member_id;
+  bool skip_assignment = false;
+  struct Member { std::string id; std::optional<std::string> instance_id; Bytes metadata; };
+  std::vector<Member> members;  // for the leader only
+};
+struct SyncGroup {
+  std::string group;
+  std::string member_id;
+  std::optional<std::string> instance_id;
+  int32_t generation = -1;
+  std::string protocol_type;  // empty: not checked
+  std::string protocol;
+  struct Assignment { std::string member_id; Bytes assignment; };
+  std::vector<Assignment> assignments;
+};
+struct SyncedGroup {
+  Code code = Code::ok;
+  std::string protocol_type;
+  std::string protocol;
+  Bytes assignment;
+};
+struct HeartbeatGroup {
+  std::string group;
+  std::string member_id;
+  std::optional<std::string> instance_id;
+  int32_t generation = -1;
+};
+struct LeaveGroup {
+  std::string group;
+  struct Member { std::string id; std::optional<std::string> instance_id; };
+  std::vector<Member> members;
+};
+struct LeftGroup {
+  Code code = Code::ok;
+  std::vector<Code> members;
+};
+struct CommitOffsets {
+  std::string group;
+  std::string member_id;
+  std::optional<std::string> instance_id;
+  int32_t generation = -1;
+  struct One {
+    int32_t topic_index = 0;
+    int32_t partition = 0;
+    Offset offset = -1;
+    LeaderEpoch leader_epoch = -1;
+    std::string metadata;
+  };
+  std::vector<TopicRef> topics;
+  std::vector<One> offsets;
+};
+struct CommittedOffsets { std::vector<Code> offsets; };  // in the order asked
+struct FetchOffsets {
+  std::string group;
+  bool all = false;  // every offset the group has committed
+  std::vector<TopicRef> topics;
+  std::vector<std::pair<int32_t, int32_t>> partitions;  // topic index, partition
+};
+struct FetchedOffsets {
+  Code code = Code::ok;
+  struct One {
+    std::string topic;
+    TopicId topic_id;
+    int32_t partition = 0;
+    Code code = Code::ok;
+    Offset offset = -1;  // -1: none committed
+    LeaderEpoch leader_epoch = -1;
+    std::string metadata;
+  };
+  std::vector<One> offsets;  // asked ones in the order asked
+};
+struct DescribeGroups { std::vector<std::string> groups; };
+struct DescribedGroup {
+  Code code = Code::ok;
+  std::string group;
+  std::string state;  // "Empty", "PreparingRebalance", "CompletingRebalance", "Stable", "Dead"
+  std::string protocol_type;
+  std::string protocol;
+  struct Member {
+    std::string id;
+    std::optional<std::string> instance_id;
+    std::string client_id;
+    std::string client_host;
+    Bytes metadata;
+    Bytes assignment;
+  };
+  std::vector<Member> members;
+};
+struct DescribedGroups { std::vector<DescribedGroup> groups; };
+struct ListGroups {};
+struct ListedGroups {
+  struct One { std::string group; std::string protocol_type; std::string state; };
+  std::vector<One> groups;
+};
+struct DeleteGroups { std::vector<std::string> groups; };
+struct DeletedGroups { std::vector<Code> groups; };
+
+// ---- All of it ----
+
+using Request = std::variant<Publish, Follow, Unfollow, OpenSession, Produce, Fetch, ListOffsets, DescribeTopics, CreateTopics, DeleteTopics,
+                             DescribeCluster, AllocateProducerId, JoinGroup, SyncGroup, HeartbeatGroup, LeaveGroup, CommitOffsets,
+                             FetchOffsets, DescribeGroups, ListGroups, DeleteGroups>;
+
+// An answer; Error where the request as a whole failed (overloaded, shutting_down, not_authorised).
+struct HeartbeatReply { Code code = Code::ok; };
+using Reply = std::variant<Error, Published, Followed, Unfollowed, SessionOpened, Produced, FetchReply, ListedOffsets, DescribedTopics,
+                           CreatedTopics, DeletedTopics, ClusterFacts, AllocatedProducerId, JoinedGroup, SyncedGroup, HeartbeatReply, LeftGroup,
+                           CommittedOffsets, FetchedOffsets, DescribedGroups, ListedGroups, DeletedGroups>;
+
+// ---- What comes unasked to who follows ----
+
+// Memory that all receivers of one record share within a turn: the first that needs a spelling of the record makes it, the
+// others reuse it. `kind` is the protocol's own number for the spelling; 0 is empty.
+struct DeliveryScratch {
+  struct Entry { uint32_t kind = 0; Bytes bytes; };
+  Entry entries[4];
+};
+
+struct Delivery {
+  std::string_view topic;              // MQTT's spelling; lives as long as `owner`'s use in this call only: copy to keep
+  const RecordView& record;            // views into `owner`
+  const Bytes& owner;                  // share it to keep the record past the call
+  uint8_t qos_max = 0;                 // of the matching subscriptions, the highest granted
+  bool retain_as_published = false;
+  const std::vector<uint32_t>* subscription_ids = nullptr;  // of all matching subscriptions; nullptr: none
+  DeliveryScratch& scratch;
+};
+
+enum class Notice : uint8_t {
+  taken_over,     // another connection opened this session
+  stopping,       // the node stops
+  topic_deleted,
+};
+
+}  // namespace robustmq::broker

@@ -1,0 +1,70 @@
+// What the catalog knows of a stream: its name, id, partitions and settings. Pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/describe.h"
+#include "base/ids.h"
+
+namespace robustmq::meta {
+
+// A topic's durability class (ARCHITECTURE.md, "What an ack means"). hybrid and tiered are named and not built yet.
+enum class Mode : uint8_t { none = 0, memory = 1, hybrid = 2, persistent = 3, tiered = 4 };
+
+}  // namespace robustmq::meta
+
+template <>
+struct robustmq::EnumNames<robustmq::meta::Mode> {
+  using M = robustmq::meta::Mode;
+  static constexpr std::pair<M, std::string_view> values[] = {
+      {M::none, "none"}, {M::memory, "memory"}, {M::hybrid, "hybrid"}, {M::persistent, "persistent"}, {M::tiered, "tiered"}};
+};
+
+namespace robustmq::meta {
+
+constexpr bool is_built(Mode mode) { return mode == Mode::none || mode == Mode::memory || mode == Mode::persistent; }
+
+// A topic's settings. Kafka's names for them are mapped in protocol/kafka.
+struct TopicConfig {
+  Mode mode = Mode::persistent;
+  int64_t retention_ms = 7LL * 24 * 3600 * 1000;
+  int64_t retention_bytes = -1;
+  int64_t segment_bytes = 256LL << 20;
+  int64_t segment_ms = 7LL * 24 * 3600 * 1000;
+  int32_t message_bytes_max = 1'048'588;
+  bool log_append_time = false;
+
+  template <class V>
+  static void describe(V& v) {
+    v.field("mode", &TopicConfig::mode, {.doc = "What an ack means: none, memory or persistent."});
+    v.field("retention_ms", &TopicConfig::retention_ms, {.doc = "Age at which records are dropped; -1 keeps them.", .unit = "ms", .min = -1});
+    v.field("retention_bytes", &TopicConfig::retention_bytes, {.doc = "Size of a partition above which the oldest segments are dropped; -1 keeps them.", .unit = "bytes", .min = -1});
+    v.field("segment_bytes", &TopicConfig::segment_bytes, {.doc = "Size at which a segment is sealed.", .unit = "bytes", .min = 1 << 14});
+    v.field("segment_ms", &TopicConfig::segment_ms, {.doc = "Age at which a segment is sealed.", .unit = "ms", .min = 1});
+    v.field("message_bytes_max", &TopicConfig::message_bytes_max, {.doc = "Largest record batch taken, as stored.", .unit = "bytes", .min = 0});
+    v.field("log_append_time", &TopicConfig::log_append_time, {.doc = "Stamp records with the broker's time instead of the producer's."});
+  }
+};
+
+struct Topic {
+  TenantId tenant = kDefaultTenant;
+  std::string name;        // Kafka's spelling
+  TopicId id;
+  int32_t partitions = 1;
+  TopicConfig config;
+  std::string mqtt_filter;  // of the topic rule that made it; empty otherwise
+
+  template <class V>
+  static void describe(V& v) {
+    v.field("tenant", &Topic::tenant);
+    v.field("name", &Topic::name);
+    v.field("id", &Topic::id);
+    v.field("partitions", &Topic::partitions);
+    v.field("config", &Topic::config);
+    v.field("mqtt_filter", &Topic::mqtt_filter);
+  }
+};
+
+}  // namespace robustmq::meta

@@ -1,0 +1,43 @@
+// Kv: small durable rows (sessions, offsets, votes, snapshots): ordered keys, atomic batches, range delete, snapshot read.
+// One a node. Lives on its core; completions come on it.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/callback.h"
+#include "base/result.h"
+
+namespace robustmq::storage {
+
+// Changes that take effect together, in order.
+struct KvBatch {
+  struct Put { std::string key; std::string value; };
+  struct Delete { std::string key; };
+  struct DeleteRange { std::string from; std::string to; };  // [from, to)
+  std::vector<std::variant<Put, Delete, DeleteRange>> changes;
+
+  void put(std::string key, std::string value) { changes.push_back(Put{std::move(key), std::move(value)}); }
+  void remove(std::string key) { changes.push_back(Delete{std::move(key)}); }
+  void remove_range(std::string from, std::string to) { changes.push_back(DeleteRange{std::move(from), std::move(to)}); }
+};
+
+using KvRows = std::vector<std::pair<std::string, std::string>>;
+
+class Kv {
+ public:
+  virtual ~Kv() = default;
+  // Durable (synced) when done says ok; batches take effect and complete in call order. Reads see a batch once it is done.
+  // Errors: storage_full (nothing of it took effect), storage_failed (final).
+  virtual void write(KvBatch batch, Callback<void(Status)> done) = 0;
+  // not_found when missing.
+  virtual void get(std::string_view key, Callback<void(Result<std::string>)> done) const = 0;
+  // Rows with from <= key < to, in order, at most `rows_max`; one consistent state.
+  virtual void scan(std::string_view from, std::string_view to, size_t rows_max, Callback<void(Result<KvRows>)> done) const = 0;
+};
+
+}  // namespace robustmq::storage

@@ -1,0 +1,118 @@
+// Log: a shard's bytes on this node; Engine: what makes logs. The seam between shard/ and the engines, held by the conformance
+// suite (storage/conformance), which every registered engine passes.
+//
+// A log is a chain of record batches (base/batch.h), back to back: each begins at the offset where the last ended, and leader
+// epochs never fall. The engine neither assigns nor changes offsets. All calls and completions are on the log's core;
+// completions may come inline.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/batch.h"
+#include "base/bytes.h"
+#include "base/callback.h"
+#include "base/ids.h"
+#include "base/pieces.h"
+#include "base/result.h"
+#include "base/time.h"
+
+namespace robustmq::storage {
+
+struct ReadLimits {
+  uint64_t bytes_max = 1 << 20;
+  // With it the first batch comes whole even when it is larger than bytes_max (KIP-74).
+  bool first_batch_over_limit = true;
+  Offset end = INT64_MAX;  // no batch whose base offset is at or past this
+};
+
+struct ReadResult {
+  Pieces pieces;         // whole batches, from the one that holds the asked offset on
+  Offset next = 0;       // the offset behind the last batch read; the asked one when there was none
+};
+
+struct Bounds {
+  Offset start = 0;         // first kept offset (after trims this may lie inside the first batch)
+  Offset end = 0;           // offset the next batch begins at; appended, not yet necessarily durable
+  Offset durable = 0;       // everything below it has this engine's durability
+  uint64_t size_bytes = 0;  // of the batches kept
+  int64_t max_timestamp_ms = -1;
+};
+
+// What `find` looks for.
+struct FindByTime { int64_t timestamp_ms; };  // first batch whose max timestamp is at or past it
+struct FindMaxTime {};                        // first batch that holds the largest timestamp
+using FindWhat = std::variant<FindByTime, FindMaxTime>;
+
+struct Found {
+  Bytes batch;  // the whole batch; the caller looks inside for the record
+};
+
+// Settings of one log; changeable at run time with Log::configure.
+struct LogSettings {
+  int64_t segment_bytes = 256 << 20;
+  int64_t segment_ms = 7LL * 24 * 3600 * 1000;
+  int64_t retention_ms = -1;     // -1: no limit. Kept at least to the segment's granularity
+  int64_t retention_bytes = -1;  // -1: no limit
+  int64_t records_max = -1;      // memory engine: oldest go first
+};
+
+// Eight verbs (compaction's `rewrite` joins them with the first engine that compacts).
+class Log {
+ public:
+  virtual ~Log() = default;
+
+  // Appends batches that continue the chain. Completes in append order when they have the engine's durability: in memory, or
+  // synced. Errors: storage_full (nothing of this call is kept; later appends may succeed), storage_failed (final: the log
+  // takes no more appends and the end is unknown until reopened).
+  virtual void append(std::vector<Bytes> batches, Callback<void(Status)> done) = 0;
+  // Reads whole batches from the one that holds `from`. `from` == end gives none; below start or past end: offset_out_of_range.
+  // corrupt_storage when the batch asked for is damaged. A batch is verified at its first read after a start.
+  virtual void read(Offset from, ReadLimits limits, Callback<void(Result<ReadResult>)> done) = 0;
+  // nullopt when no batch qualifies.
+  virtual void find(FindWhat what, Callback<void(Result<std::optional<Found>>)> done) = 0;
+  // Drops what lies wholly below `keep_from`; start becomes max(start, keep_from). Durable when done (engine's class).
+  virtual void trim(Offset keep_from, Callback<void(Status)> done) = 0;
+  // Drops every batch whose base offset is at or past `keep_until`, which is a batch boundary.
+  virtual void truncate(Offset keep_until, Callback<void(Status)> done) = 0;
+  // Keeps `replica_state` (opaque to the engine) as of everything below `as_of`; open() returns the newest one kept.
+  virtual void seal(Bytes replica_state, Offset as_of, Callback<void(Status)> done) = 0;
+  virtual Bounds bounds() const = 0;
+  // Applies retention by time and size now; the shard calls it periodically. Never the active segment.
+  virtual void retain(WallTime now) = 0;
+  virtual void configure(const LogSettings& settings) = 0;
+  // True once storage_failed happened.
+  virtual bool has_failed() const = 0;
+};
+
+struct OpenedLog {
+  std::unique_ptr<Log> log;
+  Bytes replica_state;       // of the newest seal; empty when there is none
+  Offset state_as_of = 0;    // the shard replays batches from here to rebuild its state
+  std::string report;        // what recovery cut or could not read, for the log; empty when nothing
+};
+
+struct EngineTraits {
+  std::string_view name;     // "memory", "segment"
+  bool is_durable = false;   // completed appends survive kill -9 and a power cut
+};
+
+// One an engine kind and node core group; lives on its core.
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  virtual EngineTraits traits() const = 0;
+  // Opens or makes the log of `id`. A log that is made begins at `first_offset`.
+  virtual void open(ShardId id, const LogSettings& settings, Offset first_offset, Callback<void(Result<OpenedLog>)> done) = 0;
+  // Ids of the logs that exist. After recovery; completes inline.
+  virtual std::vector<ShardId> list() const = 0;
+  // Removes a log and its bytes; the id is not reused. The log must not be open (its object destroyed).
+  virtual void remove(ShardId id, Callback<void(Status)> done) = 0;
+};
+
+}  // namespace robustmq::storage
