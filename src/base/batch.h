@@ -150,7 +150,6 @@ class BatchBuilder {
   int32_t header_count_ = 0;
   int64_t base_timestamp_ = 0;
   int64_t max_timestamp_ = 0;
-  int64_t timestamp_ = 0;
   ProducerId producer_id_ = -1;
   int16_t producer_epoch_ = -1;
   int32_t base_sequence_ = -1;

@@ -45,7 +45,9 @@ class Bytes {
     if (block_) block_->share();
   }
   Bytes(Bytes&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), block_(std::exchange(other.block_, nullptr)) {}
+      : data_(std::exchange(other.data_, nullptr)),
+        size_(std::exchange(other.size_, 0)),
+        block_(std::exchange(other.block_, nullptr)) {}
   Bytes& operator=(Bytes other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);

@@ -23,7 +23,8 @@ class Callback<R(Args...)> {
     requires(!std::is_same_v<std::remove_cvref_t<F>, Callback> && std::is_invocable_r_v<R, std::remove_cvref_t<F>&, Args...>)
   Callback(F&& function) {  // NOLINT: any callable is a callback
     using Fn = std::remove_cvref_t<F>;
-    if constexpr (sizeof(Fn) <= kInlineBytes && alignof(Fn) <= alignof(std::max_align_t) && std::is_nothrow_move_constructible_v<Fn>) {
+    if constexpr (sizeof(Fn) <= kInlineBytes && alignof(Fn) <= alignof(std::max_align_t) &&
+                  std::is_nothrow_move_constructible_v<Fn>) {
       new (storage_) Fn(std::forward<F>(function));
       verbs_ = &kInline<Fn>;
     } else {

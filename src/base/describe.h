@@ -5,7 +5,8 @@
 //     int64_t segment_bytes = 128 << 20;
 //     template <class Visitor>
 //     static void describe(Visitor& v) {
-//       v.field("segment_bytes", &SegmentOptions::segment_bytes, {.doc = "Size at which a segment is sealed.", .unit = "bytes", .min = 1 << 16});
+//       v.field("segment_bytes", &SegmentOptions::segment_bytes, {.doc = "Size at which a segment is sealed.", .unit = "bytes",
+//       .min = 1 << 16});
 //     }
 //   };
 //

@@ -85,10 +85,17 @@ uint32_t murmur2(ByteSpan key) {
     h = h * kM ^ k;
   }
   switch (key.size() - i) {
-    case 3: h ^= static_cast<uint32_t>(key[i + 2]) << 16; [[fallthrough]];
-    case 2: h ^= static_cast<uint32_t>(key[i + 1]) << 8; [[fallthrough]];
-    case 1: h = (h ^ key[i]) * kM; break;
-    default: break;
+    case 3:
+      h ^= static_cast<uint32_t>(key[i + 2]) << 16;
+      [[fallthrough]];
+    case 2:
+      h ^= static_cast<uint32_t>(key[i + 1]) << 8;
+      [[fallthrough]];
+    case 1:
+      h = (h ^ key[i]) * kM;
+      break;
+    default:
+      break;
   }
   h ^= h >> 13;
   h *= kM;

@@ -1,4 +1,5 @@
-// Hashes with a fixed meaning for ever: CRC-32C (record batches, frames), murmur2 (Kafka's partitioner), hash64 (slots, names). Pure.
+// Hashes with a fixed meaning for ever: CRC-32C (record batches, frames), murmur2 (Kafka's partitioner), hash64 (slots, names).
+// Pure.
 #pragma once
 
 #include <cstdint>

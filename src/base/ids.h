@@ -14,7 +14,7 @@ namespace robustmq {
 using Offset = int64_t;       // position of a record in a shard
 using LeaderEpoch = int32_t;  // raised with each leadership of a shard; never falls
 using ProducerId = int64_t;
-using TenantId = uint32_t;    // 0 is the default tenant
+using TenantId = uint32_t;  // 0 is the default tenant
 using NodeId = int32_t;
 using CoreIndex = uint16_t;
 
@@ -30,7 +30,7 @@ struct Uuid {
   std::array<uint8_t, 16> bytes{};
   auto operator<=>(const Uuid&) const = default;
   bool is_zero() const { return *this == Uuid{}; }
-  std::string to_string() const;  // 22 characters of URL-safe base64, as Kafka prints it
+  std::string to_string() const;                    // 22 characters of URL-safe base64, as Kafka prints it
   static Uuid random(uint64_t high, uint64_t low);  // version 4 from 122 of the given random bits
 };
 using TopicId = Uuid;  // one an incarnation, never reused
@@ -50,7 +50,9 @@ struct UuidHash {
   }
 };
 struct ShardIdHash {
-  size_t operator()(const ShardId& id) const { return UuidHash{}(id.topic) * 31 + static_cast<uint32_t>(id.partition) * 0x9E3779B97F4A7C15u; }
+  size_t operator()(const ShardId& id) const {
+    return UuidHash{}(id.topic) * 31 + static_cast<uint32_t>(id.partition) * 0x9E3779B97F4A7C15u;
+  }
 };
 
 // For unordered containers keyed by std::string and asked with std::string_view.

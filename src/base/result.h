@@ -17,10 +17,10 @@ enum class Code : uint16_t {
 #undef X
 };
 
-std::string_view code_name(Code code);   // "unknown_topic"
-std::string_view code_text(Code code);   // "the topic or partition does not exist"
-bool is_retriable(Code code);            // the same request may succeed later
-bool is_outcome_unknown(Code code);      // it may or may not have taken effect
+std::string_view code_name(Code code);  // "unknown_topic"
+std::string_view code_text(Code code);  // "the topic or partition does not exist"
+bool is_retriable(Code code);           // the same request may succeed later
+bool is_outcome_unknown(Code code);     // it may or may not have taken effect
 int http_status_of(Code code);
 
 struct Error {
@@ -33,9 +33,9 @@ struct Error {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}   // NOLINT: a value is a result
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT: a value is a result
   Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT: an error is a result
-  Result(Code code) : state_(std::in_place_index<1>, Error{code, {}}) {}  // NOLINT
+  Result(Code code) : state_(std::in_place_index<1>, Error{code, {}}) {}     // NOLINT
 
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
@@ -66,7 +66,7 @@ class [[nodiscard]] Result {
 class [[nodiscard]] Status {
  public:
   Status() = default;
-  Status(Code code) { error_.code = code; }  // NOLINT
+  Status(Code code) { error_.code = code; }          // NOLINT
   Status(Error error) : error_(std::move(error)) {}  // NOLINT
 
   bool ok() const { return error_.code == Code::ok; }
