@@ -2,7 +2,7 @@
 //
 // Rules: parameters by value; `co_await` alone on the right-hand side with named arguments; after an await re-check what you
 // knew. A spawned task belongs to a TaskScope: destroying the scope while tasks run is a broken invariant, so its owner stops
-// them first (is_idle()).
+// them first (is_idle()), or abandons them after a simulated crash.
 #pragma once
 
 #include <coroutine>
@@ -12,6 +12,7 @@
 
 #include "base/callback.h"
 #include "base/check.h"
+#include "base/intrusive.h"
 
 namespace robustmq::runtime {
 
@@ -90,17 +91,20 @@ class TaskScope {
  public:
   TaskScope() = default;
   TaskScope(const TaskScope&) = delete;
-  ~TaskScope() { ROBUSTMQ_CHECK(running_ == 0, "a scope ended before its tasks"); }
+  ~TaskScope() { ROBUSTMQ_CHECK(is_idle(), "a scope ended before its tasks"); }
 
-  void spawn(Task<void> task) {
-    ++running_;
-    run(std::move(task));
+  void spawn(Task<void> task) { run(std::move(task)); }
+  bool is_idle() const { return tasks_.empty(); }
+  // Ends the tasks where they wait. Only when nothing they wait for comes any more: a simulated node after its crash.
+  void abandon() {
+    while (!tasks_.empty()) std::coroutine_handle<Detached::promise_type>::from_promise(tasks_.front()).destroy();
   }
-  bool is_idle() const { return running_ == 0; }
 
  private:
+  struct TaskTag;
   struct Detached {
-    struct promise_type {
+    struct promise_type : ListHook<TaskTag> {
+      promise_type(TaskScope& scope, Task<void>&) { scope.tasks_.push_back(*this); }
       Detached get_return_object() { return {}; }
       std::suspend_never initial_suspend() noexcept { return {}; }
       std::suspend_never final_suspend() noexcept { return {}; }
@@ -108,12 +112,9 @@ class TaskScope {
       void unhandled_exception() { std::terminate(); }
     };
   };
-  Detached run(Task<void> task) {
-    co_await std::move(task);
-    --running_;
-  }
+  Detached run(Task<void> task) { co_await std::move(task); }
 
-  int running_ = 0;
+  List<Detached::promise_type, TaskTag> tasks_;
 };
 
 // Awaits a callback interface:
@@ -129,8 +130,10 @@ class Completion {
     starting_ = &inline_done;
     start_(Callback<void(T)>([this, waiter](T value) {
       value_.emplace(std::move(value));
-      if (starting_) *starting_ = true;
-      else waiter.resume();
+      if (starting_)
+        *starting_ = true;
+      else
+        waiter.resume();
     }));
     starting_ = nullptr;
     return !inline_done;

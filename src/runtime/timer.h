@@ -9,7 +9,7 @@ namespace robustmq::runtime {
 struct TimerTag;
 
 // Lives in its owner and calls it back on the owner's core. Armed with Core::arm; disarmed by cancel() or its destructor.
-// Resolution: one millisecond, never early. 48 bytes.
+// Resolution: one millisecond, never early. 40 bytes.
 class Timer : public ListHook<TimerTag> {
  public:
   using Fire = void (*)(void* owner);

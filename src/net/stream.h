@@ -1,0 +1,187 @@
+// ByteStream: a byte stream over one socket, with its output queue and the input that nobody has taken yet. Pure (the socket
+// behind it is the world's).
+//
+// Input. Bytes are read into one 64 KiB block that all streams of a core share and handed on as slices of it; while nobody
+// keeps a slice the block is used again. What the consumer leaves is kept: a little as a copy of its own, that goes in front of
+// the next read; of a large frame (want()) in a block of its own, that takes the bytes straight from the socket and grows
+// with what has arrived: at most to four times that, and so to the whole frame once a quarter of it is there. A stream whose
+// last frame was large reads the next one straight into a block of that size. So a frame is copied at most once, and one as
+// large as the last not at all.
+//
+// Output. send() queues; all that one turn queued leaves in one write at its end. Small pieces are put together, large ones
+// are not copied, stored ranges go from the file to the socket.
+//
+// Bytes of a filter (TLS, WebSocket) come to lie between the two queues and the socket: decoding in take_input() before
+// the consumer sees the bytes, encoding in flush() before the socket does. Neither consumer nor socket would notice.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/pieces.h"
+#include "base/time.h"
+#include "runtime/core.h"
+#include "runtime/net.h"
+
+namespace robustmq::net {
+
+// Counted a core; merged by who reports them.
+struct StreamCounters {
+  uint64_t read_bytes_total = 0;
+  uint64_t written_bytes_total = 0;
+  uint64_t stored_bytes_total = 0;         // of the written ones: from files, not through user memory
+  uint64_t input_copied_bytes_total = 0;   // moved in user memory between the socket and the consumer
+  uint64_t output_copied_bytes_total = 0;  // small pieces put together
+  uint64_t reads_total = 0;
+  uint64_t writes_total = 0;
+  uint64_t over_budget_total = 0;  // streams ended because the input budget was used up
+  uint64_t streams_open = 0;
+  uint64_t input_held_bytes = 0;  // waiting in streams for the rest of their frame, as allocated
+};
+
+struct StreamLimits {
+  uint64_t input_held_bytes_max = 256 << 20;  // of one core's streams together
+  uint64_t drain_mark_bytes = 256 << 10;      // on_drained comes when the unsent bytes fall to half of it
+};
+
+// Why a stream ended.
+enum class StreamEnd : uint8_t {
+  closed,           // by close(): everything was sent; or by close_now()
+  close_timed_out,  // by close(): the peer did not take everything in time
+  peer_closed,      // the peer sent its end
+  failed,           // reset or another error of the socket
+  over_budget,      // the core's input budget is used up
+};
+
+// What a stream tells its owner, on its core, never from inside a call of the owner (except where noted). The owner may destroy
+// the stream inside any of these.
+class StreamEvents {
+ public:
+  // All bytes that are there and not consumed yet, from the front. Returns how many were consumed; the rest comes again with
+  // more behind it. Whoever keeps a slice past this call sees to Bytes::compact().
+  virtual size_t on_bytes(const Bytes& bytes) = 0;
+  virtual void on_drained() = 0;              // the unsent bytes were over the drain mark and fell to half of it
+  virtual void on_closed(StreamEnd end) = 0;  // last call; comes once, however the stream ended
+ protected:
+  ~StreamEvents() = default;
+};
+
+class ByteStream;
+struct StreamInput;
+struct StreamOutput;
+
+// What the streams of one core share: the read block, spare queues, counters, limits. Outlives its streams.
+class Streams {
+ public:
+  static constexpr size_t kReadBytes = 64 << 10;
+
+  explicit Streams(runtime::Core& core, StreamLimits limits = {});
+  Streams(const Streams&) = delete;
+  ~Streams();
+
+  runtime::Core& core() { return core_; }
+  const StreamLimits& limits() const { return limits_; }
+  void set_limits(StreamLimits limits) { limits_ = limits; }
+  const StreamCounters& counters() const { return counters_; }
+
+ private:
+  friend class ByteStream;
+  std::unique_ptr<StreamOutput> take_output();
+  void give_back(std::unique_ptr<StreamOutput> output);
+
+  runtime::Core& core_;
+  StreamLimits limits_;
+  StreamCounters counters_;
+  BytesBlock* block_ = nullptr;  // shared with the slices handed out
+  size_t block_used_ = 0;        // bytes of it that slices may still refer to
+  std::vector<std::unique_ptr<StreamOutput>> spare_;
+};
+
+// A stream on its way to another core: nothing of it is lost.
+struct DetachedStream {
+  std::unique_ptr<runtime::DetachedSocket> socket;
+  Bytes unread;
+  Pieces unsent;
+};
+
+// Owned by its consumer, on one core. Idle: under 160 bytes and no buffers.
+class ByteStream final : private runtime::SocketEvents, private runtime::Deferred {
+ public:
+  ByteStream(Streams& streams, std::unique_ptr<runtime::Socket> socket);
+  ByteStream(Streams& streams, DetachedStream detached);
+  ~ByteStream();  // closes at once
+
+  // Events come from now on. The events object outlives the stream.
+  void start(StreamEvents& events);
+
+  void send(Bytes bytes);
+  void send(Pieces pieces);
+  uint64_t unsent_bytes() const { return unsent_bytes_; }
+  // Over the drain mark now; on_drained will follow.
+  bool is_congested() const { return is_congested_; }
+
+  // on_bytes comes again only when this many bytes are there from the front (0: any more). Set from inside on_bytes or before.
+  // The bytes are received however many there are: who bounds a frame refuses it before wanting it.
+  void want(size_t bytes) { wanted_ = bytes; }
+  // No on_bytes until resume_reading(), which also hands over what was left, at the end of this turn.
+  void pause_reading();
+  void resume_reading();
+  bool is_paused() const { return is_paused_; }
+  // The rest of the input, bytes that were handed over but not consumed: empties it.
+  Bytes take_unread();
+
+  // Sends what is queued and then the end, reads on (and drops) until the peer ends too, then on_closed. At `limit` from now
+  // it ends in any case. No on_bytes any more.
+  void close(Duration limit);
+  // Drops what is queued. on_closed comes at the end of this turn.
+  void close_now();
+  bool is_closing() const { return state_ != State::open; }
+
+  // Takes the stream off this core; this object is only to be destroyed afterwards. Not while closing.
+  DetachedStream detach();
+
+  runtime::Endpoint peer() const { return socket_ ? socket_->peer() : runtime::Endpoint{}; }
+  runtime::Endpoint local() const { return socket_ ? socket_->local() : runtime::Endpoint{}; }
+  Streams& streams() { return streams_; }
+
+ private:
+  enum class State : uint8_t { open, flushing, lingering, ended, closed };
+
+  void on_readable() override;
+  void on_writable() override;
+  void run_deferred() override;
+
+  bool take_input();
+  bool read_into_own_block(bool* again);
+  bool read_into_shared_block();
+  bool hand_over(Bytes bytes, bool in_own_block);
+  void keep(const Bytes& rest);
+  void drop_input();
+  void discard_input();
+  void flush();
+  void after_write(size_t moved);
+  void end(StreamEnd why);
+  void work_later();
+  static void on_close_timer(void* self);
+
+  Streams& streams_;
+  std::unique_ptr<runtime::Socket> socket_;
+  StreamEvents* events_ = nullptr;
+  std::unique_ptr<StreamOutput> output_;
+  std::unique_ptr<StreamInput> input_;
+  std::unique_ptr<runtime::Timer> close_timer_;
+  bool* destroyed_ = nullptr;  // set by the destructor, for whoever is on the stack
+  uint64_t unsent_bytes_ = 0;
+  size_t wanted_ = 0;
+  uint32_t expected_ = 0;  // size of the last large frame: the next one is read into a block of this size
+  State state_ = State::open;
+  StreamEnd end_ = StreamEnd::closed;
+  bool is_paused_ = false;
+  bool is_congested_ = false;
+  bool waits_for_writable_ = false;
+  bool input_is_due_ = false;  // hand over what is left at the end of this turn
+};
+
+}  // namespace robustmq::net

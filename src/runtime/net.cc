@@ -1,0 +1,42 @@
+// Endpoint: parsing and printing. Pure.
+#include "runtime/net.h"
+
+#include <charconv>
+
+namespace robustmq::runtime {
+
+namespace {
+
+Error bad_endpoint(std::string_view text, const char* why) {
+  return {Code::invalid_argument, "\"" + std::string(text) + "\" is not an address of the form host:port: " + why};
+}
+
+}  // namespace
+
+std::string Endpoint::to_string() const {
+  std::string text = host.find(':') == std::string::npos ? host : "[" + host + "]";
+  return text + ":" + std::to_string(port);
+}
+
+Result<Endpoint> Endpoint::parse(std::string_view text) {
+  Endpoint endpoint;
+  size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos) return bad_endpoint(text, "the port is missing");
+  std::string_view host = text.substr(0, colon);
+  std::string_view port = text.substr(colon + 1);
+  if (host.starts_with('[')) {
+    if (!host.ends_with(']') || host.size() < 4) return bad_endpoint(text, "the brackets do not hold an IPv6 address");
+    host = host.substr(1, host.size() - 2);
+  } else if (host.find(':') != std::string_view::npos) {
+    return bad_endpoint(text, "an IPv6 address stands in brackets");
+  }
+  if (host.empty()) return bad_endpoint(text, "the host is missing");
+  auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), endpoint.port);
+  if (error != std::errc() || end != port.data() + port.size() || port.empty()) {
+    return bad_endpoint(text, "the port is a number from 0 to 65535");
+  }
+  endpoint.host = std::string(host);
+  return endpoint;
+}
+
+}  // namespace robustmq::runtime
