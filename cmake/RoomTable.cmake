@@ -1,5 +1,6 @@
 # The rooms and what each links with, lowest floor first. The import guard (tools/guard) holds the same table as ARCHITECTURE.md
 # and checks the includes; this one only tells the linker.
+include(KafkaFrames)
 robustmq_room(base)
 robustmq_room(observe DEPS base)
 robustmq_room(config DEPS base)
@@ -18,7 +19,7 @@ robustmq_room(shard DEPS meta storage compress net TEST_DEPS runtime/sim storage
 robustmq_room(broker DEPS shard meta raft net TEST_DEPS runtime/sim storage/memory storage/segment)
 robustmq_room(protocol DEPS broker)
 robustmq_room(protocol/mqtt DEPS base compress protocol)
-robustmq_room(protocol/kafka DEPS base compress protocol)
+robustmq_room(protocol/kafka DEPS base compress protocol protocol/kafka/frames FOLDERS api)
 robustmq_room(protocol/driver DEPS protocol broker net runtime observe TEST_DEPS runtime/sim protocol/mqtt)
 robustmq_room(admin DEPS broker config net)
 robustmq_room(server DEPS admin config protocol/driver protocol/mqtt protocol/kafka storage/memory storage/segment runtime/posix runtime/sim)

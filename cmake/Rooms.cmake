@@ -1,10 +1,10 @@
 # One function each for a room, its tests, fuzzers and benchmarks.
 #
-#   robustmq_room(<path under src> [DEPS rooms...] [LIBS libraries...])
+#   robustmq_room(<path under src> [DEPS rooms...] [LIBS libraries...] [FOLDERS folders...])
 #
-# A room is the folder's own *.cc files. Beside them, by name: *_test.cc is one test program a file (label: the room),
-# *_fuzz.cc one fuzzer a file (built only with ROBUSTMQ_SANITIZE=fuzzer), *_bench.cc one benchmark a file.
-# A room that does not exist yet is passed over, so the table may name rooms before their first code comes.
+# A room is the folder's own *.cc files and those of the folders in it that FOLDERS names. Beside them, by name: *_test.cc is one
+# test program a file (label: the room), *_fuzz.cc one fuzzer a file (built only with ROBUSTMQ_SANITIZE=fuzzer), *_bench.cc one
+# benchmark a file. A room that does not exist yet is passed over, so the table may name rooms before their first code comes.
 find_package(GTest QUIET)
 find_package(benchmark QUIET)
 
@@ -14,7 +14,7 @@ function(robustmq_target_name path out)
 endfunction()
 
 function(robustmq_room path)
-  cmake_parse_arguments(ARG "" "" "DEPS;LIBS;TEST_DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "DEPS;LIBS;TEST_DEPS;FOLDERS" ${ARGN})
   set(dir "${CMAKE_SOURCE_DIR}/src/${path}")
   if(path MATCHES "^(tools|tests)/")
     set(dir "${CMAKE_SOURCE_DIR}/${path}")
@@ -23,7 +23,11 @@ function(robustmq_room path)
     return()
   endif()
   robustmq_target_name("${path}" target)
-  file(GLOB all CONFIGURE_DEPENDS "${dir}/*.cc")
+  set(patterns "${dir}/*.cc")
+  foreach(folder ${ARG_FOLDERS})
+    list(APPEND patterns "${dir}/${folder}/*.cc")
+  endforeach()
+  file(GLOB all CONFIGURE_DEPENDS ${patterns})
   set(sources ${all})
   list(FILTER sources EXCLUDE REGEX "_(test|fuzz|bench|main)\\.cc$")
   set(deps "")
