@@ -16,9 +16,17 @@ namespace robustmq::storage {
 
 // Changes that take effect together, in order.
 struct KvBatch {
-  struct Put { std::string key; std::string value; };
-  struct Delete { std::string key; };
-  struct DeleteRange { std::string from; std::string to; };  // [from, to)
+  struct Put {
+    std::string key;
+    std::string value;
+  };
+  struct Delete {
+    std::string key;
+  };
+  struct DeleteRange {
+    std::string from;
+    std::string to;
+  };  // [from, to)
   std::vector<std::variant<Put, Delete, DeleteRange>> changes;
 
   void put(std::string key, std::string value) { changes.push_back(Put{std::move(key), std::move(value)}); }

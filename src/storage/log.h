@@ -32,8 +32,8 @@ struct ReadLimits {
 };
 
 struct ReadResult {
-  Pieces pieces;         // whole batches, from the one that holds the asked offset on
-  Offset next = 0;       // the offset behind the last batch read; the asked one when there was none
+  Pieces pieces;    // whole batches, from the one that holds the asked offset on
+  Offset next = 0;  // the offset behind the last batch read; the asked one when there was none
 };
 
 struct Bounds {
@@ -45,8 +45,10 @@ struct Bounds {
 };
 
 // What `find` looks for.
-struct FindByTime { int64_t timestamp_ms; };  // first batch whose max timestamp is at or past it
-struct FindMaxTime {};                        // first batch that holds the largest timestamp
+struct FindByTime {
+  int64_t timestamp_ms;
+};                      // first batch whose max timestamp is at or past it
+struct FindMaxTime {};  // first batch that holds the largest timestamp
 using FindWhat = std::variant<FindByTime, FindMaxTime>;
 
 struct Found {
@@ -92,14 +94,14 @@ class Log {
 
 struct OpenedLog {
   std::unique_ptr<Log> log;
-  Bytes replica_state;       // of the newest seal; empty when there is none
-  Offset state_as_of = 0;    // the shard replays batches from here to rebuild its state
-  std::string report;        // what recovery cut or could not read, for the log; empty when nothing
+  Bytes replica_state;     // of the newest seal; empty when there is none
+  Offset state_as_of = 0;  // the shard replays batches from here to rebuild its state
+  std::string report;      // what recovery cut or could not read, for the log; empty when nothing
 };
 
 struct EngineTraits {
-  std::string_view name;     // "memory", "segment"
-  bool is_durable = false;   // completed appends survive kill -9 and a power cut
+  std::string_view name;    // "memory", "segment"
+  bool is_durable = false;  // completed appends survive kill -9 and a power cut
 };
 
 // One an engine kind and node core group; lives on its core.
