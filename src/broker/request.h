@@ -144,6 +144,7 @@ struct TopicFacts {
   TopicId id;
   bool is_light = false;
   std::string mode;  // "memory", "persistent", ...
+  LeaderEpoch leader_epoch = 0;  // of its partitions
   int32_t partitions = 1;
   // Settings by the names of meta::TopicConfig's fields, as text; and whether each differs from the default.
   struct Setting { std::string name; std::string value; bool is_default = true; };
