@@ -1,0 +1,100 @@
+#include "protocol/kafka/batch_check.h"
+
+#include <algorithm>
+
+#include "base/hash.h"
+#include "compress/codec.h"
+
+namespace robustmq::protocol::kafka {
+namespace {
+
+constexpr size_t kMagicAt = 16;
+constexpr size_t kCrcAt = 17;
+constexpr size_t kCrcFrom = 21;
+constexpr size_t kMaxTimestampAt = 35;
+constexpr int kFirstVersionWithZstd = 7;
+
+Error invalid(std::string_view why) { return {Code::invalid_record, std::string(why)}; }
+
+Status check_shape(ByteSpan bytes) {
+  if (bytes.size() <= kMagicAt) return invalid("no record batch");
+  if (bytes[kMagicAt] != 2) return Error{Code::unsupported_batch_format, "magic " + std::to_string(bytes[kMagicAt])};
+  const std::optional<size_t> size = BatchView::size_at(bytes);
+  if (!size) return Error{Code::corrupt_batch, "the batch length is below a header's"};
+  if (*size > bytes.size()) return invalid("no whole record batch");
+  if (*size < bytes.size()) return invalid("more than one record batch");
+  return {};
+}
+
+Status check_header(const BatchView& batch, int produce_version) {
+  if (batch.base_offset() != 0) return invalid("the base offset is not 0");
+  if (batch.record_count() <= 0) return invalid("no records");
+  if (static_cast<int64_t>(batch.last_offset_delta()) + 1 != batch.record_count())
+    return invalid("the record count does not fit the offsets");
+  if (batch.is_control()) return invalid("a producer may not write control batches");
+  if (batch.is_transactional()) return Error{Code::not_supported, "transactions are not supported"};
+  if (batch.is_log_append_time()) return invalid("the time stamp type is the broker's to set");
+  if (batch.producer_id() >= 0 && (batch.producer_epoch() < 0 || batch.base_sequence() < 0))
+    return invalid("a producer id without epoch or sequence");
+  if (batch.compression() > Compression::zstd) return Error{Code::unsupported_compression, "unknown codec"};
+  if (batch.compression() == Compression::zstd && produce_version < kFirstVersionWithZstd) {
+    return Error{Code::unsupported_compression, "zstd comes with Produce 7"};
+  }
+  return {};
+}
+
+// Walks all records; their largest time.
+Status check_records(const BatchView& batch, ByteSpan block, int64_t& max_timestamp) {
+  RecordReader reader(batch, block);
+  RecordView record;
+  Offset expected = 0;
+  while (reader.next(record)) {
+    if (record.offset != expected++) return invalid("record offsets do not count up by one");
+    max_timestamp = std::max(max_timestamp, record.timestamp_ms);
+    if (record.header_count > 0) {
+      HeaderReader headers(record);
+      HeaderView header;
+      while (headers.next(header)) {
+      }
+      if (headers.is_malformed()) return invalid("malformed record headers");
+    }
+  }
+  if (reader.is_malformed() || expected != batch.record_count()) return invalid("malformed record");
+  if (reader.bytes_left() != 0) return invalid("bytes behind the last record");
+  return {};
+}
+
+void repair_max_timestamp(Bytes& batch, int64_t max_timestamp) {
+  uint8_t* at = batch.patchable();
+  const uint64_t value = __builtin_bswap64(static_cast<uint64_t>(max_timestamp));
+  std::memcpy(at + kMaxTimestampAt, &value, sizeof(value));
+  const uint32_t crc = __builtin_bswap32(crc32c(batch.span().subspan(kCrcFrom)));
+  std::memcpy(at + kCrcAt, &crc, sizeof(crc));
+}
+
+}  // namespace
+
+Status check_produced_batch(Bytes& records, int produce_version, const BatchCheckLimits& limits) {
+  if (Status status = check_shape(records); !status.ok()) return status;
+  const BatchView batch(records);
+  if (Status status = check_header(batch, produce_version); !status.ok()) {
+    // What a damaged header says means nothing.
+    return batch.crc_is_right() ? status : Status(Code::corrupt_batch);
+  }
+  if (!batch.crc_is_right()) return Code::corrupt_batch;
+  int64_t max_timestamp = INT64_MIN;
+  Status status;
+  if (batch.compression() == Compression::none) {
+    status = check_records(batch, batch.records(), max_timestamp);
+  } else {
+    const Result<Bytes> plain = compress::decompress(batch.compression(), batch.records(), limits.plain_bytes_max);
+    if (!plain.ok()) {
+      return plain.code() == Code::too_large ? plain.error() : invalid(plain.error().detail);
+    }
+    status = check_records(batch, *plain, max_timestamp);
+  }
+  if (status.ok() && max_timestamp != batch.max_timestamp()) repair_max_timestamp(records, max_timestamp);
+  return status;
+}
+
+}  // namespace robustmq::protocol::kafka
