@@ -14,15 +14,17 @@
 #include "base/intrusive.h"
 #include "base/result.h"
 #include "runtime/core.h"
+#include "shard/anchor.h"
+#include "shard/replica.h"
 #include "storage/log.h"
 
 namespace robustmq::shard {
 
 struct Appended {
-  Offset base_offset = -1;     // of the batch; for a repeated batch, of the first time
+  Offset base_offset = -1;      // of the batch; for a repeated batch, of the first time
   int64_t append_time_ms = -1;  // set when the shard stamps records
   Offset log_start = 0;
-  bool is_repeat = false;      // an idempotent producer's batch that was stored before
+  bool is_repeat = false;  // an idempotent producer's batch that was stored before
 };
 
 struct Fetched {
@@ -41,13 +43,15 @@ struct ShardBounds {
 };
 
 struct TimedOffset {
-  Offset offset = -1;           // -1: no record qualifies
+  Offset offset = -1;  // -1: no record qualifies
   int64_t timestamp_ms = -1;
   LeaderEpoch leader_epoch = -1;
 };
 
+struct WatcherTag;
+
 // Wakes its owner once when the shard's high watermark passes what it had (or the shard goes away). One-shot; intrusive.
-class Watcher : public ListHook<Watcher> {
+class Watcher : public ListHook<WatcherTag> {
  public:
   virtual void on_shard_moved() = 0;
 
@@ -58,7 +62,8 @@ class Watcher : public ListHook<Watcher> {
 // Sees every committed batch, in order, on the home core. Set by the broker for live fan-out.
 class CommitListener {
  public:
-  virtual void on_committed(const ShardId& shard, const Bytes& batch) = 0;
+  // `origin` is what append() was given.
+  virtual void on_committed(const ShardId& shard, const Bytes& batch, uint64_t origin) = 0;
 
  protected:
   ~CommitListener() = default;
@@ -70,8 +75,11 @@ struct ShardSettings {
   storage::LogSettings log;
 };
 
-// Lives on its home core. Completions come on it, possibly inline.
-class Shard {
+// Lives on its home core. Completions come on it, possibly inline; a completion may destroy the shard.
+//
+// Appends are pipelined: each gets its offset at once, goes to the log, and is committed when the log says so, in order. When
+// the disk is full, the appends under way fail with the first one, and the offsets they had are given again.
+class Shard final : private runtime::Deferred {
  public:
   // `opened`: from the engine. `epoch`: larger than any before for a log that may have lost records. Call recover() first.
   Shard(runtime::Core& core, ShardId id, storage::OpenedLog opened, LeaderEpoch epoch, const ShardSettings& settings);
@@ -80,36 +88,74 @@ class Shard {
   // Rebuilds producer state from the log behind the last seal. Must complete before anything else.
   void recover(Callback<void(Status)> done);
 
-  // Appends one batch of a client. The batch's own CRC was verified (BatchView::crc_is_right); offsets and epoch are set here.
-  // `listener` told at commit is the one of set_commit_listener. Appends take effect in call order.
-  // Errors: too_large, out_of_order_sequence, duplicate_sequence, fenced_producer, storage_full, storage_failed.
-  void append(Bytes batch, Callback<void(Result<Appended>)> done);
+  // Appends one batch of a client. The batch's shape and own CRC were verified (BatchView); offsets and epoch are set here, in
+  // place. The commit listener is told before `done`, and given `origin` (the publisher's connection; 0: none). Appends take
+  // effect in call order.
+  // Errors: too_large, out_of_order_sequence, fenced_producer, storage_full, storage_failed, shutting_down.
+  void append(Bytes batch, uint64_t origin, Callback<void(Result<Appended>)> done);
+  void append(Bytes batch, Callback<void(Result<Appended>)> done) { append(std::move(batch), 0, std::move(done)); }
 
   // Reads committed batches. Never parks: the caller watches. Errors: offset_out_of_range, corrupt_storage.
   void fetch(Offset from, uint64_t bytes_max, bool first_batch_over_limit, Callback<void(Result<Fetched>)> done);
-  // First record at or past the time, looked up inside the batch, also a compressed one.
+  // First record at or past the time, looked up inside the batch, also a compressed one. Errors: corrupt_storage.
   void find_by_time(int64_t timestamp_ms, Callback<void(Result<TimedOffset>)> done);
   void find_max_time(Callback<void(Result<TimedOffset>)> done);
+  // Drops what lies wholly below `keep_from`. Error: offset_out_of_range when that is past the high watermark.
   void trim(Offset keep_from, Callback<void(Status)> done);
+  // Keeps the producers' state in the log now (else every kSealEveryBytes), so that the next recover() reads little.
+  void seal(Callback<void(Status)> done);
 
-  void watch(Watcher& watcher);  // woken at the next advance of the high watermark
+  void watch(Watcher& watcher);  // woken at the end of the turn in which the high watermark next advances
   void set_commit_listener(CommitListener* listener) { listener_ = listener; }
   void configure(const ShardSettings& settings);
-  void retain(WallTime now);
+  void retain(WallTime now) { log_->retain(now); }
 
   ShardBounds bounds() const;
   const ShardId& id() const { return id_; }
-  bool has_failed() const;
+  bool has_failed() const { return has_failed_ || log_->has_failed(); }
+
+  static constexpr uint64_t kSealEveryBytes = 16 << 20;  // appended between two seals: what recover() reads at most, about
 
  private:
-  struct Replica;  // pure: offsets, epoch, high watermark, producers (shard/replica.h)
+  // An append that the log has and has not completed. Also a repeat that waits for its first time to be committed.
+  struct Waiting {
+    Bytes batch;  // this and origin for the commit listener
+    uint64_t origin = 0;
+    Callback<void(Result<Appended>)> done;
+    Offset base_offset = -1;
+    Offset next_offset = -1;
+    int64_t append_time_ms = -1;
+    bool is_repeat = false;
+    std::unique_ptr<Waiting> behind;
+  };
+
+  void run_deferred() override { wake(); }
+  void wake();
+  void enqueue(Waiting&& waiting);
+  std::unique_ptr<Waiting> dequeue();
+  void on_log_done(Status status);
+  void settle(Waiting& waiting, const Status& status);
+  void find(storage::FindWhat what, Callback<void(Result<TimedOffset>)> done);
 
   runtime::Core& core_;
   ShardId id_;
+  bool log_append_time_;
+  bool has_failed_ = false;
+  bool is_sealing_ = false;
+  Code failure_ = Code::ok;  // of the appends under way: set with the first that failed, until the last of them is done
+  int32_t batch_bytes_max_;
   std::unique_ptr<storage::Log> log_;
-  std::unique_ptr<Replica> replica_;
+  Replica replica_;
   CommitListener* listener_ = nullptr;
-  List<Watcher> watchers_;
+  List<Watcher, WatcherTag> watchers_;
+  AnchorOwner<Shard> anchor_;
+  std::unique_ptr<Waiting> first_waiting_;
+  Waiting* last_waiting_ = nullptr;
+  uint32_t in_log_ = 0;        // appends that the log has and has not completed
+  Waiting* inline_ = nullptr;  // the append whose Log::append has not returned yet; behind all in the list
+  uint64_t unsealed_bytes_ = 0;
+  Bytes kept_state_;  // of the last seal, until recover()
+  Offset kept_as_of_ = 0;
 };
 
 }  // namespace robustmq::shard

@@ -1,0 +1,157 @@
+#include "shard/producers.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "base/wire.h"
+
+namespace robustmq::shard {
+namespace {
+
+struct BatchRow {
+  Offset base_offset = -1;
+  Offset last_offset = -1;
+  int32_t first_sequence = -1;
+  int32_t last_sequence = -1;
+
+  template <class V>
+  static void describe(V& v) {
+    v.field("base_offset", &BatchRow::base_offset);
+    v.field("last_offset", &BatchRow::last_offset);
+    v.field("first_sequence", &BatchRow::first_sequence);
+    v.field("last_sequence", &BatchRow::last_sequence);
+  }
+};
+
+struct ProducerRow {
+  ProducerId id = -1;
+  int64_t last_ms = 0;
+  int16_t epoch = -1;
+  std::vector<BatchRow> batches;
+
+  template <class V>
+  static void describe(V& v) {
+    v.field("id", &ProducerRow::id);
+    v.field("last_ms", &ProducerRow::last_ms);
+    v.field("epoch", &ProducerRow::epoch);
+    v.field("batches", &ProducerRow::batches);
+  }
+};
+
+struct Snapshot {
+  std::vector<ProducerRow> producers;  // idle longest first
+
+  template <class V>
+  static void describe(V& v) {
+    v.field("producers", &Snapshot::producers);
+  }
+};
+
+int32_t last_sequence_of(const BatchView& batch) { return sequence_after(batch.base_sequence(), batch.last_offset_delta()); }
+
+}  // namespace
+
+void Producers::Producer::remember(const Batch& batch) {
+  if (count == kProducerBatches) {
+    std::move(batches.begin() + 1, batches.end(), batches.begin());
+    --count;
+  }
+  batches[count++] = batch;
+  next_sequence = sequence_after(batch.last_sequence, 1);
+}
+
+Result<Offset> Producers::check(const BatchView& batch) const {
+  const auto found = by_id_.find(batch.producer_id());
+  if (found == by_id_.end()) return Offset{-1};
+  const Producer& producer = *found->second;
+  const int32_t first = batch.base_sequence();
+  if (batch.producer_epoch() < producer.epoch)
+    return Error{Code::fenced_producer,
+                 "epoch " + std::to_string(batch.producer_epoch()) + ", the newest is " + std::to_string(producer.epoch)};
+  if (batch.producer_epoch() > producer.epoch) {
+    if (first != 0) return Error{Code::out_of_order_sequence, "a new epoch begins at sequence 0, not " + std::to_string(first)};
+    return Offset{-1};
+  }
+  const int32_t last = last_sequence_of(batch);
+  for (int i = producer.count - 1; i >= 0; --i) {
+    const Batch& known = producer.batches[i];
+    if (known.first_sequence == first && known.last_sequence == last) return known.base_offset;
+  }
+  if (first != producer.next_sequence)
+    return Error{Code::out_of_order_sequence,
+                 "sequence " + std::to_string(first) + ", expected " + std::to_string(producer.next_sequence)};
+  return Offset{-1};
+}
+
+void Producers::note(const BatchView& batch, Offset base_offset, WallTime now) {
+  Producer& producer = touch(batch.producer_id(), now);
+  if (producer.epoch != batch.producer_epoch()) {
+    producer.epoch = batch.producer_epoch();
+    producer.count = 0;
+  }
+  producer.remember({base_offset, base_offset + batch.last_offset_delta(), batch.base_sequence(), last_sequence_of(batch)});
+  expire(now);
+}
+
+void Producers::forget_from(Offset end) {
+  for (Producer& producer : by_age_) {
+    while (producer.count > 0 && producer.batches[producer.count - 1].last_offset >= end)
+      producer.next_sequence = producer.batches[--producer.count].first_sequence;
+  }
+}
+
+Producers::Producer& Producers::touch(ProducerId id, WallTime now) {
+  const auto [at, is_new] = by_id_.try_emplace(id);
+  if (is_new) {
+    by_age_.push_back({.id = id});
+    at->second = std::prev(by_age_.end());
+  } else {
+    by_age_.splice(by_age_.end(), by_age_, at->second);
+  }
+  at->second->last_ms = now.ms;
+  return *at->second;
+}
+
+void Producers::expire(WallTime now) {
+  // The newest stays whatever the clock does.
+  while (by_age_.size() > 1 &&
+         (by_age_.size() > limits_.producers_max || by_age_.front().last_ms + limits_.idle_ms_max < now.ms)) {
+    by_id_.erase(by_age_.front().id);
+    by_age_.pop_front();
+  }
+}
+
+Bytes Producers::snapshot(Offset as_of) const {
+  Snapshot snapshot;
+  for (const Producer& producer : by_age_) {
+    ProducerRow row{.id = producer.id, .last_ms = producer.last_ms, .epoch = producer.epoch};
+    for (int i = 0; i < producer.count; ++i) {
+      const Batch& batch = producer.batches[i];
+      if (batch.last_offset < as_of)
+        row.batches.push_back({batch.base_offset, batch.last_offset, batch.first_sequence, batch.last_sequence});
+    }
+    if (!row.batches.empty()) snapshot.producers.push_back(std::move(row));
+  }
+  Buffer buffer;
+  encode_described(snapshot, buffer);
+  return buffer.take();
+}
+
+Status Producers::restore(ByteSpan bytes) {
+  Result<Snapshot> snapshot = decode_described<Snapshot>(bytes);
+  if (!snapshot.ok()) return snapshot.error();
+  by_age_.clear();
+  by_id_.clear();
+  for (const ProducerRow& row : snapshot->producers) {
+    if (row.batches.size() > kProducerBatches || row.id < 0 || by_id_.contains(row.id))
+      return Error{Code::corrupt_storage, "a kept producer is not valid"};
+    Producer& producer = touch(row.id, WallTime{row.last_ms});
+    producer.epoch = row.epoch;
+    for (const BatchRow& batch : row.batches)
+      producer.remember({batch.base_offset, batch.last_offset, batch.first_sequence, batch.last_sequence});
+  }
+  return {};
+}
+
+}  // namespace robustmq::shard

@@ -1,0 +1,80 @@
+// Producers: what a shard remembers of idempotent producers. Pure.
+//
+// For each producer id: its epoch and its last kProducerBatches batches (sequences and the offset each was given).
+//   - a batch equal in epoch and sequences to a remembered one is a repeat: answered with the first offset, not stored again;
+//   - its first sequence must follow the last one of the producer, 2^31-1 being followed by 0; otherwise out_of_order_sequence;
+//   - an older epoch is fenced_producer; a newer one must begin at sequence 0 (out_of_order_sequence otherwise);
+//   - a producer that is not known (new, expired, its records deleted) may begin at any sequence.
+// Bounded: the producer idle longest goes first when there are more than `producers_max`, or after `idle_ms_max`.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <list>
+#include <map>
+
+#include "base/batch.h"
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "base/time.h"
+
+namespace robustmq::shard {
+
+constexpr int kProducerBatches = 5;  // what Kafka's clients may have in flight
+
+struct ProducerLimits {
+  size_t producers_max = 10'000;             // a shard
+  int64_t idle_ms_max = 24LL * 3600 * 1000;  // Kafka's producer.id.expiration.ms
+};
+
+// The sequence `count` after `sequence`, wrapping from 2^31-1 to 0.
+constexpr int32_t sequence_after(int32_t sequence, int32_t count) {
+  return static_cast<int32_t>((static_cast<int64_t>(sequence) + count) & 0x7fffffff);
+}
+
+class Producers {
+ public:
+  explicit Producers(ProducerLimits limits = {}) : limits_(limits) {}
+
+  // The caller ensures that the batch has a producer id >= 0. A repeat gives the offset of the first time; otherwise -1: the
+  // batch may be stored and is then given to note().
+  Result<Offset> check(const BatchView& batch) const;
+  // Remembers a batch that is stored at `base_offset`.
+  void note(const BatchView& batch, Offset base_offset, WallTime now);
+  // Forgets batches at or past `end`: they were not stored after all. Their producers go on with the first one forgotten, so a
+  // later one that was on its way already does not take its place.
+  void forget_from(Offset end);
+
+  size_t size() const { return by_id_.size(); }
+  // What is known of batches below `as_of`, for restore(). Format: base/wire.h.
+  Bytes snapshot(Offset as_of) const;
+  Status restore(ByteSpan snapshot);
+
+ private:
+  struct Batch {
+    Offset base_offset = -1;
+    Offset last_offset = -1;
+    int32_t first_sequence = -1;
+    int32_t last_sequence = -1;
+  };
+  struct Producer {
+    ProducerId id = -1;
+    int64_t last_ms = 0;
+    int32_t next_sequence = 0;
+    int16_t epoch = -1;
+    uint8_t count = 0;  // of `batches`, oldest first
+    std::array<Batch, kProducerBatches> batches;
+
+    void remember(const Batch& batch);
+  };
+
+  Producer& touch(ProducerId id, WallTime now);
+  void expire(WallTime now);
+
+  ProducerLimits limits_;
+  std::list<Producer> by_age_;  // idle longest first
+  std::map<ProducerId, std::list<Producer>::iterator> by_id_;
+};
+
+}  // namespace robustmq::shard

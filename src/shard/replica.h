@@ -1,0 +1,55 @@
+// Replica: the pure half of a shard: which offset a batch gets, in which epoch, what is committed, and what is a repeat. Pure.
+//
+// Invariants: 1. start <= high watermark <= end. 2. The high watermark never falls. 3. end falls only in roll_back(), never
+// below the high watermark.
+#pragma once
+
+#include <memory>
+
+#include "base/batch.h"
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "shard/producers.h"
+
+namespace robustmq::shard {
+
+class Replica {
+ public:
+  struct Assigned {
+    Offset base_offset = -1;
+    bool is_repeat = false;  // stored before at base_offset; not to be stored again
+  };
+
+  Replica(Offset end, LeaderEpoch epoch) : end_(end), high_watermark_(end), epoch_(epoch) {}
+
+  // Gives the batch its offset and epoch (patched in place), unless it is a repeat. The caller ensures its shape and that nobody
+  // else sees it yet. Errors: out_of_order_sequence, fenced_producer.
+  Result<Assigned> assign(Bytes& batch, WallTime now);
+  // Everything below `offset` is committed.
+  void commit(Offset offset);
+  // What was assigned from the high watermark on was not stored.
+  void roll_back();
+
+  // Rebuilding after a start: the state of the last seal, then each stored batch behind it, in order.
+  Status restore(ByteSpan state);
+  void replay(const BatchView& batch, WallTime now);
+  // What restore() takes: the state below the high watermark.
+  Bytes snapshot() const;
+
+  Offset end() const { return end_; }
+  Offset high_watermark() const { return high_watermark_; }
+  LeaderEpoch epoch() const { return epoch_; }
+  size_t producer_count() const { return producers_ ? producers_->size() : 0; }
+
+ private:
+  Producers& producers();
+
+  Offset end_;
+  Offset high_watermark_;
+  LeaderEpoch epoch_;
+  std::unique_ptr<Producers> producers_;  // made with the first idempotent producer
+};
+
+}  // namespace robustmq::shard

@@ -1,0 +1,232 @@
+#include "shard/shard.h"
+
+#include "base/hash.h"
+#include "shard/record_reader.h"
+#include "shard/replay.h"
+
+namespace robustmq::shard {
+namespace {
+
+constexpr uint16_t kLogAppendTimeBit = 8;
+
+// Stamps all records with one time: the header's max timestamp and bit 3 of its attributes (base/batch.h), and the CRC anew.
+void stamp(Bytes& batch, int64_t now_ms) {
+  uint8_t* at = batch.patchable();
+  at[22] |= kLogAppendTimeBit;
+  for (int i = 0; i < 8; ++i) at[35 + i] = static_cast<uint8_t>(static_cast<uint64_t>(now_ms) >> (56 - 8 * i));
+  const uint32_t crc = crc32c(batch.span().subspan(21));
+  for (int i = 0; i < 4; ++i) at[17 + i] = static_cast<uint8_t>(crc >> (24 - 8 * i));
+}
+
+Result<TimedOffset> look_inside(const Bytes& batch, const storage::FindWhat& what) {
+  Result<OpenedRecords> opened = open_records(batch, kOpenedBytesMax);
+  if (!opened.ok()) return Error{Code::corrupt_storage, opened.error().detail};
+  const int64_t wanted = std::holds_alternative<storage::FindByTime>(what) ? std::get<storage::FindByTime>(what).timestamp_ms
+                                                                           : opened->header.max_timestamp();
+  RecordView record;
+  while (opened->records.next(record)) {
+    if (record.timestamp_ms >= wanted) return TimedOffset{record.offset, record.timestamp_ms, opened->header.leader_epoch()};
+  }
+  // A producer's header may claim more than its records hold: the batch then answers with its end.
+  return TimedOffset{opened->header.last_offset(), opened->header.max_timestamp(), opened->header.leader_epoch()};
+}
+
+}  // namespace
+
+Shard::Shard(runtime::Core& core, ShardId id, storage::OpenedLog opened, LeaderEpoch epoch, const ShardSettings& settings)
+    : core_(core),
+      id_(id),
+      log_append_time_(settings.log_append_time),
+      batch_bytes_max_(settings.batch_bytes_max),
+      log_(std::move(opened.log)),
+      replica_(log_->bounds().end, epoch),
+      kept_state_(std::move(opened.replica_state)),
+      kept_as_of_(opened.state_as_of) {}
+
+Shard::~Shard() {
+  anchor_.cut();
+  log_.reset();
+  while (std::unique_ptr<Waiting> waiting = dequeue()) waiting->done(Code::shutting_down);
+  if (inline_) inline_->done(Code::shutting_down);
+  wake();
+}
+
+void Shard::recover(Callback<void(Status)> done) {
+  const Bytes state = std::exchange(kept_state_, {});
+  const Status restored = replica_.restore(state);
+  if (!restored.ok()) return done(restored);
+  const storage::Bounds bounds = log_->bounds();
+  const Offset from = std::max(kept_as_of_, bounds.start);
+  if (from >= bounds.end) return done(Status());
+  const WallTime now = core_.wall_now();
+  replay_batches(
+      core_, *log_, from, anchor_.anchor(this), [this, now](const BatchView& batch) { replica_.replay(batch, now); },
+      std::move(done));
+}
+
+void Shard::append(Bytes batch, uint64_t origin, Callback<void(Result<Appended>)> done) {
+  if (batch.size() > static_cast<size_t>(batch_bytes_max_))
+    return done(
+        Error{Code::too_large, std::to_string(batch.size()) + " bytes, the limit is " + std::to_string(batch_bytes_max_)});
+  if (has_failed()) return done(Code::storage_failed);
+  if (failure_ != Code::ok) return done(failure_);
+
+  const WallTime now = core_.wall_now();
+  const Result<Replica::Assigned> assigned = replica_.assign(batch, now);
+  if (!assigned.ok()) return done(assigned.error());
+  const int64_t append_time_ms = log_append_time_ ? now.ms : -1;
+  Waiting waiting{{},     origin, std::move(done), assigned->base_offset, replica_.end(), append_time_ms, assigned->is_repeat,
+                  nullptr};
+  if (assigned->is_repeat) {
+    waiting.next_offset = assigned->base_offset + BatchView(batch).last_offset_delta() + 1;
+    if (waiting.next_offset <= replica_.high_watermark()) return settle(waiting, Status());
+    // Its first time is on its way to the disk: in the list or, being a nested call, just in front of it.
+    if (inline_) enqueue(std::move(*std::exchange(inline_, nullptr)));
+    return enqueue(std::move(waiting));
+  }
+  if (log_append_time_) stamp(batch, now.ms);
+  if (listener_) waiting.batch = batch;
+  unsealed_bytes_ += batch.size();
+
+  if (inline_) enqueue(std::move(*std::exchange(inline_, nullptr)));
+  inline_ = &waiting;
+  const Anchor<Shard> self = anchor_.anchor(this);
+  std::vector<Bytes> batches;
+  batches.push_back(std::move(batch));
+  ++in_log_;
+  log_->append(std::move(batches), [self](Status status) {
+    if (Shard* shard = self.get()) shard->on_log_done(std::move(status));
+  });
+  if (self.get() && inline_ == &waiting) {
+    inline_ = nullptr;
+    enqueue(std::move(waiting));
+  }
+}
+
+void Shard::enqueue(Waiting&& waiting) {
+  auto node = std::make_unique<Waiting>(std::move(waiting));
+  Waiting* last = node.get();
+  (last_waiting_ ? last_waiting_->behind : first_waiting_) = std::move(node);
+  last_waiting_ = last;
+}
+
+std::unique_ptr<Shard::Waiting> Shard::dequeue() {
+  std::unique_ptr<Waiting> first = std::move(first_waiting_);
+  if (!first) return first;
+  first_waiting_ = std::move(first->behind);
+  if (!first_waiting_) last_waiting_ = nullptr;
+  return first;
+}
+
+// The log completes in append order, so what is done is the first that waits, or the one inside Log::append.
+void Shard::on_log_done(Status status) {
+  --in_log_;
+  if (!first_waiting_) {
+    ROBUSTMQ_CHECK(inline_, "the log completed an append twice");
+    return settle(*std::exchange(inline_, nullptr), status);
+  }
+  const Anchor<Shard> self = anchor_.anchor(this);
+  std::unique_ptr<Waiting> waiting = dequeue();
+  settle(*waiting, status);
+  while (self.get() && first_waiting_ && first_waiting_->is_repeat) {
+    waiting = dequeue();
+    const bool is_stored = waiting->next_offset <= replica_.high_watermark();
+    settle(*waiting, is_stored ? Status() : Status(Code::storage_full));
+  }
+}
+
+void Shard::settle(Waiting& waiting, const Status& status) {
+  if (waiting.is_repeat) {
+    if (!status.ok()) return waiting.done(status.error());
+    return waiting.done(Appended{waiting.base_offset, waiting.append_time_ms, log_->bounds().start, true});
+  }
+  if (!status.ok() || failure_ != Code::ok) {
+    if (failure_ == Code::ok) failure_ = status.code();
+    const Code failure = failure_;
+    if (in_log_ == 0) {
+      replica_.roll_back();
+      // A log whose end is not where the committed records end cannot be continued.
+      if (log_->bounds().end != replica_.end()) has_failed_ = true;
+      failure_ = Code::ok;
+    }
+    return waiting.done(Error{failure, status.error().detail});
+  }
+  replica_.commit(waiting.next_offset);
+  if (!watchers_.empty()) core_.defer(*this);
+  if (unsealed_bytes_ >= kSealEveryBytes) seal([](Status) {});
+  const Offset log_start = log_->bounds().start;
+  if (listener_ && !waiting.batch.empty()) {
+    const Anchor<Shard> self = anchor_.anchor(this);
+    listener_->on_committed(id_, waiting.batch, waiting.origin);
+    if (!self.get()) return waiting.done(Appended{waiting.base_offset, waiting.append_time_ms, log_start, false});
+  }
+  waiting.done(Appended{waiting.base_offset, waiting.append_time_ms, log_start, false});
+}
+
+void Shard::fetch(Offset from, uint64_t bytes_max, bool first_batch_over_limit, Callback<void(Result<Fetched>)> done) {
+  const storage::Bounds bounds = log_->bounds();
+  if (from < bounds.start || from > bounds.end) return done(Code::offset_out_of_range);
+  const Offset high_watermark = replica_.high_watermark();
+  if (from >= high_watermark) return done(Fetched{{}, from, high_watermark, bounds.start});
+  log_->read(from, {.bytes_max = bytes_max, .first_batch_over_limit = first_batch_over_limit, .end = high_watermark},
+             [high_watermark, start = bounds.start, done = std::move(done)](Result<storage::ReadResult> read) mutable {
+               if (!read.ok()) return done(read.error());
+               done(Fetched{std::move(read->pieces), read->next, high_watermark, start});
+             });
+}
+
+void Shard::find_by_time(int64_t timestamp_ms, Callback<void(Result<TimedOffset>)> done) {
+  find(storage::FindByTime{timestamp_ms}, std::move(done));
+}
+
+void Shard::find_max_time(Callback<void(Result<TimedOffset>)> done) { find(storage::FindMaxTime{}, std::move(done)); }
+
+void Shard::find(storage::FindWhat what, Callback<void(Result<TimedOffset>)> done) {
+  log_->find(what, [what, high_watermark = replica_.high_watermark(), start = log_->bounds().start,
+                    done = std::move(done)](Result<std::optional<storage::Found>> found) mutable {
+    if (!found.ok()) return done(found.error());
+    if (!found->has_value()) return done(TimedOffset{});
+    const Bytes& batch = (*found)->batch;
+    if (BatchView(batch).base_offset() >= high_watermark) return done(TimedOffset{});
+    Result<TimedOffset> inside = look_inside(batch, what);
+    if (inside.ok()) inside->offset = std::max(inside->offset, start);
+    done(std::move(inside));
+  });
+}
+
+void Shard::trim(Offset keep_from, Callback<void(Status)> done) {
+  if (keep_from > replica_.high_watermark()) return done(Code::offset_out_of_range);
+  log_->trim(keep_from, std::move(done));
+}
+
+void Shard::seal(Callback<void(Status)> done) {
+  if (is_sealing_) return done(Code::overloaded);
+  is_sealing_ = true;
+  unsealed_bytes_ = 0;
+  log_->seal(replica_.snapshot(), replica_.high_watermark(),
+             [self = anchor_.anchor(this), done = std::move(done)](Status status) mutable {
+               if (Shard* shard = self.get()) shard->is_sealing_ = false;
+               done(std::move(status));
+             });
+}
+
+void Shard::watch(Watcher& watcher) { watchers_.push_back(watcher); }
+
+void Shard::wake() {
+  List<Watcher, WatcherTag> woken;
+  woken.splice_back(watchers_);
+  while (!woken.empty()) woken.pop_front().on_shard_moved();
+}
+
+void Shard::configure(const ShardSettings& settings) {
+  log_append_time_ = settings.log_append_time;
+  batch_bytes_max_ = settings.batch_bytes_max;
+  log_->configure(settings.log);
+}
+
+ShardBounds Shard::bounds() const {
+  const storage::Bounds bounds = log_->bounds();
+  return {bounds.start, replica_.high_watermark(), replica_.end(), replica_.epoch(), bounds.size_bytes};
+}
+
+}  // namespace robustmq::shard
