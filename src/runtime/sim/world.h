@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -88,6 +89,13 @@ class SimCore final : public Core {
   friend class SimNode;
   friend class SimWorld;
 
+  struct Pending {
+    Callback<void()> work;
+    SimCore* sender = nullptr;  // of a message: whose count goes down when it arrives
+  };
+
+  void enqueue_at(Instant at, Pending pending);
+  void arrive(uint64_t id);
   void make_ready();
   void wake_for_timers();
   void run_turn();
@@ -100,9 +108,12 @@ class SimCore final : public Core {
   TimerWheel wheel_;
   List<Deferred, DeferTag> deferred_;
   std::vector<Callback<void()>> ready_;
+  std::map<uint64_t, Pending> pending_;  // on their way to ready_, by id
+  uint64_t last_id_ = 0;
   std::vector<Instant> last_arrival_;  // by core sent to: keeps the order of a pair
   size_t unsent_ = 0;
-  bool turn_is_due_ = false;
+  uint64_t turn_id_ = 0;  // of the turn that is due; 0 when none is
+  uint64_t last_turn_id_ = 0;
   Instant wake_at_ = Instant::never();
   std::unique_ptr<Disk> disk_;
   std::unique_ptr<Net> net_;
@@ -129,6 +140,8 @@ class SimNode {
   Duration wall_skew() const { return wall_skew_; }
 
  private:
+  friend class SimWorld;
+
   SimWorld& world_;
   int index_;
   SimNodeOptions options_;
