@@ -136,18 +136,19 @@ MetricsSnapshot Metrics::collect() {
 
 namespace detail {
 
-std::string metric_name(std::string_view prefix, std::string_view field, std::string_view unit, MetricKind kind) {
+std::string metric_name(std::string_view prefix, std::string_view field, std::string_view unit) {
   std::string name = "robustmq_";
   name += prefix;
   name += '_';
   std::string_view stem = field;
-  if (stem.ends_with("_total")) stem.remove_suffix(6);
+  const bool is_counter = stem.ends_with("_total");
+  if (is_counter) stem.remove_suffix(6);
   name += stem;
   if (!unit.empty() && stem.find(unit) == std::string_view::npos) {
     name += '_';
     name += unit;
   }
-  if (kind == MetricKind::counter) name += "_total";
+  if (is_counter) name += "_total";
   return name;
 }
 

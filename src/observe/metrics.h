@@ -1,11 +1,8 @@
 // Metrics: numbers that owners count in plain structs, one struct a core, merged when somebody reads.
 //
-// An owner counts in a described struct (base/describe.h); the type of a field says what it is:
-//   uint64_t   a counter: only grows. Its exported name gets "_total" unless it ends so already
-//   int64_t    a gauge: rises and falls; cores are summed
-//   Histogram  a histogram of values in the field's unit
-// The exported name is robustmq_<prefix>_<field>[_<unit>], the field's doc its help text; a unit other than "" is appended when
-// the name does not hold it.
+// An owner counts in a described struct (base/describe.h) of uint64_t, int64_t and Histogram fields. A number whose name ends in
+// "_total" is a counter (it only grows), any other a gauge (cores are summed). The exported name is
+// robustmq_<prefix>_<field>[_<unit>][_total]: the unit joins when the field's name does not hold it. The doc is the help text.
 //
 //   struct MqttMetrics {
 //     uint64_t connects_total = 0;
@@ -106,18 +103,14 @@ struct MetricFacts {
 
 namespace detail {
 
-std::string metric_name(std::string_view prefix, std::string_view field, std::string_view unit, MetricKind kind);
+std::string metric_name(std::string_view prefix, std::string_view field, std::string_view unit);
 
 template <class T>
-constexpr MetricKind kind_of() {
+constexpr MetricKind kind_of(std::string_view field) {
   static_assert(std::is_same_v<T, uint64_t> || std::is_same_v<T, int64_t> || std::is_same_v<T, Histogram>,
-                "a metric is a uint64_t (counter), an int64_t (gauge) or a Histogram");
-  if constexpr (std::is_same_v<T, uint64_t>)
-    return MetricKind::counter;
-  else if constexpr (std::is_same_v<T, int64_t>)
-    return MetricKind::gauge;
-  else
-    return MetricKind::histogram;
+                "a metric is a uint64_t, an int64_t or a Histogram");
+  if constexpr (std::is_same_v<T, Histogram>) return MetricKind::histogram;
+  return field.ends_with("_total") ? MetricKind::counter : MetricKind::gauge;
 }
 
 template <class M>
@@ -130,8 +123,8 @@ struct SampleVisitor {
   template <class T>
   void field(std::string_view name, T M::* member, FieldFacts facts = {}) {
     MetricSample sample;
-    sample.kind = kind_of<T>();
-    sample.name = metric_name(prefix, name, facts.unit, sample.kind);
+    sample.kind = kind_of<T>(name);
+    sample.name = metric_name(prefix, name, facts.unit);
     sample.labels = labels;
     sample.doc = facts.doc;
     if constexpr (std::is_same_v<T, Histogram>)
@@ -148,7 +141,7 @@ struct FactsVisitor {
 
   template <class M, class T>
   void field(std::string_view name, T M::*, FieldFacts facts = {}) {
-    to.push_back({metric_name(prefix, name, facts.unit, kind_of<T>()), std::string(facts.doc), kind_of<T>()});
+    to.push_back({metric_name(prefix, name, facts.unit), std::string(facts.doc), kind_of<T>(name)});
   }
 };
 

@@ -78,14 +78,14 @@ TEST(Log, FormatsEveryDate) {
 }
 
 struct GaugeAndCounter {
-  uint64_t connects = 0;
+  uint64_t connects_total = 0;
   uint64_t bytes_in_total = 0;
   int64_t connections = 0;
   Histogram sync;
 
   template <class V>
   static void describe(V& v) {
-    v.field("connects", &GaugeAndCounter::connects, {.doc = "Connects\ntaken."});
+    v.field("connects_total", &GaugeAndCounter::connects_total, {.doc = "Connects\ntaken."});
     v.field("bytes_in_total", &GaugeAndCounter::bytes_in_total, {.doc = "Bytes read.", .unit = "bytes"});
     v.field("connections", &GaugeAndCounter::connections, {.doc = "Open connections."});
     v.field("sync", &GaugeAndCounter::sync, {.doc = "Time of a sync.", .unit = "us"});
@@ -93,8 +93,8 @@ struct GaugeAndCounter {
 };
 
 TEST(Metrics, AreMergedOverCoresAndWrittenForPrometheus) {
-  GaugeAndCounter one{.connects = 2, .bytes_in_total = 10, .connections = 5};
-  GaugeAndCounter two{.connects = 3, .bytes_in_total = 1ull << 40, .connections = -1};
+  GaugeAndCounter one{.connects_total = 2, .bytes_in_total = 10, .connections = 5};
+  GaugeAndCounter two{.connects_total = 3, .bytes_in_total = 1ull << 40, .connections = -1};
   one.sync.record(3);
   two.sync.record(100);
   Metrics core_one;

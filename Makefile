@@ -1,0 +1,58 @@
+# The commands of the daily loop. `make help` lists them; CONTRIBUTING.md says how they are used.
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+PRESET ?= dev
+JOBS ?= $(shell nproc)
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test check format docs sim fuzz crash bench package clean
+
+help: ## list the commands
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## install what is missing, build the release preset, start the server (ARGS="..." are given to it)
+	@tools/install.sh build
+	@tools/build.sh release robust
+	@exec build/release/bin/robust-server start $(ARGS)
+
+build: ## build everything in one preset (PRESET=dev | asan | tsan | release)
+	@tools/install.sh build test
+	@tools/build.sh $(PRESET)
+
+test: ## install, check, every test under ASan and UBSan, fuzzers 20 s each, the cross-core tests under TSan
+	@tools/install.sh build test
+	@tools/test.sh
+
+check: ## format, import guard, generated docs (CI=true: clang-tidy on what changed, and each header alone)
+	@tools/install.sh build test
+	@tools/check.sh
+
+format: ## format every source file
+	@git ls-files -co --exclude-standard '*.cc' '*.h' | xargs -r clang-format-19 -i
+
+docs: ## write docs/reference anew
+	@tools/build.sh $(PRESET) robust
+	@build/$(PRESET)/bin/robust-server docs docs/reference
+
+sim: ## simulate the whole node: SEED=n replays one seed, SEEDS=n runs that many
+	@tools/install.sh build test
+	@tools/sim.sh
+
+fuzz: ## every fuzzer for 20 CPU minutes (FUZZ_SECONDS=n for another time)
+	@tools/install.sh build test
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-1200} tools/fuzz.sh
+
+crash: ## 200 crash rounds and 20 power cuts on a loop device (needs root)
+	@tools/install.sh build test
+	@tools/crash.sh
+
+bench: ## compare with Mosquitto and with the bare loop; prints ratios
+	@tools/install.sh build test bench
+	@tools/bench.sh $(ARGS)
+
+package: ## one static file with licence, default config and docs as a tar.gz, and its test
+	@tools/install.sh build test
+	@tools/package.sh
+
+clean: ## remove what was built
+	@rm -rf build

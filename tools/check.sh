@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# What a machine can say of the sources: format, import guard and its own test, generated files fresh. With CI=true also
+# clang-tidy on what differs from the previous main commit, and that each header compiles alone.
+# PRESET: the build that the generated docs are checked with.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+preset=${PRESET:-dev}
+failed=0
+step() {
+  local name=$1
+  shift
+  local out
+  if out=$("$@" 2>&1); then
+    echo "check: $name: ok"
+  else
+    echo "$out"
+    echo "check: $name: FAILED"
+    failed=1
+  fi
+}
+
+sources() { git ls-files -co --exclude-standard "$@" | while read -r f; do [ -f "$f" ] && echo "$f"; done; }
+
+format() {
+  sources '*.cc' '*.h' | xargs -r clang-format-19 --dry-run -Werror 2>&1 | tail -n 40
+  [ "${PIPESTATUS[1]}" -eq 0 ] || { echo "run: make format"; return 1; }
+}
+
+guard() { python3 tools/guard/guard.py && python3 tools/guard/guard_test.py; }
+
+generated_frames() {
+  [ -f tools/kafka_frames/generate.py ] || return 0
+  python3 tools/kafka_frames/generate.py --check || { echo "run: python3 tools/kafka_frames/generate.py"; return 1; }
+}
+
+docs() {
+  tools/build.sh "$preset" robust || return 1
+  local fresh
+  fresh=$(mktemp -d)
+  "build/$preset/bin/robust-server" docs "$fresh" && diff -ru docs/reference "$fresh" | head -n 60
+  local same=${PIPESTATUS[0]}
+  rm -rf "$fresh"
+  [ "$same" -eq 0 ] || { echo "run: make docs"; return 1; }
+}
+
+# The commit to compare with: where this branch left main, or the commit before.
+base_commit() {
+  local base
+  base=$(git merge-base HEAD origin/main 2>/dev/null || true)
+  if [ -z "$base" ] || [ "$base" = "$(git rev-parse HEAD)" ]; then base=$(git rev-parse --verify -q HEAD~1 || true); fi
+  echo "$base"
+}
+
+tidy() {
+  local base
+  base=$(base_commit)
+  [ -n "$base" ] || return 0
+  git diff --name-only --diff-filter=d "$base" -- 'src/*.cc' 'tools/*.cc' 'tests/*.cc' | grep -v '_fuzz\.cc$' |
+    xargs -r -P "$(nproc)" -n 4 clang-tidy-19 --quiet --warnings-as-errors='*' -p "build/$preset" 2>&1 | grep -v 'warnings generated'
+  return "${PIPESTATUS[2]}"
+}
+
+headers() {
+  sources 'src/*.h' 'tools/*.h' 'tests/*.h' |
+    xargs -r -P "$(nproc)" -n 8 sh -c 'for h in "$@"; do
+      echo "#include \"$h\"" | clang++-19 -std=c++20 -fsyntax-only -Isrc -I. -Wall -Wextra -x c++ - || { echo "$h does not compile alone"; exit 255; }
+    done' sh
+}
+
+step "format" format
+step "import guard" guard
+step "generated frames" generated_frames
+step "generated docs" docs
+if [ "${CI:-}" = true ]; then
+  step "clang-tidy" tidy
+  step "headers compile alone" headers
+fi
+exit $failed

@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# Every test but crash, bench and long fuzzing, in stages; goes on after a failed stage, so one run shows everything. Ends with
+# a table of the stages' times and one plain line: "N passed, N failed". Logs: build/test-logs.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+logs=build/test-logs
+mkdir -p "$logs"
+passed=0
+failed=0
+table=""
+began=$SECONDS
+
+# stage NAME COMMAND...: runs it, shows its output, and adds what its last "N passed, N failed" line says; a stage without one
+# counts as one test.
+stage() {
+  local name=$1 from=$SECONDS status counts p f
+  shift
+  echo
+  echo "== $name"
+  "$@" 2>&1 | tee "$logs/$name.log"
+  status=${PIPESTATUS[0]}
+  counts=$(grep -oE '[0-9]+ passed, [0-9]+ failed' "$logs/$name.log" | tail -n 1)
+  if [ -n "$counts" ]; then
+    p=${counts%% *}
+    f=$(echo "$counts" | sed 's/.*, \([0-9]*\) failed/\1/')
+    [ "$status" -eq 0 ] || [ "$f" -gt 0 ] || f=1
+  elif [ "$status" -eq 0 ]; then p=1 f=0
+  else p=0 f=1
+  fi
+  passed=$((passed + p))
+  failed=$((failed + f))
+  table+=$(printf '%-22s %5d s  %4d passed  %3d failed' "$name" $((SECONDS - from)) "$p" "$f")$'\n'
+  return "$status"
+}
+
+# Runs the tests of a build directory and counts them.
+run_ctest() {
+  local dir=$1 out status
+  shift
+  out=$(mktemp)
+  ctest --test-dir "$dir" -j "$(nproc)" --output-on-failure --no-tests=error "$@" | tee "$out"
+  status=${PIPESTATUS[0]}
+  sed -nE 's/^[0-9]+% tests passed, ([0-9]+) tests failed out of ([0-9]+)$/\1 \2/p' "$out" | {
+    read -r bad all && echo "$((all - bad)) passed, $bad failed"
+  }
+  rm -f "$out"
+  return "$status"
+}
+
+tsan_tests() {
+  tools/build.sh tsan tsan_tests || return 1
+  run_ctest build/tsan -R "^($(paste -sd'|' build/tsan/tsan_tests.txt))$"
+}
+
+# Real clients against real processes: each tests/e2e/*_test.py is a program that ends with zero when all is well.
+end_to_end() {
+  local good=0 bad=0 test
+  export ROBUSTMQ_SERVER=$PWD/build/asan/bin/robust-server
+  for test in tests/e2e/*_test.py tests/interop/*_test.py; do
+    [ -f "$test" ] || continue
+    echo "-- $test"
+    if timeout 600 python3 "$test"; then good=$((good + 1)); else
+      echo "-- $test FAILED"
+      bad=$((bad + 1))
+    fi
+  done
+  echo "$good passed, $bad failed"
+  [ "$bad" -eq 0 ]
+}
+
+crash_rounds() { timeout 900 python3 tests/e2e/crash.py --server build/asan/bin/robust-server --rounds "${CRASH_ROUNDS:-30}"; }
+
+# The build of ASan serves check as well, for the generated docs.
+if stage build-asan tools/build.sh asan; then
+  stage check env PRESET=asan tools/check.sh
+  stage tests-asan run_ctest build/asan
+  stage end-to-end end_to_end
+  stage crash crash_rounds
+else
+  stage check env PRESET=asan tools/check.sh
+fi
+stage fuzz env FUZZ_SECONDS="${FUZZ_SECONDS:-20}" tools/fuzz.sh
+stage tests-tsan tsan_tests
+
+echo
+printf '%s' "$table"
+printf '%-22s %5d s\n\n' "all" $((SECONDS - began))
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
