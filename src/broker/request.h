@@ -40,28 +40,45 @@ struct PublishResult {
   bool has_followers = true;  // false: routed to nobody (mode `none` only)
 };
 // One result for each message that wants a reply, in order.
-struct Published { std::vector<PublishResult> results; };
+struct Published {
+  std::vector<PublishResult> results;
+};
 
 // ---- Follow: live fan-out by interest ----
 
 struct FollowOne {
-  std::string filter;       // a valid MQTT topic filter; not a shared one
+  std::string filter;  // a valid MQTT topic filter; not a shared one
   uint8_t qos_max = 0;
   bool no_local = false;
   bool retain_as_published = false;
   uint32_t subscription_id = 0;  // 0: none
 };
-struct Follow { std::vector<FollowOne> filters; };
-struct FollowResult { Code code = Code::ok; bool is_new = true; };
+struct Follow {
+  std::vector<FollowOne> filters;
+};
+struct FollowResult {
+  Code code = Code::ok;
+  bool is_new = true;
+};
 // Comes when every core that may publish knows the interest.
-struct Followed { std::vector<FollowResult> results; };
-struct Unfollow { std::vector<std::string> filters; };
-struct Unfollowed { std::vector<bool> existed; };
+struct Followed {
+  std::vector<FollowResult> results;
+};
+struct Unfollow {
+  std::vector<std::string> filters;
+};
+struct Unfollowed {
+  std::vector<bool> existed;
+};
 
 // ---- Session: a client's presence; the same id again takes the older connection over ----
 
-struct OpenSession { std::string client_id; };
-struct SessionOpened { bool is_present = false; };
+struct OpenSession {
+  std::string client_id;
+};
+struct SessionOpened {
+  bool is_present = false;
+};
 
 // ---- Produce, fetch: batches by shard ----
 
@@ -73,7 +90,7 @@ struct TopicRef {
 struct ProducePartition {
   int32_t topic_index = 0;  // into Produce::topics
   int32_t partition = 0;
-  Bytes batch;              // one batch, shape and CRC and records checked by the protocol
+  Bytes batch;  // one batch, shape and CRC and records checked by the protocol
 };
 struct Produce {
   std::vector<TopicRef> topics;
@@ -87,7 +104,9 @@ struct ProducedPartition {
   Offset log_start = -1;
   LeaderEpoch leader_epoch = -1;
 };
-struct Produced { std::vector<ProducedPartition> partitions; };  // in the order asked
+struct Produced {
+  std::vector<ProducedPartition> partitions;
+};  // in the order asked
 
 struct FetchPartition {
   int32_t topic_index = 0;
@@ -109,7 +128,9 @@ struct FetchedPartition {
   Offset log_start = -1;
   Pieces batches;  // whole batches, as stored
 };
-struct FetchReply { std::vector<FetchedPartition> partitions; };  // in the order asked
+struct FetchReply {
+  std::vector<FetchedPartition> partitions;
+};  // in the order asked
 
 struct ListOffsetsPartition {
   enum class What : uint8_t { at_time, earliest, latest, max_timestamp, earliest_local, latest_tiered, earliest_pending_upload };
@@ -129,7 +150,9 @@ struct ListedOffset {
   int64_t timestamp_ms = -1;
   LeaderEpoch leader_epoch = -1;
 };
-struct ListedOffsets { std::vector<ListedOffset> partitions; };
+struct ListedOffsets {
+  std::vector<ListedOffset> partitions;
+};
 
 // ---- Topics ----
 
@@ -143,11 +166,15 @@ struct TopicFacts {
   std::string mqtt_name;  // of a light topic
   TopicId id;
   bool is_light = false;
-  std::string mode;  // "memory", "persistent", ...
+  std::string mode;              // "memory", "persistent", ...
   LeaderEpoch leader_epoch = 0;  // of its partitions
   int32_t partitions = 1;
   // Settings by the names of meta::TopicConfig's fields, as text; and whether each differs from the default.
-  struct Setting { std::string name; std::string value; bool is_default = true; };
+  struct Setting {
+    std::string name;
+    std::string value;
+    bool is_default = true;
+  };
   std::vector<Setting> settings;
 };
 struct DescribeTopics {
@@ -160,13 +187,15 @@ struct DescribedTopic {
   Code code = Code::ok;
   TopicFacts facts;  // with an error: the name or id asked
 };
-struct DescribedTopics { std::vector<DescribedTopic> topics; };
+struct DescribedTopics {
+  std::vector<DescribedTopic> topics;
+};
 
 struct CreateTopics {
   struct One {
     std::string name;
-    int32_t partitions = -1;          // -1: the default
-    int16_t replication_factor = -1;  // -1: the default; this version has 1
+    int32_t partitions = -1;                                    // -1: the default
+    int16_t replication_factor = -1;                            // -1: the default; this version has 1
     std::vector<std::pair<std::string, std::string>> settings;  // names of meta::TopicConfig's fields
   };
   std::vector<One> topics;
@@ -177,31 +206,47 @@ struct CreatedTopic {
   std::string detail;
   TopicFacts facts;
 };
-struct CreatedTopics { std::vector<CreatedTopic> topics; };
-struct DeleteTopics { std::vector<TopicRef> topics; };
+struct CreatedTopics {
+  std::vector<CreatedTopic> topics;
+};
+struct DeleteTopics {
+  std::vector<TopicRef> topics;
+};
 struct DeletedTopic {
   Code code = Code::ok;
   std::string detail;
   std::string name;
   TopicId id;
 };
-struct DeletedTopics { std::vector<DeletedTopic> topics; };
+struct DeletedTopics {
+  std::vector<DeletedTopic> topics;
+};
 
 struct DescribeCluster {};
 struct ClusterFacts {
   std::string cluster_id;
-  struct Node { NodeId id = 0; std::string kafka_host; uint16_t kafka_port = 0; };
+  struct Node {
+    NodeId id = 0;
+    std::string kafka_host;
+    uint16_t kafka_port = 0;
+  };
   std::vector<Node> nodes;
   NodeId controller = 0;
   std::vector<TopicFacts::Setting> options;  // the node's options, for DescribeConfigs of a broker
 };
 
 struct AllocateProducerId {};
-struct AllocatedProducerId { ProducerId id = -1; int16_t epoch = 0; };
+struct AllocatedProducerId {
+  ProducerId id = -1;
+  int16_t epoch = 0;
+};
 
 // ---- Consumer groups (classic protocol; the words are Kafka's) ----
 
-struct GroupProtocol { std::string name; Bytes metadata; };
+struct GroupProtocol {
+  std::string name;
+  Bytes metadata;
+};
 struct JoinGroup {
   std::string group;
   std::string member_id;  // empty: the first join
@@ -213,6 +258,7 @@ struct JoinGroup {
   int32_t session_timeout_ms = 0;
   int32_t rebalance_timeout_ms = 0;
   bool member_id_required = false;  // answer a first join with an id to come back with (v4 and later)
+  bool can_skip_assignment = false;  // understands JoinedGroup::skip_assignment (v9)
   std::string reason;
 };
 struct JoinedGroup {
@@ -223,7 +269,11 @@ struct JoinedGroup {
   std::string leader;
   std::string member_id;
   bool skip_assignment = false;
-  struct Member { std::string id; std::optional<std::string> instance_id; Bytes metadata; };
+  struct Member {
+    std::string id;
+    std::optional<std::string> instance_id;
+    Bytes metadata;
+  };
   std::vector<Member> members;  // for the leader only
 };
 struct SyncGroup {
@@ -233,7 +283,10 @@ struct SyncGroup {
   int32_t generation = -1;
   std::string protocol_type;  // empty: not checked
   std::string protocol;
-  struct Assignment { std::string member_id; Bytes assignment; };
+  struct Assignment {
+    std::string member_id;
+    Bytes assignment;
+  };
   std::vector<Assignment> assignments;
 };
 struct SyncedGroup {
@@ -250,7 +303,10 @@ struct HeartbeatGroup {
 };
 struct LeaveGroup {
   std::string group;
-  struct Member { std::string id; std::optional<std::string> instance_id; };
+  struct Member {
+    std::string id;
+    std::optional<std::string> instance_id;
+  };
   std::vector<Member> members;
 };
 struct LeftGroup {
@@ -272,7 +328,9 @@ struct CommitOffsets {
   std::vector<TopicRef> topics;
   std::vector<One> offsets;
 };
-struct CommittedOffsets { std::vector<Code> offsets; };  // in the order asked
+struct CommittedOffsets {
+  std::vector<Code> offsets;
+};  // in the order asked
 struct FetchOffsets {
   std::string group;
   bool all = false;  // every offset the group has committed
@@ -292,7 +350,9 @@ struct FetchedOffsets {
   };
   std::vector<One> offsets;  // asked ones in the order asked
 };
-struct DescribeGroups { std::vector<std::string> groups; };
+struct DescribeGroups {
+  std::vector<std::string> groups;
+};
 struct DescribedGroup {
   Code code = Code::ok;
   std::string group;
@@ -309,49 +369,65 @@ struct DescribedGroup {
   };
   std::vector<Member> members;
 };
-struct DescribedGroups { std::vector<DescribedGroup> groups; };
+struct DescribedGroups {
+  std::vector<DescribedGroup> groups;
+};
 struct ListGroups {};
 struct ListedGroups {
-  struct One { std::string group; std::string protocol_type; std::string state; };
+  struct One {
+    std::string group;
+    std::string protocol_type;
+    std::string state;
+  };
   std::vector<One> groups;
 };
-struct DeleteGroups { std::vector<std::string> groups; };
-struct DeletedGroups { std::vector<Code> groups; };
+struct DeleteGroups {
+  std::vector<std::string> groups;
+};
+struct DeletedGroups {
+  std::vector<Code> groups;
+};
 
 // ---- All of it ----
 
-using Request = std::variant<Publish, Follow, Unfollow, OpenSession, Produce, Fetch, ListOffsets, DescribeTopics, CreateTopics, DeleteTopics,
-                             DescribeCluster, AllocateProducerId, JoinGroup, SyncGroup, HeartbeatGroup, LeaveGroup, CommitOffsets,
-                             FetchOffsets, DescribeGroups, ListGroups, DeleteGroups>;
+using Request = std::variant<Publish, Follow, Unfollow, OpenSession, Produce, Fetch, ListOffsets, DescribeTopics, CreateTopics,
+                             DeleteTopics, DescribeCluster, AllocateProducerId, JoinGroup, SyncGroup, HeartbeatGroup, LeaveGroup,
+                             CommitOffsets, FetchOffsets, DescribeGroups, ListGroups, DeleteGroups>;
 
 // An answer; Error where the request as a whole failed (overloaded, shutting_down, not_authorised).
-struct HeartbeatReply { Code code = Code::ok; };
-using Reply = std::variant<Error, Published, Followed, Unfollowed, SessionOpened, Produced, FetchReply, ListedOffsets, DescribedTopics,
-                           CreatedTopics, DeletedTopics, ClusterFacts, AllocatedProducerId, JoinedGroup, SyncedGroup, HeartbeatReply, LeftGroup,
-                           CommittedOffsets, FetchedOffsets, DescribedGroups, ListedGroups, DeletedGroups>;
+struct HeartbeatReply {
+  Code code = Code::ok;
+};
+using Reply =
+    std::variant<Error, Published, Followed, Unfollowed, SessionOpened, Produced, FetchReply, ListedOffsets, DescribedTopics,
+                 CreatedTopics, DeletedTopics, ClusterFacts, AllocatedProducerId, JoinedGroup, SyncedGroup, HeartbeatReply,
+                 LeftGroup, CommittedOffsets, FetchedOffsets, DescribedGroups, ListedGroups, DeletedGroups>;
 
 // ---- What comes unasked to who follows ----
 
 // Memory that all receivers of one record share within a turn: the first that needs a spelling of the record makes it, the
 // others reuse it. `kind` is the protocol's own number for the spelling; 0 is empty.
 struct DeliveryScratch {
-  struct Entry { uint32_t kind = 0; Bytes bytes; };
+  struct Entry {
+    uint32_t kind = 0;
+    Bytes bytes;
+  };
   Entry entries[4];
 };
 
 struct Delivery {
-  std::string_view topic;              // MQTT's spelling; lives as long as `owner`'s use in this call only: copy to keep
-  const RecordView& record;            // views into `owner`
-  const Bytes& owner;                  // share it to keep the record past the call
-  uint8_t qos_max = 0;                 // of the matching subscriptions, the highest granted
+  std::string_view topic;    // MQTT's spelling; lives as long as `owner`'s use in this call only: copy to keep
+  const RecordView& record;  // views into `owner`
+  const Bytes& owner;        // share it to keep the record past the call
+  uint8_t qos_max = 0;       // of the matching subscriptions, the highest granted
   bool retain_as_published = false;
   const std::vector<uint32_t>* subscription_ids = nullptr;  // of all matching subscriptions; nullptr: none
   DeliveryScratch& scratch;
 };
 
 enum class Notice : uint8_t {
-  taken_over,     // another connection opened this session
-  stopping,       // the node stops
+  taken_over,  // another connection opened this session
+  stopping,    // the node stops
   topic_deleted,
 };
 

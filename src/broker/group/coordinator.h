@@ -1,0 +1,96 @@
+// GroupCoordinator: consumer groups and their committed offsets. One a node in this version; lives on the key-value store's core.
+//
+// It is the thin shell of two parts: Group (group.h), the pure machine of one consumer group, and Offsets (offsets.h), the
+// committed offsets in memory, each durable before its commit is answered. Groups themselves are not stored: after a start every
+// consumer group is empty, its members join again, and its offsets are there.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "base/callback.h"
+#include "broker/group/group.h"
+#include "broker/group/offsets.h"
+#include "broker/group/options.h"
+#include "broker/request.h"
+#include "meta/meta.h"
+#include "runtime/core.h"
+#include "storage/kv.h"
+
+namespace robustmq::broker {
+
+// All calls and replies on its core. Limits: GroupOptions::groups_max, members_max, offsets_max.
+class GroupCoordinator {
+ public:
+  // All of them outlive it.
+  GroupCoordinator(runtime::Core& core, storage::Kv& kv, meta::Meta& meta, const GroupOptions& options);
+  // Answers what is parked with Error shutting_down. A write still under way is not answered.
+  ~GroupCoordinator();
+  GroupCoordinator(const GroupCoordinator&) = delete;
+
+  // Reads the committed offsets. Call once, when meta knows the topics. Until it is done every request gets Error
+  // coordinator_loading, and for good when it fails.
+  void start(Callback<void(Status)> done);
+
+  // True for the requests below.
+  static bool takes(const Request& request);
+
+  // Executes one of JoinGroup, SyncGroup, HeartbeatGroup, LeaveGroup, CommitOffsets, FetchOffsets, DescribeGroups, ListGroups,
+  // DeleteGroups, and answers with the reply struct that belongs to it, or with Error (coordinator_loading, shutting_down).
+  //
+  // A TopicRef with name and id both set is taken as it is (the broker resolved it: a light topic); with one of them it is looked
+  // up in the catalog. Codes beside those of the request's own words:
+  //   JoinGroup       invalid_group, invalid_session_timeout, quota_exceeded (Kafka: group max size reached), member_id_required,
+  //                   unknown_member, fenced_instance, inconsistent_protocol
+  //   CommitOffsets   per offset: unknown_topic, unknown_topic_id, metadata_too_large, quota_exceeded, storage_*; the group's
+  //   codes on each FetchOffsets    per offset: unknown_topic_id; an unknown group, topic or partition has offset -1 and no error
+  //   DescribeGroups  an unknown group: group_not_found with state "Dead"
+  //   DeleteGroups    group_not_found, group_not_empty, storage_*
+  // Join and Sync may wait: up to the largest rebalance timeout of the members.
+  void execute(TenantId tenant, Request request, Callback<void(Reply)> done);
+
+  const GroupMetrics& metrics() const { return metrics_; }
+
+ private:
+  struct Entry;  // a group with its timer and who waits for it
+  using Key = std::pair<TenantId, std::string>;
+
+  void join(TenantId tenant, JoinGroup request, Callback<void(Reply)> done);
+  void sync(TenantId tenant, SyncGroup request, Callback<void(Reply)> done);
+  void commit(TenantId tenant, CommitOffsets request, Callback<void(Reply)> done);
+  void delete_groups(TenantId tenant, DeleteGroups request, Callback<void(Reply)> done);
+  HeartbeatReply heartbeat(TenantId tenant, const HeartbeatGroup& request);
+  LeftGroup leave(TenantId tenant, const LeaveGroup& request);
+  FetchedOffsets fetch(TenantId tenant, const FetchOffsets& request) const;
+  DescribedGroups describe(TenantId tenant, const DescribeGroups& request) const;
+  ListedGroups list(TenantId tenant) const;
+
+  Entry* find(TenantId tenant, const std::string& group) const;
+  Entry* find_or_make(TenantId tenant, const std::string& group);  // nullptr at the limit
+  void carry_out(Entry& entry);                                    // answers what the machine decided, arms its timer
+  void on_group_timer(Entry& entry);
+  void drop_idle_groups();
+  void expire_offsets();
+  // Which topic is meant; nullopt when the catalog does not know it.
+  struct ResolvedTopic {
+    std::string name;
+    TopicId id;
+    int32_t partitions;
+  };
+  std::optional<ResolvedTopic> resolve(TenantId tenant, const TopicRef& ref) const;
+
+  runtime::Core& core_;
+  meta::Meta& meta_;
+  GroupOptions options_;
+  GroupMetrics metrics_;
+  Offsets offsets_;
+  std::map<Key, std::unique_ptr<Entry>> groups_;
+  runtime::Timer retention_timer_;
+  WallTime started_at_{};
+  bool is_loaded_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace robustmq::broker

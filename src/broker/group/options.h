@@ -1,0 +1,84 @@
+// What consumer groups may be told, and what they count. Pure.
+#pragma once
+
+#include <cstdint>
+
+#include "base/describe.h"
+
+namespace robustmq::broker {
+
+struct GroupOptions {
+  int32_t initial_rebalance_delay_ms = 0;
+  int32_t session_timeout_min_ms = 6'000;
+  int32_t session_timeout_max_ms = 1'800'000;
+  int32_t new_member_join_max_ms = 300'000;
+  int32_t members_max = 1'000;
+  int32_t groups_max = 10'000;
+  int32_t member_bytes_max = 1 << 20;
+  int32_t offsets_max = 1'000'000;
+  int32_t offset_metadata_bytes_max = 4'096;
+  int64_t offsets_retention_ms = 7LL * 24 * 3600 * 1000;
+  int64_t offsets_retention_check_ms = 600'000;
+
+  template <class V>
+  static void describe(V& v) {
+    using G = GroupOptions;
+    v.field("initial_rebalance_delay_ms", &G::initial_rebalance_delay_ms,
+            {.doc = "How long an empty consumer group waits for more members before its first generation; 0 answers the first "
+                    "member at once.",
+             .unit = "ms",
+             .min = 0});
+    v.field("session_timeout_min_ms", &G::session_timeout_min_ms,
+            {.doc = "Least session timeout a member may ask for.", .unit = "ms", .min = 1});
+    v.field("session_timeout_max_ms", &G::session_timeout_max_ms,
+            {.doc = "Largest session timeout a member may ask for.", .unit = "ms", .min = 1});
+    v.field("new_member_join_max_ms", &G::new_member_join_max_ms,
+            {.doc = "How long a member's first join may wait for the others.", .unit = "ms", .min = 1});
+    v.field("members_max", &G::members_max, {.doc = "Most members of a consumer group.", .min = 1});
+    v.field("groups_max", &G::groups_max, {.doc = "Most consumer groups on this node.", .min = 1});
+    v.field("member_bytes_max", &G::member_bytes_max,
+            {.doc = "Most bytes of a member's protocols, and of its assignment.", .unit = "bytes", .min = 1024});
+    v.field("offsets_max", &G::offsets_max, {.doc = "Most committed offsets (of all consumer groups) on this node.", .min = 1});
+    v.field("offset_metadata_bytes_max", &G::offset_metadata_bytes_max,
+            {.doc = "Most bytes of the text committed with an offset.", .unit = "bytes", .min = 0});
+    v.field(
+        "offsets_retention_ms", &G::offsets_retention_ms,
+        {.doc =
+             "Age at which committed offsets of an empty consumer group are dropped, counted from the latest of the commit, the "
+             "moment the group became empty and the start of the node.",
+         .unit = "ms",
+         .min = 1});
+    v.field("offsets_retention_check_ms", &G::offsets_retention_check_ms,
+            {.doc = "How often committed offsets are looked at for their age.", .unit = "ms", .min = 10});
+  }
+};
+
+// Counted where the coordinator lives.
+struct GroupMetrics {
+  uint64_t rebalances_total = 0;
+  uint64_t members_expired_total = 0;
+  uint64_t members_refused_total = 0;
+  uint64_t offsets_committed_total = 0;
+  uint64_t offsets_refused_total = 0;
+  uint64_t offsets_expired_total = 0;
+  int64_t groups = 0;
+  int64_t members = 0;
+  int64_t offsets = 0;
+
+  template <class V>
+  static void describe(V& v) {
+    using M = GroupMetrics;
+    v.field("rebalances_total", &M::rebalances_total, {.doc = "Generations that consumer groups have begun."});
+    v.field("members_expired_total", &M::members_expired_total,
+            {.doc = "Members of consumer groups dropped because they fell silent."});
+    v.field("members_refused_total", &M::members_refused_total, {.doc = "Members refused because of a limit."});
+    v.field("offsets_committed_total", &M::offsets_committed_total, {.doc = "Offsets committed by consumer groups."});
+    v.field("offsets_refused_total", &M::offsets_refused_total, {.doc = "Offset commits refused because of a limit."});
+    v.field("offsets_expired_total", &M::offsets_expired_total, {.doc = "Committed offsets dropped by age or with their topic."});
+    v.field("groups", &M::groups, {.doc = "Consumer groups."});
+    v.field("members", &M::members, {.doc = "Members of consumer groups."});
+    v.field("offsets", &M::offsets, {.doc = "Committed offsets kept."});
+  }
+};
+
+}  // namespace robustmq::broker
