@@ -19,7 +19,10 @@ std::string_view close_why_name(CloseWhy why) {
 }
 
 void Outbox::send(Pieces pieces) {
-  if (!out_.empty()) pieces_.push_back(Piece::of(out_.take()));
+  if (!out_.empty()) {
+    unsent_bytes_ += out_.size();
+    pieces_.push_back(Piece::of(out_.take()));
+  }
   for (Piece& piece : pieces) {
     unsent_bytes_ += piece.size;
     pieces_.push_back(std::move(piece));

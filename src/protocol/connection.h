@@ -119,7 +119,8 @@ class Connection {
   virtual void on_notice(broker::Notice notice, Outbox& out) = 0;
   virtual void on_timer(Outbox& out) = 0;
   virtual void on_drained(Outbox& out) = 0;  // unsent bytes fell below the limit again
-  // The socket is gone; last call. May still issue calls (a will).
+  // The link is over: the socket is gone, or this connection closed it. Last call; comes once, always. May still issue calls (a
+  // will); what it sends goes nowhere.
   virtual void on_peer_closed(Outbox& out) = 0;
 };
 
@@ -128,6 +129,20 @@ struct LinkFacts {
   uint64_t id = 0;        // unique a node start
   uint64_t seed = 0;      // random, for ids the connection draws
   std::string peer;       // "127.0.0.1:51234"
+};
+
+// Makes the connections of one protocol on one core, and hands them over when they move to another: what a connection counts in
+// and shares with others of its core (metrics, budgets) is its core's. A connection moves when it names its session
+// (OpenSession), with no call unanswered.
+class Connections {
+ public:
+  virtual std::unique_ptr<Connection> make(const LinkFacts& link) = 0;
+  // The connection leaves this core: counts itself out. Then join() of the other core's Connections is called, on that core.
+  virtual void leave(Connection&) {}
+  virtual void join(Connection&) {}
+
+ protected:
+  ~Connections() = default;
 };
 
 }  // namespace robustmq::protocol
