@@ -41,7 +41,7 @@ struct JournalMetrics {
   uint64_t files_recycled_total = 0;
   uint64_t stalls_total = 0;
   uint64_t refused_full_total = 0;
-  uint64_t failed = 0;
+  int64_t failed = 0;
 
   template <class V>
   static void describe(V& v) {
@@ -62,6 +62,12 @@ struct JournalMetrics {
     v.field("failed", &S::failed, {.doc = "1 after a failed sync: nothing is taken until the next start."});
   }
 };
+
+// The end of the last file that only what makes space may fill, so that a full disk can be emptied.
+constexpr uint64_t journal_reserve_bytes(uint64_t file_bytes) { return file_bytes / 8 < (64 << 10) ? file_bytes / 8 : 64 << 10; }
+constexpr bool journal_frame_makes_space(FrameKind kind) {
+  return kind == FrameKind::trim || kind == FrameKind::truncate || kind == FrameKind::remove;
+}
 
 struct JournalEntry {
   FrameKind kind = FrameKind::append;
@@ -112,9 +118,9 @@ class Journal final : public runtime::Deferred {
   Journal(runtime::Core& core, const StorageOptions& options, bool unsafe_skip_sync, JournalSink& sink);
   ~Journal();
 
-  // Step one: reads all files. Frames below `sequence_min` are left out.
+  // First: reads all files. Frames below `sequence_min` are left out.
   void load(uint64_t sequence_min, Callback<void(Result<JournalContents>)> done);
-  // Step two, after what load() found is durable elsewhere: every file is free; new epochs and sequences go on behind these.
+  // Second, after what load() found is durable elsewhere: every file is free; new epochs and sequences go on behind these.
   void start(uint64_t file_epoch_last, uint64_t sequence_last);
 
   void submit(JournalEntry entry);
@@ -123,7 +129,6 @@ class Journal final : public runtime::Deferred {
   void at_boundary(Callback<void(uint64_t covered)> work);
   // All frames up to `sequence` are durable elsewhere.
   void release(uint64_t sequence);
-  // The owner's entries that wait are answered `status`, those of a round under way are not touched.
   bool is_idle() const { return !round_is_under_way_ && queue_.empty(); }
   bool has_failed() const { return has_failed_; }
   // A sync failed outside a round.
@@ -147,20 +152,36 @@ class Journal final : public runtime::Deferred {
     uint64_t last_sequence = 0;
     bool was_used = false;
   };
-  struct Loading;
-  struct Round;
+  class Loading;
+  // What a round holds; lives from its start to its answers.
+  struct Round {
+    struct Part {
+      JournalEntry entry;
+      bool is_prepared = false;  // its writes and steps before the frame are done
+      Status refused;
+    };
+    std::vector<Part> parts;
+    std::vector<size_t> first_part_of_step;  // of the segment writes; SIZE_MAX for other steps
+    size_t steps_before_frames = 0;
+    uint64_t frame_bytes = 0;
+    uint64_t sequence_next = 0;
+    uint64_t position_next = 0;
+    Instant began{};
+  };
 
   void start_round();
-  bool take_entries();
-  bool find_room(uint64_t bytes, bool may_use_reserve);
+  bool find_room();  // for the first entry that waits
+  uint64_t room_for(const JournalEntry& entry) const;
+  JournalFile* free_file();
   void use_file(JournalFile& file);
   void make_file();
-  void build_and_run();
-  void on_run_done(std::vector<Status> statuses);
-  void refuse_owner(const std::shared_ptr<void>& owner, size_t from);
-  void refuse_waiting_appends();
-  void cut_back(std::vector<runtime::DiskStep> cuts);
-  void finish_round(const Status& status);
+  void on_file_made(std::unique_ptr<JournalFile> file, const std::vector<Status>& statuses);
+  void refuse_waiting();
+  void run_round();
+  void add_frames(std::vector<runtime::DiskStep>& steps);
+  void on_round_run(const std::vector<Status>& statuses);
+  void refuse_owner_of(size_t part);
+  void finish_round();
   void answer(JournalEntry& entry, const Status& status);
   void fail_all();
   void run_boundary_work();
@@ -171,19 +192,19 @@ class Journal final : public runtime::Deferred {
   JournalSink& sink_;
   JournalMetrics metrics_;
   std::vector<std::unique_ptr<JournalFile>> files_;
+  std::vector<std::unique_ptr<JournalFile>> unfit_;
   JournalFile* current_ = nullptr;
   std::deque<JournalEntry> queue_;
-  std::unique_ptr<Round> round_;
+  Round round_;
   bool round_is_under_way_ = false;
   bool is_started_ = false;
   bool is_making_file_ = false;
-  bool disk_was_full_ = false;
+  bool header_is_due_ = false;  // of current_
   bool has_failed_ = false;
   uint64_t file_epoch_next_ = 1;
   uint64_t sequence_next_ = 1;
   uint32_t file_number_next_ = 0;
   std::vector<Callback<void(uint64_t)>> boundary_work_;
-  Instant round_began_{};
 };
 
 }  // namespace robustmq::storage

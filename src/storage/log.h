@@ -47,7 +47,7 @@ struct Bounds {
 // What `find` looks for.
 struct FindByTime {
   int64_t timestamp_ms;
-};                      // first batch whose max timestamp is at or past it
+};  // first batch whose max timestamp is at or past it
 struct FindMaxTime {};  // first batch that holds the largest timestamp
 using FindWhat = std::variant<FindByTime, FindMaxTime>;
 

@@ -5,7 +5,6 @@
 // bisection; a log without batches is the object alone.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <vector>
 
@@ -22,7 +21,7 @@ struct MemoryMetrics {
   uint64_t batches_dropped_by_budget_total = 0;
   uint64_t bytes_dropped_by_budget_total = 0;
   uint64_t batches_dropped_by_limit_total = 0;  // records_max, retention
-  uint64_t bytes = 0;
+  int64_t bytes = 0;
 
   template <class V>
   static void describe(V& v) {
@@ -50,9 +49,6 @@ class MemoryBudget {
 
  private:
   friend class MemoryLog;
-  struct KeptSettings {
-    LogSettings settings;
-  };
   // Equal settings are kept once, for as long as the budget lives.
   const LogSettings* keep(const LogSettings& settings);
   void make_room();
@@ -85,12 +81,14 @@ class MemoryLog final : public Log {
 
  private:
   friend class MemoryBudget;
+  static constexpr int64_t kUnknown = INT64_MIN;
   MemoryBatch*& slot(uint32_t i) { return ring_[(head_ + i) & (capacity_ - 1)]; }
   MemoryBatch* at(uint32_t i) const { return ring_[(head_ + i) & (capacity_ - 1)]; }
   void push(MemoryBatch* batch);
   void drop_front();
   void drop_back();
-  void enforce_limits();
+  void forget(MemoryBatch* batch);
+  void enforce_records_max();
   uint32_t index_of(Offset offset) const;
 
   MemoryBudget* budget_;
@@ -99,6 +97,7 @@ class MemoryLog final : public Log {
   Offset end_;
   uint64_t size_bytes_ = 0;
   uint64_t records_ = 0;
+  mutable int64_t max_timestamp_ = -1;  // kUnknown: looked up when asked
   MemoryBatch** ring_ = nullptr;  // capacity_ is a power of two
   uint32_t head_ = 0;
   uint32_t count_ = 0;
