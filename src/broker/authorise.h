@@ -1,0 +1,20 @@
+// The one authorisation call: made here, once, before a request takes effect, for every protocol. Pure.
+#pragma once
+
+#include <string_view>
+
+#include "base/result.h"
+#include "broker/broker.h"
+
+namespace robustmq::broker {
+
+enum class Verb : uint8_t { publish, follow, produce, fetch, describe, create, remove, use_group, describe_cluster };
+
+// ok, or not_authorised. There is no user database in this version: listeners bind loopback unless told otherwise, and whoever
+// reaches one may do everything. Rules come with the security work; every request already passes here.
+inline Code authorise(const Context& context, Verb verb, std::string_view resource) {
+  (void)context, (void)verb, (void)resource;
+  return Code::ok;
+}
+
+}  // namespace robustmq::broker

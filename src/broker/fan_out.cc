@@ -1,0 +1,118 @@
+#include "broker/fan_out.h"
+
+#include "base/topic_names.h"
+#include "shard/record_reader.h"
+
+namespace robustmq::broker {
+namespace {
+
+// A batch decoded for followers costs at most this much memory; a larger one is counted as undecodable.
+constexpr size_t kDecodedBytesMax = 128 << 20;
+
+}  // namespace
+
+bool FanOut::light(std::string_view topic, const Bytes& batch, uint64_t origin, FollowedHere& known) {
+  if (known.follows_generation != follows_.generation() || known.interest_generation != interest_.generation()) {
+    known.follows_generation = follows_.generation();
+    known.interest_generation = interest_.generation();
+    known.targets = follows_.targets_of(topic);
+    known.other_cores = interest_.cores_of(topic);
+  }
+  for (uint64_t left = known.other_cores; left != 0; left &= left - 1) {
+    FanOut* peer = peers_[static_cast<size_t>(__builtin_ctzll(left))];
+    core_.send(static_cast<CoreIndex>(__builtin_ctzll(left)),
+               [peer, topic = std::string(topic), batch, origin] { peer->receive_light(topic, batch, origin); });
+  }
+  // Held for the length of the call: a delivery may change what is known.
+  if (const std::shared_ptr<const Targets> targets = known.targets) deliver_light(topic, *targets, batch, origin);
+  return known.targets != nullptr || known.other_cores != 0;
+}
+
+void FanOut::receive_light(const std::string& topic, const Bytes& batch, uint64_t origin) {
+  if (const auto targets = follows_.targets_of(topic)) deliver_light(topic, *targets, batch, origin);
+}
+
+void FanOut::deliver_light(std::string_view topic, const Targets& targets, const Bytes& batch, uint64_t origin) {
+  const BatchView header(batch.span());
+  if (header.is_control()) return;
+  RecordView record;
+  if (header.compression() == Compression::none) {
+    RecordReader records(header, header.records());
+    while (records.next(record)) follows_.deliver(targets, topic, record, batch, origin);
+    if (records.is_malformed()) ++metrics_.batches_undecodable_total;
+    return;
+  }
+  Result<shard::OpenedRecords> opened = shard::open_records(batch, kDecodedBytesMax);
+  if (!opened) {
+    ++metrics_.batches_undecodable_total;
+    return;
+  }
+  while (opened->records.next(record)) follows_.deliver(targets, topic, record, opened->owner, origin);
+}
+
+bool FanOut::is_stream_followed(const meta::Topic& topic, bool by_others) const {
+  const auto overlaps = [&](std::string_view filter) {
+    return by_others ? interest_.overlaps(filter) : follows_.overlaps(filter);
+  };
+  if (by_others ? interest_.empty() : follows_.empty()) return false;
+  if (overlaps(mqtt_name_of_kafka(topic.name))) return true;
+  for (const TopicRule& rule : rules_.all()) {
+    if (rule.topic == topic.name && overlaps(rule.filter)) return true;
+  }
+  return false;
+}
+
+void FanOut::stream(const std::shared_ptr<const meta::Topic>& topic, const Bytes& batch, uint64_t origin, FollowedHere& known) {
+  if (known.follows_generation != follows_.generation() || known.interest_generation != interest_.generation()) {
+    known.follows_generation = follows_.generation();
+    known.interest_generation = interest_.generation();
+    known.is_followed = is_stream_followed(*topic, false);
+    known.other_cores = 0;
+    if (is_stream_followed(*topic, true)) {
+      for (size_t core = 0; core < peers_.size(); ++core) {
+        if (core != core_.index()) known.other_cores |= uint64_t{1} << core;
+      }
+    }
+  }
+  for (uint64_t left = known.other_cores; left != 0; left &= left - 1) {
+    FanOut* peer = peers_[static_cast<size_t>(__builtin_ctzll(left))];
+    core_.send(static_cast<CoreIndex>(__builtin_ctzll(left)), [peer, topic, batch, origin] {
+      if (peer->is_stream_followed(*topic, false)) peer->deliver_stream(*topic, batch, origin);
+    });
+  }
+  if (known.is_followed) deliver_stream(*topic, batch, origin);
+}
+
+std::string_view FanOut::topic_of(const meta::Topic& topic, const RecordView& record, const std::string& fallback) const {
+  if (record.header_count == 0) return fallback;
+  HeaderReader headers(record);
+  HeaderView header;
+  while (headers.next(header)) {
+    if (header.key != "mqtt.topic" || !header.value) continue;
+    const std::string_view name = as_text(*header.value);
+    if (name == fallback) return fallback;
+    if (!is_valid_topic_name(name)) return fallback;
+    for (const TopicRule& rule : rules_.all()) {
+      if (rule.topic == topic.name && filter_matches(rule.filter, name)) return name;
+    }
+    return fallback;
+  }
+  return fallback;
+}
+
+void FanOut::deliver_stream(const meta::Topic& topic, const Bytes& batch, uint64_t origin) {
+  if (BatchView(batch.span()).is_control()) return;
+  Result<shard::OpenedRecords> opened = shard::open_records(batch, kDecodedBytesMax);
+  if (!opened) {
+    ++metrics_.batches_undecodable_total;
+    return;
+  }
+  const std::string fallback = mqtt_name_of_kafka(topic.name);
+  RecordView record;
+  while (opened->records.next(record)) {
+    const std::string_view name = topic_of(topic, record, fallback);
+    if (const auto targets = follows_.targets_of(name)) follows_.deliver(*targets, name, record, opened->owner, origin);
+  }
+}
+
+}  // namespace robustmq::broker

@@ -1,0 +1,57 @@
+// FanOut: carries a committed batch to everyone on this node who follows its topics. Lives on its core.
+//
+// Runs on the batch's home core: hands records to this core's followers, and sends one envelope (the stored batch, shared) to
+// each other core that has interest, where receive() does the same. A batch that nobody follows is not decoded.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "broker/follow.h"
+#include "broker/interest.h"
+#include "broker/topic_rules.h"
+#include "meta/topic.h"
+#include "runtime/core.h"
+
+namespace robustmq::broker {
+
+// Remembers whether anybody follows a source of messages, until a subscription changes.
+struct FollowedHere {
+  uint64_t follows_generation = 0;
+  uint64_t interest_generation = 0;
+  std::shared_ptr<const Targets> targets;  // light topics only
+  uint64_t other_cores = 0;                // light topics: cores with interest
+  bool is_followed = false;                // streams: some follower may match
+};
+
+class FanOut {
+ public:
+  FanOut(runtime::Core& core, Follows& follows, Interest& interest, const TopicRules& rules, BrokerMetrics& metrics)
+      : core_(core), follows_(follows), interest_(interest), rules_(rules), metrics_(metrics) {}
+  // Every core's fan-out, by core; set once before the first message.
+  void set_peers(std::vector<FanOut*> peers) { peers_ = std::move(peers); }
+
+  // Every record of `batch` belongs to the MQTT topic `topic`. True when somebody follows it.
+  bool light(std::string_view topic, const Bytes& batch, uint64_t origin, FollowedHere& known);
+  // The batch of a stream: each record's topic is its header `mqtt.topic` where the rules allow it, else the stream's name.
+  void stream(const std::shared_ptr<const meta::Topic>& topic, const Bytes& batch, uint64_t origin, FollowedHere& known);
+
+ private:
+  void receive_light(const std::string& topic, const Bytes& batch, uint64_t origin);
+  void deliver_light(std::string_view topic, const Targets& targets, const Bytes& batch, uint64_t origin);
+  void deliver_stream(const meta::Topic& topic, const Bytes& batch, uint64_t origin);
+  bool is_stream_followed(const meta::Topic& topic, bool by_others) const;
+  std::string_view topic_of(const meta::Topic& topic, const RecordView& record, const std::string& fallback) const;
+
+  runtime::Core& core_;
+  Follows& follows_;
+  Interest& interest_;
+  const TopicRules& rules_;
+  BrokerMetrics& metrics_;
+  std::vector<FanOut*> peers_;
+};
+
+}  // namespace robustmq::broker

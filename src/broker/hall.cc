@@ -1,0 +1,360 @@
+#include "broker/hall.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/topic_names.h"
+#include "broker/group/coordinator.h"
+
+namespace robustmq::broker {
+namespace {
+
+// Light topics looked at in one tick.
+constexpr size_t kSweepVisits = 20'000;
+
+template <class... Cases>
+struct Overload : Cases... {
+  using Cases::operator()...;
+};
+
+}  // namespace
+
+Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rules, const NodeFacts& node)
+    : core_(*setup.core),
+      meta_(*setup.meta),
+      groups_(setup.groups),
+      options_(options),
+      rules_(rules),
+      node_(node),
+      follows_(metrics_),
+      fan_out_(core_, follows_, interest_, rules_, metrics_),
+      lights_(core_, fan_out_, options_, metrics_, meta_.starts(), *setup.engines.memory),
+      streams_(core_, fan_out_, setup.engines, meta_.starts()),
+      locator_(core_, meta_, lights_, streams_),
+      publisher_(core_, meta_, rules_, fan_out_, lights_, streams_, locator_, metrics_),
+      fetcher_(core_, locator_, options_, metrics_),
+      topics_(core_, meta_, lights_, streams_, options_, rules_),
+      tick_(&Hall::on_tick, this) {
+  ROBUSTMQ_CHECK(core_.count() <= Interest::kCoresMax, "at most 64 cores");
+  meta_.watch([this](const meta::CatalogEvent& event) { on_catalog(event); });
+}
+
+Hall::~Hall() = default;
+
+void Hall::introduce(const std::vector<Hall*>& halls) {
+  std::vector<FanOut*> fan_outs;
+  std::vector<Publisher*> publishers;
+  std::vector<Fetcher*> fetchers;
+  std::vector<Topics*> topics;
+  for (Hall* hall : halls) {
+    fan_outs.push_back(&hall->fan_out_);
+    publishers.push_back(&hall->publisher_);
+    fetchers.push_back(&hall->fetcher_);
+    topics.push_back(&hall->topics_);
+  }
+  for (Hall* hall : halls) {
+    hall->halls_ = halls;
+    hall->fan_out_.set_peers(fan_outs);
+    hall->publisher_.set_peers(publishers);
+    hall->fetcher_.set_peers(fetchers);
+    hall->topics_.set_peers(topics);
+  }
+}
+
+// ---- Start, time, the catalog ----
+
+void Hall::start(Callback<void(Status)> ready) {
+  core_.arm(tick_, core_.now() + Duration::millis(options_.retention_check_ms));
+  open_shards([this, ready = std::move(ready)](Status status) mutable {
+    if (!status.ok() || core_.index() != 0) return ready(std::move(status));
+    topics_.create_rule_streams(std::move(ready));
+  });
+}
+
+void Hall::open_shards(Callback<void(Status)> ready) {
+  struct Opening {
+    Callback<void(Status)> ready;
+    Status status;
+    size_t waiting = 1;
+    void finish_one(Status result) {
+      if (!result.ok()) status = std::move(result);
+      if (--waiting == 0) ready(std::move(status));
+    }
+  };
+  auto opening = std::make_shared<Opening>();
+  opening->ready = std::move(ready);
+  for (const auto& topic : meta_.list(kDefaultTenant)) {
+    for (int32_t partition = 0; partition < topic->partitions; ++partition) {
+      if (home_of({topic->id, partition}, core_.count()) != core_.index()) continue;
+      ++opening->waiting;
+      streams_.with(topic, partition,
+                    [opening](Result<shard::Shard*> shard) { opening->finish_one(shard ? Status() : Status(shard.error())); });
+    }
+  }
+  opening->finish_one({});
+}
+
+void Hall::on_tick(void* self) {
+  Hall& hall = *static_cast<Hall*>(self);
+  const WallTime now = hall.core_.wall_now();
+  hall.streams_.retain(now);
+  hall.lights_.sweep(now, kSweepVisits, [&hall](const std::string& name) { hall.publisher_.forget_route(name); });
+  hall.core_.arm(hall.tick_, hall.core_.now() + Duration::millis(hall.options_.retention_check_ms));
+}
+
+void Hall::on_catalog(const meta::CatalogEvent& event) {
+  publisher_.forget_routes();
+  const auto* deleted = std::get_if<meta::TopicDeleted>(&event);
+  if (!deleted) return;
+  streams_.remove(*deleted->topic);
+  if (core_.index() != 0) return;
+  // A topic that a rule feeds is emptied, not ended, by its deletion.
+  for (const TopicRule& rule : rules_.all()) {
+    if (rule.topic == deleted->topic->name) {
+      core_.post([this] { topics_.create_rule_streams([](Status) {}); });
+      return;
+    }
+  }
+}
+
+// ---- The menu ----
+
+void Hall::execute(Context& context, Request request, ReplyTo done) {
+  const auto refused = [&](Verb verb, std::string_view resource) {
+    const Code code = authorise(context, verb, resource);
+    if (code == Code::ok) return false;
+    done(Error{code, {}});
+    return true;
+  };
+  std::visit(Overload{
+                 [&](Publish& r) {
+                   if (!refused(Verb::publish, r.messages.empty() ? std::string_view{} : r.messages[0].topic))
+                     publisher_.publish(context, std::move(r), std::move(done));
+                 },
+                 [&](Follow& r) {
+                   if (!refused(Verb::follow, {})) follow(context, std::move(r), std::move(done));
+                 },
+                 [&](Unfollow& r) { unfollow(context, std::move(r), std::move(done)); },
+                 [&](OpenSession& r) { open_session(context, std::move(r), std::move(done)); },
+                 [&](Produce& r) {
+                   if (!refused(Verb::produce, {})) produce(context, std::move(r), std::move(done));
+                 },
+                 [&](Fetch& r) {
+                   if (!refused(Verb::fetch, {})) fetcher_.fetch(std::move(r), std::move(done));
+                 },
+                 [&](ListOffsets& r) {
+                   if (!refused(Verb::describe, {})) fetcher_.list_offsets(std::move(r), std::move(done));
+                 },
+                 [&](DescribeTopics& r) {
+                   if (!refused(Verb::describe, {})) topics_.describe(std::move(r), std::move(done));
+                 },
+                 [&](CreateTopics& r) {
+                   if (!refused(Verb::create, {})) topics_.create(std::move(r), std::move(done));
+                 },
+                 [&](DeleteTopics& r) {
+                   if (!refused(Verb::remove, {})) topics_.remove(std::move(r), std::move(done));
+                 },
+                 [&](DescribeCluster&) {
+                   if (!refused(Verb::describe_cluster, {})) done(cluster_facts());
+                 },
+                 [&](AllocateProducerId&) {
+                   if (!refused(Verb::produce, {})) allocate_producer_id(std::move(done));
+                 },
+                 [&](auto& r) {
+                   if (!refused(Verb::use_group, {})) ask_groups(context.tenant, Request(std::move(r)), std::move(done));
+                 },
+             },
+             request);
+}
+
+// Requests of consumer groups go to core 0 and come back. Light topics have no row in the catalog, so they are named in full
+// first.
+void Hall::ask_groups(TenantId tenant, Request request, ReplyTo done) {
+  std::vector<TopicRef>* topics = nullptr;
+  if (auto* commit = std::get_if<CommitOffsets>(&request)) topics = &commit->topics;
+  if (auto* fetch = std::get_if<FetchOffsets>(&request)) topics = &fetch->topics;
+  const auto is_light = [&](const TopicRef& topic) { return !locator_.locate(topic).stream; };
+  if (!topics || std::none_of(topics->begin(), topics->end(), is_light))
+    return send_to_groups(tenant, std::move(request), std::move(done));
+  topics_.describe({.topics = *topics},
+                   [this, tenant, request = std::move(request), done = std::move(done)](Reply reply) mutable {
+                     auto* rows = std::get_if<DescribedTopics>(&reply);
+                     if (!rows) return done(std::move(reply));
+                     auto& wanted = std::holds_alternative<CommitOffsets>(request) ? std::get<CommitOffsets>(request).topics
+                                                                                   : std::get<FetchOffsets>(request).topics;
+                     for (size_t i = 0; i < wanted.size(); ++i) {
+                       const DescribedTopic& row = rows->topics[i];
+                       if (row.code == Code::ok && row.facts.is_light) wanted[i] = {row.facts.name, row.facts.id};
+                     }
+                     send_to_groups(tenant, std::move(request), std::move(done));
+                   });
+}
+
+void Hall::send_to_groups(TenantId tenant, Request request, ReplyTo done) {
+  if (core_.index() == 0) return groups_->execute(tenant, std::move(request), std::move(done));
+  Hall* home = halls_[0];
+  core_.send(0, [home, tenant, back = core_.index(), request = std::move(request), done = std::move(done)]() mutable {
+    home->groups_->execute(tenant, std::move(request), [home, back, done = std::move(done)](Reply reply) mutable {
+      home->core_.send(back, [done = std::move(done), reply = std::move(reply)]() mutable { done(std::move(reply)); });
+    });
+  });
+}
+
+CoreIndex Hall::session_home(TenantId tenant, std::string_view client_id) const {
+  return static_cast<CoreIndex>(slot_of(tenant, client_id) % core_.count());
+}
+
+void Hall::open_session(Context& context, OpenSession request, ReplyTo done) {
+  context.session = request.client_id;
+  auto [at, is_new] = sessions_.try_emplace(std::move(request.client_id), &context);
+  if (!is_new && at->second != &context) {
+    Context* older = std::exchange(at->second, &context);
+    ++metrics_.takeovers_total;
+    older->session.clear();  // no longer its own
+    older->sink->on_notice(Notice::taken_over);
+  } else if (is_new) {
+    ++metrics_.sessions;
+  }
+  done(SessionOpened{false});
+}
+
+void Hall::close(Context& context) {
+  std::vector<std::string> gone;
+  follows_.close(context, [&](std::string filter) { gone.push_back(std::move(filter)); });
+  if (!gone.empty()) announce(std::move(gone), false, [] {});
+  if (context.session.empty()) return;
+  const auto found = sessions_.find(context.session);
+  if (found != sessions_.end() && found->second == &context) {
+    sessions_.erase(found);
+    --metrics_.sessions;
+  }
+  context.session.clear();
+}
+
+void Hall::follow(Context& context, Follow request, ReplyTo done) {
+  Followed followed;
+  std::vector<std::string> first;
+  for (const FollowOne& wanted : request.filters) {
+    FollowResult result;
+    if (topic_levels(wanted.filter) > static_cast<size_t>(options_.filter_levels_max)) {
+      result.code = Code::invalid_topic;
+    } else if (follows_.count_of(context) >= static_cast<size_t>(options_.subscriptions_max)) {
+      result.code = Code::quota_exceeded;
+    } else {
+      const Follows::Added added = follows_.add(context, wanted);
+      result.is_new = added.is_new;
+      if (added.is_first) first.push_back(wanted.filter);
+    }
+    followed.results.push_back(result);
+  }
+  announce(std::move(first), true,
+           [done = std::move(done), followed = std::move(followed)]() mutable { done(std::move(followed)); });
+}
+
+void Hall::unfollow(Context& context, Unfollow request, ReplyTo done) {
+  Unfollowed unfollowed;
+  std::vector<std::string> last;
+  for (std::string& filter : request.filters) {
+    const auto removed = follows_.remove(context, filter);
+    unfollowed.existed.push_back(removed.has_value());
+    if (removed && removed->is_last) last.push_back(std::move(filter));
+  }
+  announce(std::move(last), false, [] {});
+  done(std::move(unfollowed));
+}
+
+// Tells every other core that filters are wanted here, or no longer; `done` when all of them know.
+void Hall::announce(std::vector<std::string> filters, bool is_wanted, Callback<void()> done) {
+  if (filters.empty() || halls_.size() == 1) return done();
+  struct Telling {
+    std::vector<std::string> filters;
+    Callback<void()> done;
+    size_t waiting;
+  };
+  auto telling = std::make_shared<Telling>(Telling{std::move(filters), std::move(done), halls_.size() - 1});
+  for (Hall* peer : halls_) {
+    if (peer == this) continue;
+    core_.send(peer->core_.index(), [this, peer, telling, is_wanted] {
+      for (const std::string& filter : telling->filters) {
+        if (is_wanted)
+          peer->interest_.add(filter, core_.index());
+        else
+          peer->interest_.remove(filter, core_.index());
+      }
+      peer->core_.send(core_.index(), [telling] {
+        if (--telling->waiting == 0) telling->done();
+      });
+    });
+  }
+}
+
+void Hall::produce(Context& context, Produce request, ReplyTo done) {
+  struct Producing {
+    Produced reply;
+    ReplyTo done;
+    size_t waiting = 1;
+    void finish_one() {
+      if (--waiting == 0) done(std::move(reply));
+    }
+  };
+  auto producing = std::make_shared<Producing>();
+  producing->done = std::move(done);
+  producing->reply.partitions.resize(request.partitions.size());
+  producing->waiting += request.partitions.size();
+  metrics_.batches_produced_total += request.partitions.size();
+  const auto epoch = static_cast<LeaderEpoch>(meta_.starts());
+  for (size_t i = 0; i < request.partitions.size(); ++i) {
+    ProducePartition& wanted = request.partitions[i];
+    const TopicRef& ref = request.topics[static_cast<size_t>(wanted.topic_index)];
+    auto take = [producing, i, epoch](Result<shard::Appended> appended) {
+      ProducedPartition& row = producing->reply.partitions[i];
+      if (appended) {
+        row = {Code::ok, {}, appended->base_offset, appended->append_time_ms, appended->log_start, epoch};
+      } else {
+        row.code = appended.code();
+        row.detail = appended.error().detail;
+      }
+      producing->finish_one();
+    };
+    const Located topic = locator_.locate(ref);
+    if (topic.stream) {
+      publisher_.append_to_stream(topic.stream, wanted.partition, std::move(wanted.batch), context.connection_id,
+                                  std::move(take));
+    } else {
+      publisher_.append_to_light(locator_.home(topic, 0), topic.light, wanted.partition, std::move(wanted.batch),
+                                 context.connection_id, std::move(take));
+    }
+  }
+  producing->finish_one();
+}
+
+void Hall::allocate_producer_id(ReplyTo done) {
+  if (next_producer_id_ < producer_ids_end_) return done(AllocatedProducerId{next_producer_id_++, 0});
+  waiting_for_producer_ids_.push_back(std::move(done));
+  if (waiting_for_producer_ids_.size() > 1) return;  // a block is on its way
+  meta_.allocate_producer_ids([this](Result<ProducerId> first) {
+    auto waiting = std::exchange(waiting_for_producer_ids_, {});
+    if (first) {
+      next_producer_id_ = *first;
+      producer_ids_end_ = *first + meta::Meta::kProducerIdBlock;
+    }
+    for (ReplyTo& done : waiting) {
+      if (first)
+        allocate_producer_id(std::move(done));
+      else
+        done(first.error());
+    }
+  });
+}
+
+ClusterFacts Hall::cluster_facts() const {
+  ClusterFacts facts;
+  facts.cluster_id = meta_.cluster_id().to_string();
+  facts.nodes.push_back({node_.id, node_.kafka_host, node_.kafka_port});
+  facts.controller = node_.id;
+  facts.options = option_facts_;
+  return facts;
+}
+
+}  // namespace robustmq::broker

@@ -1,0 +1,97 @@
+// Hall: the broker of one core. Puts the parts together and executes the menu. Lives on its core.
+//
+// The halls of a node are made together (make_halls), one a core, and know each other. Consumer groups live on core 0, where the
+// ledger is; sessions on the core of their slot; shards and light topics on theirs.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "broker/authorise.h"
+#include "broker/broker.h"
+#include "broker/fan_out.h"
+#include "broker/fetcher.h"
+#include "broker/follow.h"
+#include "broker/interest.h"
+#include "broker/light_topics.h"
+#include "broker/locate.h"
+#include "broker/options.h"
+#include "broker/publisher.h"
+#include "broker/streams.h"
+#include "broker/topic_rules.h"
+#include "broker/topics.h"
+#include "runtime/timer.h"
+
+namespace robustmq::broker {
+
+class GroupCoordinator;
+
+// What a hall is made of; everything outlives it.
+struct HallSetup {
+  runtime::Core* core = nullptr;
+  meta::Meta* meta = nullptr;
+  Engines engines;
+  GroupCoordinator* groups = nullptr;  // on core 0; nullptr elsewhere
+};
+
+class Hall final : public Broker {
+ public:
+  Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rules, const NodeFacts& node);
+  ~Hall();
+  // Introduces the halls of a node to each other; once, before start().
+  static void introduce(const std::vector<Hall*>& halls);
+
+  // Opens the shards of this core. On core 0 first makes the streams of the topic rules. `ready` on this core.
+  void start(Callback<void(Status)> ready);
+
+  void execute(Context& context, Request request, ReplyTo done) override;
+  void close(Context& context) override;
+  CoreIndex session_home(TenantId tenant, std::string_view client_id) const override;
+
+  const BrokerMetrics& metrics() const { return metrics_; }
+  // Facts of a node's options shown by DescribeCluster; set by server at start.
+  void set_option_facts(std::vector<TopicFacts::Setting> facts) { option_facts_ = std::move(facts); }
+
+ private:
+  static void on_tick(void* self);
+  void on_catalog(const meta::CatalogEvent& event);
+  void open_shards(Callback<void(Status)> ready);
+
+  void follow(Context& context, Follow request, ReplyTo done);
+  void unfollow(Context& context, Unfollow request, ReplyTo done);
+  void announce(std::vector<std::string> filters, bool is_wanted, Callback<void()> done);
+  void open_session(Context& context, OpenSession request, ReplyTo done);
+  void produce(Context& context, Produce request, ReplyTo done);
+  void allocate_producer_id(ReplyTo done);
+  ClusterFacts cluster_facts() const;
+  void ask_groups(TenantId tenant, Request request, ReplyTo done);
+  void send_to_groups(TenantId tenant, Request request, ReplyTo done);
+
+  runtime::Core& core_;
+  meta::Meta& meta_;
+  GroupCoordinator* groups_;
+  const BrokerOptions& options_;
+  const TopicRules& rules_;
+  const NodeFacts& node_;
+  BrokerMetrics metrics_;
+  Follows follows_;
+  Interest interest_;
+  FanOut fan_out_;
+  LightTopics lights_;
+  Streams streams_;
+  Locator locator_;
+  Publisher publisher_;
+  Fetcher fetcher_;
+  Topics topics_;
+  std::vector<Hall*> halls_;
+  std::unordered_map<std::string, Context*> sessions_;
+  std::vector<TopicFacts::Setting> option_facts_;
+  ProducerId next_producer_id_ = 0;
+  ProducerId producer_ids_end_ = 0;
+  std::vector<ReplyTo> waiting_for_producer_ids_;
+  runtime::Timer tick_;
+};
+
+}  // namespace robustmq::broker

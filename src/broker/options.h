@@ -1,0 +1,121 @@
+// What the broker may be told: topic rules, defaults for topics, limits. Pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/describe.h"
+#include "meta/topic.h"
+
+namespace robustmq::broker {
+
+// Says where the messages of MQTT topics go; the first rule that matches wins.
+struct TopicRule {
+  std::string filter;
+  std::string topic;  // empty: each MQTT topic is a light topic
+  int32_t partitions = 1;
+  meta::Mode mode = meta::Mode::persistent;
+  int64_t retention_ms = 7LL * 24 * 3600 * 1000;
+  int64_t retention_bytes = -1;
+
+  template <class V>
+  static void describe(V& v) {
+    v.field("filter", &TopicRule::filter, {.doc = "MQTT topic filter of the topics that this rule claims."});
+    v.field("topic", &TopicRule::topic,
+            {.doc = "Stream that their messages go to, by its Kafka name; left out: each MQTT topic is a light topic of the mode "
+                    "below."});
+    v.field("partitions", &TopicRule::partitions, {.doc = "Partitions of the stream when it is made.", .min = 1, .max = 10000});
+    v.field("mode", &TopicRule::mode, {.doc = "What an ack means: none, memory or persistent (light topics: none or memory)."});
+    v.field("retention_ms", &TopicRule::retention_ms,
+            {.doc = "Age at which records are dropped; -1 keeps them.", .unit = "ms", .min = -1});
+    v.field("retention_bytes", &TopicRule::retention_bytes,
+            {.doc = "Size of a partition above which the oldest are dropped; -1 keeps them.", .unit = "bytes", .min = -1});
+  }
+};
+
+struct BrokerOptions {
+  bool auto_create_topics = true;
+  int32_t default_partitions = 1;
+  int32_t partitions_max = 10'000;
+  bool list_light_topics = false;
+  int32_t light_topics_max = 1'000'000;
+  int32_t light_records_max = 1000;
+  int64_t light_retention_ms = 3'600'000;
+  int64_t memory_bytes = 256LL << 20;
+  int32_t filter_levels_max = 128;
+  int32_t subscriptions_max = 1000;
+  int32_t fetch_partitions_max = 100'000;
+  int64_t fetch_bytes_max = 64LL << 20;
+  int64_t retention_check_ms = 30'000;
+
+  template <class V>
+  static void describe(V& v) {
+    using B = BrokerOptions;
+    v.field("auto_create_topics", &B::auto_create_topics,
+            {.doc = "A Kafka client that asks for a missing topic makes it, when it wants that too."});
+    v.field("default_partitions", &B::default_partitions,
+            {.doc = "Partitions of a stream made without a number.", .min = 1, .max = 10000});
+    v.field("partitions_max", &B::partitions_max, {.doc = "Most partitions a topic may be made with.", .min = 1});
+    v.field("list_light_topics", &B::list_light_topics, {.doc = "Kafka's list of all topics names light topics too."});
+    v.field("light_topics_max", &B::light_topics_max,
+            {.doc = "Most light topics on this node; a publish to one more is refused.", .min = 0});
+    v.field("light_records_max", &B::light_records_max, {.doc = "Records kept of a light topic.", .min = 1});
+    v.field("light_retention_ms", &B::light_retention_ms,
+            {.doc = "Age at which a light topic's records are dropped.", .unit = "ms", .min = 1});
+    v.field("memory_bytes", &B::memory_bytes,
+            {.doc = "Memory for the records of all memory topics, split by core; the oldest go first and are counted.",
+             .unit = "bytes",
+             .min = 1 << 16});
+    v.field("filter_levels_max", &B::filter_levels_max, {.doc = "Most levels of a topic filter.", .min = 1, .max = 1024});
+    v.field("subscriptions_max", &B::subscriptions_max, {.doc = "Most subscriptions of a connection.", .min = 1});
+    v.field("fetch_partitions_max", &B::fetch_partitions_max, {.doc = "Most partitions in one fetch.", .min = 1});
+    v.field("fetch_bytes_max", &B::fetch_bytes_max,
+            {.doc = "Most bytes a fetch returns, whatever it asks.", .unit = "bytes", .min = 1 << 16});
+    v.field("retention_check_ms", &B::retention_check_ms, {.doc = "How often retention is applied.", .unit = "ms", .min = 10});
+  }
+};
+
+// What the node is to its clients; given by server.
+struct NodeFacts {
+  NodeId id = 1;
+  std::string kafka_host = "127.0.0.1";
+  uint16_t kafka_port = 9092;
+};
+
+// Counted per core.
+struct BrokerMetrics {
+  uint64_t messages_published_total = 0;
+  uint64_t messages_refused_total = 0;
+  uint64_t messages_delivered_total = 0;
+  uint64_t batches_produced_total = 0;
+  uint64_t batches_undecodable_total = 0;
+  uint64_t fetches_total = 0;
+  uint64_t fetches_parked_total = 0;
+  uint64_t light_topics_refused_total = 0;
+  uint64_t takeovers_total = 0;
+  int64_t light_topics = 0;
+  int64_t subscriptions = 0;
+  int64_t sessions = 0;
+
+  template <class V>
+  static void describe(V& v) {
+    using M = BrokerMetrics;
+    v.field("messages_published_total", &M::messages_published_total, {.doc = "Messages published by name."});
+    v.field("messages_refused_total", &M::messages_refused_total, {.doc = "Messages published by name and refused."});
+    v.field("messages_delivered_total", &M::messages_delivered_total, {.doc = "Messages handed to followers' connections."});
+    v.field("batches_produced_total", &M::batches_produced_total, {.doc = "Record batches produced by clients."});
+    v.field("batches_undecodable_total", &M::batches_undecodable_total,
+            {.doc = "Stored batches that could not be read for live followers."});
+    v.field("fetches_total", &M::fetches_total, {.doc = "Fetch requests."});
+    v.field("fetches_parked_total", &M::fetches_parked_total, {.doc = "Fetch requests that waited for data."});
+    v.field("light_topics_refused_total", &M::light_topics_refused_total,
+            {.doc = "Messages refused because the number of light topics is at its limit."});
+    v.field("takeovers_total", &M::takeovers_total, {.doc = "Sessions taken over by a newer connection."});
+    v.field("light_topics", &M::light_topics, {.doc = "Light topics."});
+    v.field("subscriptions", &M::subscriptions, {.doc = "Subscriptions of live connections."});
+    v.field("sessions", &M::sessions, {.doc = "Open sessions."});
+  }
+};
+
+}  // namespace robustmq::broker

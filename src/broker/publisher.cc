@@ -1,0 +1,222 @@
+#include "broker/publisher.h"
+
+#include <utility>
+
+#include "base/hash.h"
+#include "base/topic_names.h"
+
+namespace robustmq::broker {
+
+Publisher::Publisher(runtime::Core& core, meta::Meta& meta, const TopicRules& rules, FanOut& fan_out, LightTopics& lights,
+                     Streams& streams, Locator& locator, BrokerMetrics& metrics)
+    : core_(core),
+      meta_(meta),
+      rules_(rules),
+      fan_out_(fan_out),
+      lights_(lights),
+      streams_(streams),
+      locator_(locator),
+      metrics_(metrics) {}
+
+Publisher::Route& Publisher::route_of(std::string_view topic) {
+  const auto found = routes_.find(topic);
+  if (found != routes_.end() && !(found->second.kind == Kind::refused)) return found->second;
+  const auto made = routes_.try_emplace(std::string(topic)).first;
+  made->second.name = &made->first;
+  find_route(made->second, topic);
+  return made->second;
+}
+
+void Publisher::find_route(Route& route, std::string_view topic) {
+  route.kind = Kind::refused;
+  if (topic.starts_with('$')) {
+    route.refusal = Code::not_authorised;  // $-topics are the broker's own
+    return;
+  }
+  const TopicRule* rule = rules_.find(topic);
+  if (rule && rule->mode == meta::Mode::none) {
+    route.kind = Kind::nobody;
+    return;
+  }
+  const std::string kafka_name = kafka_name_of_mqtt(topic);
+  const bool is_rule_stream = rule && !rule->topic.empty();
+  auto stream = meta_.find(kDefaultTenant, is_rule_stream ? rule->topic : kafka_name);
+  if (stream) {
+    route.kind = Kind::stream;
+    route.partition = partition_of(as_bytes(topic), stream->partitions);
+    route.home = home_of({stream->id, route.partition}, core_.count());
+    route.stream = std::move(stream);
+    return;
+  }
+  if (is_rule_stream) {
+    route.refusal = Code::unknown_topic;  // deleted; it is made again at once, try again
+    return;
+  }
+  route.home = static_cast<CoreIndex>(slot_of(kDefaultTenant, kafka_name) % core_.count());
+  if (route.home != core_.index()) {
+    route.kind = Kind::light_elsewhere;
+    return;
+  }
+  route.light = lights_.find(topic);
+  if (!route.light) route.light = lights_.make(topic);
+  if (route.light)
+    route.kind = Kind::light_here;
+  else
+    route.refusal = Code::quota_exceeded;
+}
+
+void Publisher::add(Pending& pending, const Message& message) {
+  const bool is_stream = pending.route->kind == Kind::stream;
+  std::optional<ByteSpan> key;
+  if (is_stream) key = as_bytes(message.topic);
+  pending.builder.begin_record(core_.wall_now().ms, key, message.payload);
+  if (is_stream) pending.builder.add_header("mqtt.topic", as_bytes(message.topic));
+  pending.builder.add_encoded_headers(message.raw_headers, message.header_count);
+  pending.builder.end_record();
+}
+
+void Publisher::publish(const Context& context, Publish request, ReplyTo done) {
+  // Routes in use further out on the stack stay where they are.
+  if (depth_ == 0 && routes_.size() >= kRoutesMax) routes_.clear();
+  ++depth_;
+  ++requests_;
+  metrics_.messages_published_total += request.messages.size();
+  std::shared_ptr<Operation> operation;
+  // Held by name while batches complete: a completion may come back here.
+  std::vector<Pending> pending = std::exchange(pending_, {});
+  size_t count = 0;
+  size_t refused = 0;
+  for (const Message& message : request.messages) {
+    Route& route = route_of(message.topic);
+    uint32_t reply = 0;
+    if (message.wants_reply) {
+      if (!operation) operation = std::make_shared<Operation>();
+      reply = static_cast<uint32_t>(operation->reply.results.size());
+      operation->reply.results.push_back({route.refusal, true});
+    }
+    if (route.kind == Kind::refused) {
+      ++refused;
+      continue;
+    }
+    if (route.request != requests_) {
+      route.request = requests_;
+      route.pending = count++;
+      if (pending.size() < count) pending.emplace_back();
+      pending[route.pending].route = &route;
+      pending[route.pending].replies.clear();
+    }
+    Pending& part = pending[route.pending];
+    add(part, message);
+    if (message.wants_reply) part.replies.push_back(reply);
+  }
+  metrics_.messages_refused_total += refused;
+  if (operation) {
+    operation->done = std::move(done);
+    operation->waiting = 1;  // this call itself
+    for (size_t i = 0; i < count; ++i) operation->waiting += !pending[i].replies.empty();
+  }
+  for (size_t i = 0; i < count; ++i) send(pending[i], context.connection_id, operation);
+  --depth_;
+  if (pending_.empty()) pending_ = std::move(pending);
+  if (!operation) return done(Published{});
+  if (--operation->waiting == 0) operation->done(std::move(operation->reply));
+}
+
+void Publisher::send(Pending& pending, uint64_t origin, const std::shared_ptr<Operation>& operation) {
+  Route& route = *pending.route;
+  Bytes batch = pending.builder.finish();
+  const bool wants_reply = !pending.replies.empty();
+  if (route.kind == Kind::nobody) {
+    const bool is_followed = fan_out_.light(*route.name, batch, origin, route.known);
+    if (!wants_reply) return;
+    for (uint32_t reply : pending.replies) operation->reply.results[reply].has_followers = is_followed;
+    --operation->waiting;  // never the last one: publish() holds one
+    return;
+  }
+  AppendDone done;
+  if (wants_reply) {
+    done = [this, operation, replies = pending.replies](Result<shard::Appended> appended) {
+      if (!appended) {
+        metrics_.messages_refused_total += replies.size();
+        for (uint32_t reply : replies) operation->reply.results[reply].code = appended.code();
+      }
+      if (--operation->waiting == 0) operation->done(std::move(operation->reply));
+    };
+  } else {
+    done = [this](Result<shard::Appended> appended) {
+      if (!appended) ++metrics_.messages_refused_total;
+    };
+  }
+  switch (route.kind) {
+    case Kind::light_here:
+      return route.light->shard->append(std::move(batch), origin, std::move(done));
+    case Kind::stream:
+      return append_to_stream(route.stream, route.partition, std::move(batch), origin, std::move(done));
+    case Kind::light_elsewhere: {
+      Publisher* peer = peers_[route.home];
+      core_.send(route.home, [peer, name = *route.name, batch = std::move(batch), origin, back = core_.index(),
+                              done = std::move(done)]() mutable {
+        peer->light_from_elsewhere(
+            name, std::move(batch), origin, [peer, back, done = std::move(done)](Result<shard::Appended> result) mutable {
+              peer->core_.send(back, [done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
+            });
+      });
+      return;
+    }
+    case Kind::nobody:
+    case Kind::refused:
+      return;
+  }
+}
+
+void Publisher::light_from_elsewhere(const std::string& topic, Bytes batch, uint64_t origin, AppendDone done) {
+  Route& route = route_of(topic);
+  if (route.kind == Kind::light_here) return route.light->shard->append(std::move(batch), origin, std::move(done));
+  // The catalog changed while the message was on its way: a stream has the name now.
+  done(route.kind == Kind::refused ? route.refusal : Code::unknown_topic);
+}
+
+void Publisher::append_to_stream(std::shared_ptr<const meta::Topic> topic, int32_t partition, Bytes batch, uint64_t origin,
+                                 AppendDone done) {
+  const CoreIndex home = home_of({topic->id, partition}, core_.count());
+  if (home == core_.index()) {
+    streams_.with(topic, partition,
+                  [batch = std::move(batch), origin, done = std::move(done)](Result<shard::Shard*> shard) mutable {
+                    if (!shard) return done(shard.error());
+                    (*shard)->append(std::move(batch), origin, std::move(done));
+                  });
+    return;
+  }
+  Publisher* peer = peers_[home];
+  core_.send(home, [peer, topic = std::move(topic), partition, batch = std::move(batch), origin, back = core_.index(),
+                    done = std::move(done)]() mutable {
+    peer->append_to_stream(
+        std::move(topic), partition, std::move(batch), origin,
+        [peer, back, done = std::move(done)](Result<shard::Appended> result) mutable {
+          peer->core_.send(back, [done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
+        });
+  });
+}
+
+void Publisher::append_to_light(CoreIndex home, TopicRef topic, int32_t partition, Bytes batch, uint64_t origin,
+                                AppendDone done) {
+  if (home == core_.index()) {
+    const Located located{nullptr, std::move(topic)};
+    locator_.with_shard(located, partition, [&](Result<shard::Shard*> shard) {  // inline: light topics are always open
+      if (!shard) return done(shard.error());
+      (*shard)->append(std::move(batch), origin, std::move(done));
+    });
+    return;
+  }
+  Publisher* peer = peers_[home];
+  core_.send(home, [peer, home, topic = std::move(topic), partition, batch = std::move(batch), origin, back = core_.index(),
+                    done = std::move(done)]() mutable {
+    peer->append_to_light(
+        home, std::move(topic), partition, std::move(batch), origin,
+        [peer, back, done = std::move(done)](Result<shard::Appended> result) mutable {
+          peer->core_.send(back, [done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
+        });
+  });
+}
+
+}  // namespace robustmq::broker

@@ -1,0 +1,95 @@
+// Publisher: carries messages published by name to their shards. Lives on its core.
+//
+// Each name has a route, found once and remembered: a light topic of this core, a light topic of another core, a partition of a
+// stream, or nobody's memory (mode none). All messages of one request for one route become one batch. MQTT calls on one
+// connection for one topic take effect in call order: a route never changes between two messages of a topic but by a change of
+// the catalog.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/batch.h"
+#include "broker/broker.h"
+#include "broker/light_topics.h"
+#include "broker/locate.h"
+#include "broker/streams.h"
+#include "broker/topic_rules.h"
+#include "meta/meta.h"
+
+namespace robustmq::broker {
+
+class Publisher {
+ public:
+  Publisher(runtime::Core& core, meta::Meta& meta, const TopicRules& rules, FanOut& fan_out, LightTopics& lights,
+            Streams& streams, Locator& locator, BrokerMetrics& metrics);
+  // Every core's publisher, by core; set once before the first message.
+  void set_peers(std::vector<Publisher*> peers) { peers_ = std::move(peers); }
+
+  void publish(const Context& context, Publish request, ReplyTo done);
+
+  // A batch for a stream's partition, wherever its home is; `done` on this core.
+  using AppendDone = Callback<void(Result<shard::Appended>)>;
+  void append_to_stream(std::shared_ptr<const meta::Topic> topic, int32_t partition, Bytes batch, uint64_t origin,
+                        AppendDone done);
+  // A batch for a light topic, by id or by Kafka's spelling of its name, whose home is `home`.
+  void append_to_light(CoreIndex home, TopicRef topic, int32_t partition, Bytes batch, uint64_t origin, AppendDone done);
+
+  // The catalog changed or a light topic was forgotten: routes are found anew.
+  void forget_routes() { routes_.clear(); }
+  void forget_route(const std::string& mqtt_topic) {
+    const auto found = routes_.find(mqtt_topic);
+    if (found != routes_.end()) routes_.erase(found);
+  }
+
+ private:
+  enum class Kind : uint8_t { light_here, light_elsewhere, stream, nobody, refused };
+  struct Route {
+    Kind kind = Kind::refused;
+    Code refusal = Code::ok;
+    CoreIndex home = 0;
+    LightTopic* light = nullptr;
+    std::shared_ptr<const meta::Topic> stream;
+    int32_t partition = 0;
+    FollowedHere known;                 // nobody
+    const std::string* name = nullptr;  // the map's key
+    uint64_t request = 0;               // number of the request that `pending` belongs to
+    size_t pending = 0;
+  };
+  // The part of one request that goes to one place.
+  struct Pending {
+    Route* route = nullptr;
+    BatchBuilder builder;
+    std::vector<uint32_t> replies;  // which results it answers
+  };
+  struct Operation {
+    ReplyTo done;
+    Published reply;
+    size_t waiting = 0;
+  };
+
+  static constexpr size_t kRoutesMax = 262'144;
+  Route& route_of(std::string_view topic);
+  void find_route(Route& route, std::string_view topic);
+  void add(Pending& pending, const Message& message);
+  void send(Pending& pending, uint64_t origin, const std::shared_ptr<Operation>& operation);
+  void light_from_elsewhere(const std::string& topic, Bytes batch, uint64_t origin, AppendDone done);
+
+  runtime::Core& core_;
+  meta::Meta& meta_;
+  const TopicRules& rules_;
+  FanOut& fan_out_;
+  LightTopics& lights_;
+  Streams& streams_;
+  Locator& locator_;
+  BrokerMetrics& metrics_;
+  std::vector<Publisher*> peers_;
+  std::unordered_map<std::string, Route, TextHash, std::equal_to<>> routes_;
+  std::vector<Pending> pending_;  // of the request at hand; kept for its memory
+  uint64_t requests_ = 0;
+  int depth_ = 0;  // publish() within publish()
+};
+
+}  // namespace robustmq::broker

@@ -1,0 +1,105 @@
+#include "broker/streams.h"
+
+#include <utility>
+
+namespace robustmq::broker {
+
+shard::ShardSettings settings_of(const meta::TopicConfig& config) {
+  shard::ShardSettings settings;
+  settings.log_append_time = config.log_append_time;
+  settings.batch_bytes_max = config.message_bytes_max;
+  settings.log.segment_bytes = config.segment_bytes;
+  settings.log.segment_ms = config.segment_ms;
+  settings.log.retention_ms = config.retention_ms;
+  settings.log.retention_bytes = config.retention_bytes;
+  return settings;
+}
+
+CoreIndex home_of(const ShardId& id, CoreIndex cores) {
+  return cores == 1 ? 0 : static_cast<CoreIndex>((ShardIdHash{}(id) >> 16) % cores);
+}
+
+Streams::Streams(runtime::Core& core, FanOut& fan_out, Engines engines, int64_t starts)
+    : core_(core), fan_out_(fan_out), engines_(engines), starts_(starts) {}
+
+Streams::~Streams() { *alive_ = false; }
+
+void Streams::with(const std::shared_ptr<const meta::Topic>& topic, int32_t partition,
+                   Callback<void(Result<shard::Shard*>)> use) {
+  if (partition < 0 || partition >= topic->partitions) return use(Code::unknown_topic);
+  const ShardId id{topic->id, partition};
+  auto& stream = streams_[id];
+  if (!stream) {
+    stream = std::make_unique<Stream>(fan_out_, topic);
+    open(*stream, id);
+  }
+  // Whoever came while it opened goes first.
+  if (stream->is_opening || !stream->waiting.empty()) {
+    stream->waiting.push_back(std::move(use));
+    return;
+  }
+  use(stream->shard.get());
+}
+
+void Streams::open(Stream& stream, const ShardId& id) {
+  stream.is_opening = true;
+  const shard::ShardSettings settings = settings_of(stream.topic->config);
+  storage::Engine& engine = engines_.of(stream.topic->config.mode);
+  // What may have lost records goes on behind every offset it can have given (offsets are never given twice).
+  const Offset first = engine.traits().is_durable ? 0 : starts_ << 32;
+  engine.open(id, settings.log, first, [this, alive = alive_, id, settings](Result<storage::OpenedLog> opened) {
+    if (!*alive) return;
+    const auto found = streams_.find(id);
+    if (found == streams_.end()) return;  // its topic went meanwhile
+    if (!opened) return finish_opening(id, opened.error());
+    auto epoch = static_cast<LeaderEpoch>(starts_);
+    auto made = std::make_unique<shard::Shard>(core_, id, opened.take(), epoch, settings);
+    made->set_commit_listener(found->second.get());
+    shard::Shard* shard = made.get();
+    found->second->shard = std::move(made);
+    shard->recover([this, alive, id](Status status) {
+      if (*alive) finish_opening(id, std::move(status));
+    });
+  });
+}
+
+void Streams::finish_opening(const ShardId& id, Status status) {
+  const auto found = streams_.find(id);
+  if (found == streams_.end()) return;
+  Stream& stream = *found->second;
+  stream.is_opening = false;
+  auto waiting = std::exchange(stream.waiting, {});
+  if (!status.ok()) {
+    auto gone = std::move(found->second);
+    streams_.erase(found);  // the next use tries again
+    for (auto& use : waiting) use(status.error());
+    core_.post([gone = std::move(gone)] {});  // it may be on the stack
+    return;
+  }
+  shard::Shard* shard = stream.shard.get();
+  for (auto& use : waiting) use(shard);
+}
+
+void Streams::remove(const meta::Topic& topic) {
+  storage::Engine& engine = engines_.of(topic.config.mode);
+  for (int32_t partition = 0; partition < topic.partitions; ++partition) {
+    const ShardId id{topic.id, partition};
+    if (home_of(id, core_.count()) != core_.index()) continue;
+    auto found = streams_.find(id);
+    if (found != streams_.end()) {
+      auto gone = std::move(found->second);
+      streams_.erase(found);
+      for (auto& use : std::exchange(gone->waiting, {})) use(Code::unknown_topic);
+    }
+    // A failed removal leaves bytes without an owner; they are found and removed at the next start.
+    engine.remove(id, [](Status) {});
+  }
+}
+
+void Streams::retain(WallTime now) {
+  for (auto& [id, stream] : streams_) {
+    if (stream->shard && !stream->is_opening) stream->shard->retain(now);
+  }
+}
+
+}  // namespace robustmq::broker

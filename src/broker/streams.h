@@ -1,0 +1,71 @@
+// Streams: the shards of streams whose home is this core: opened on demand, closed and removed with their topic. Lives on its
+// core.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "broker/fan_out.h"
+#include "broker/options.h"
+#include "meta/meta.h"
+#include "shard/shard.h"
+#include "storage/log.h"
+
+namespace robustmq::broker {
+
+// The engines a topic's mode picks from; server registers them.
+struct Engines {
+  storage::Engine* memory = nullptr;
+  storage::Engine* persistent = nullptr;
+  storage::Engine& of(meta::Mode mode) const { return mode == meta::Mode::persistent ? *persistent : *memory; }
+};
+
+shard::ShardSettings settings_of(const meta::TopicConfig& config);
+// The core where a shard lives, by the hash of its id.
+CoreIndex home_of(const ShardId& id, CoreIndex cores);
+
+class Streams {
+ public:
+  Streams(runtime::Core& core, FanOut& fan_out, Engines engines, int64_t starts);
+  ~Streams();
+
+  // Calls `use` with the open shard, now or once it is open; or with why it cannot be. Calls for one shard keep their order.
+  void with(const std::shared_ptr<const meta::Topic>& topic, int32_t partition, Callback<void(Result<shard::Shard*>)> use);
+  // The topic is gone: closes its shards here and removes their logs.
+  void remove(const meta::Topic& topic);
+  void retain(WallTime now);
+  template <class Use>
+  void for_each_open(Use&& use) const {
+    for (const auto& [id, stream] : streams_) {
+      if (stream->shard && !stream->is_opening) use(*stream->topic, *stream->shard);
+    }
+  }
+
+ private:
+  struct Stream final : shard::CommitListener {
+    Stream(FanOut& fan_out_in, std::shared_ptr<const meta::Topic> topic_in) : fan_out(fan_out_in), topic(std::move(topic_in)) {}
+    void on_committed(const ShardId&, const Bytes& batch, uint64_t origin) override {
+      fan_out.stream(topic, batch, origin, known);
+    }
+
+    FanOut& fan_out;
+    std::shared_ptr<const meta::Topic> topic;
+    FollowedHere known;
+    bool is_opening = false;
+    std::unique_ptr<shard::Shard> shard;
+    std::vector<Callback<void(Result<shard::Shard*>)>> waiting;
+  };
+  void open(Stream& stream, const ShardId& id);
+  void finish_opening(const ShardId& id, Status status);
+
+  runtime::Core& core_;
+  FanOut& fan_out_;
+  Engines engines_;
+  int64_t starts_;
+  std::map<ShardId, std::unique_ptr<Stream>> streams_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace robustmq::broker

@@ -1,0 +1,347 @@
+#include "broker/topics.h"
+
+#include <charconv>
+#include <utility>
+
+#include "base/topic_names.h"
+
+namespace robustmq::broker {
+namespace {
+
+// Writes a config's fields as text, and whether each differs from the default.
+struct SettingsWriter {
+  const meta::TopicConfig& config;
+  const meta::TopicConfig defaults{};
+  std::vector<TopicFacts::Setting> out;
+
+  static std::string text_of(bool value) { return value ? "true" : "false"; }
+  static std::string text_of(meta::Mode value) { return std::string(enum_name(value)); }
+  template <std::integral T>
+  static std::string text_of(T value) {
+    return std::to_string(value);
+  }
+  template <class T>
+  void field(std::string_view name, T meta::TopicConfig::* member, FieldFacts = {}) {
+    out.push_back({std::string(name), text_of(config.*member), config.*member == defaults.*member});
+  }
+};
+
+// Sets one field from text.
+struct SettingReader {
+  meta::TopicConfig& config;
+  std::string_view name;
+  std::string_view text;
+  bool found = false;
+  std::string problem;
+
+  template <class T>
+  void field(std::string_view field_name, T meta::TopicConfig::* member, FieldFacts facts = {}) {
+    if (field_name != name) return;
+    found = true;
+    if constexpr (std::is_same_v<T, bool>) {
+      if (text == "true" || text == "false")
+        config.*member = text == "true";
+      else
+        problem = "must be true or false";
+    } else if constexpr (std::is_enum_v<T>) {
+      if (!enum_from_name(text, config.*member)) problem = "must be one of none, memory, hybrid, persistent, tiered";
+    } else {
+      T value{};
+      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+      if (error != std::errc{} || end != text.data() + text.size())
+        problem = "must be a whole number";
+      else if (static_cast<double>(value) < facts.min)
+        problem = "is below the smallest value allowed, " + std::to_string(static_cast<int64_t>(facts.min));
+      else
+        config.*member = value;
+    }
+  }
+};
+
+Status apply(meta::TopicConfig& config, const std::vector<std::pair<std::string, std::string>>& settings) {
+  for (const auto& [name, text] : settings) {
+    SettingReader reader{config, name, text, false, {}};
+    meta::TopicConfig::describe(reader);
+    if (!reader.found) return Error{Code::invalid_config, "no topic setting is named " + name};
+    if (!reader.problem.empty()) return Error{Code::invalid_config, name + " " + reader.problem};
+  }
+  if (!meta::is_built(config.mode)) {
+    return Error{Code::invalid_config,
+                 "mode " + std::string(enum_name(config.mode)) + " is not built yet; use memory or persistent"};
+  }
+  if (config.mode == meta::Mode::none)
+    return Error{Code::invalid_config, "a stream stores its records: use mode memory or persistent"};
+  return {};
+}
+
+// Gathers `count` answers and calls done once, after the caller's own share.
+template <class Row, class AllRows>
+struct Gathering {
+  AllRows rows;
+  ReplyTo done;
+  size_t waiting = 1;
+  void finish_one() {
+    if (--waiting == 0) done(Reply(std::move(rows)));
+  }
+};
+
+}  // namespace
+
+TopicFacts Topics::facts_of(const meta::Topic& topic) const {
+  TopicFacts facts;
+  facts.name = topic.name;
+  facts.id = topic.id;
+  facts.mode = enum_name(topic.config.mode);
+  facts.leader_epoch = static_cast<LeaderEpoch>(meta_.starts());
+  facts.partitions = topic.partitions;
+  SettingsWriter writer{topic.config, {}, {}};
+  meta::TopicConfig::describe(writer);
+  facts.settings = std::move(writer.out);
+  return facts;
+}
+
+TopicFacts Topics::facts_of(const LightTopic& topic) const {
+  meta::Topic as_stream;
+  as_stream.name = kafka_name_of_mqtt(topic.name);
+  as_stream.id = topic.id;
+  as_stream.config.mode = meta::Mode::memory;
+  as_stream.config.retention_ms = options_.light_retention_ms;
+  TopicFacts facts = facts_of(as_stream);
+  facts.mqtt_name = topic.name;
+  facts.is_light = true;
+  return facts;
+}
+
+DescribedTopic Topics::light_row(const TopicRef& topic) {
+  const bool by_id = !topic.id.is_zero();
+  const LightTopic* light = by_id ? lights_.find(topic.id) : lights_.find_by_kafka_name(topic.name);
+  if (light) return {Code::ok, facts_of(*light)};
+  DescribedTopic missing{by_id ? Code::unknown_topic_id : Code::unknown_topic, {}};
+  missing.facts.name = topic.name;
+  missing.facts.id = topic.id;
+  return missing;
+}
+
+void Topics::describe_light(const TopicRef& topic, Described done) {
+  const CoreIndex home = topic.id.is_zero() ? static_cast<CoreIndex>(slot_of(kDefaultTenant, topic.name) % core_.count())
+                                            : static_cast<CoreIndex>(UuidHash{}(topic.id) % core_.count());
+  if (home == core_.index()) return done(light_row(topic));
+  Topics* peer = peers_[home];
+  core_.send(home, [peer, topic, back = core_.index(), done = std::move(done)]() mutable {
+    peer->core_.send(back, [done = std::move(done), row = peer->light_row(topic)]() mutable { done(std::move(row)); });
+  });
+}
+
+void Topics::describe_one(const TopicRef& topic, bool auto_create, Described done) {
+  const auto stream = topic.id.is_zero() ? meta_.find(kDefaultTenant, topic.name) : meta_.find(topic.id);
+  if (stream) return done({Code::ok, facts_of(*stream)});
+  if (topic.id.is_zero() && !is_valid_stream_name(topic.name)) {
+    DescribedTopic refused{Code::invalid_topic, {}};
+    refused.facts.name = topic.name;
+    return done(std::move(refused));
+  }
+  describe_light(topic, [this, topic, auto_create, done = std::move(done)](DescribedTopic row) mutable {
+    if (row.code != Code::unknown_topic || !auto_create || !options_.auto_create_topics) return done(std::move(row));
+    meta::Topic made;
+    made.name = topic.name;
+    made.partitions = options_.default_partitions;
+    make(std::move(made), [this, topic, done = std::move(done)](Result<std::shared_ptr<const meta::Topic>> result) mutable {
+      if (result) return done({Code::ok, facts_of(**result)});
+      DescribedTopic row{result.code(), {}};
+      row.facts.name = topic.name;
+      // Somebody else made it meanwhile.
+      if (result.code() == Code::topic_exists) {
+        if (const auto there = meta_.find(kDefaultTenant, topic.name)) row = {Code::ok, facts_of(*there)};
+      }
+      done(std::move(row));
+    });
+  });
+}
+
+void Topics::describe(DescribeTopics request, ReplyTo done) {
+  auto gathering = std::make_shared<Gathering<DescribedTopic, DescribedTopics>>();
+  gathering->done = std::move(done);
+  if (request.all) {
+    for (const auto& topic : meta_.list(kDefaultTenant)) gathering->rows.topics.push_back({Code::ok, facts_of(*topic)});
+    if (options_.list_light_topics) {
+      gathering->waiting += peers_.size();
+      for (Topics* peer : peers_) {
+        core_.send(peer->core_.index(), [this, peer, gathering]() mutable {
+          std::vector<DescribedTopic> rows;
+          peer->lights_.for_each([&](const LightTopic& topic) { rows.push_back({Code::ok, peer->facts_of(topic)}); });
+          peer->core_.send(core_.index(), [gathering = std::move(gathering), rows = std::move(rows)]() mutable {
+            for (auto& row : rows) gathering->rows.topics.push_back(std::move(row));
+            gathering->finish_one();
+          });
+        });
+      }
+    }
+    return gathering->finish_one();
+  }
+  gathering->rows.topics.resize(request.topics.size());
+  gathering->waiting += request.topics.size();
+  for (size_t i = 0; i < request.topics.size(); ++i) {
+    describe_one(request.topics[i], request.auto_create, [gathering, i](DescribedTopic row) {
+      gathering->rows.topics[i] = std::move(row);
+      gathering->finish_one();
+    });
+  }
+  gathering->finish_one();
+}
+
+// Opens every partition at its home, so that a made topic takes records at once.
+void Topics::open_all(std::shared_ptr<const meta::Topic> topic, Callback<void(Status)> done) {
+  struct Opening {
+    Callback<void(Status)> done;
+    Status status;
+    int32_t waiting;
+    void finish_one(Status result) {
+      if (!result.ok()) status = std::move(result);
+      if (--waiting == 0) done(std::move(status));
+    }
+  };
+  auto opening = std::make_shared<Opening>(Opening{std::move(done), {}, topic->partitions + 1});
+  for (int32_t partition = 0; partition < topic->partitions; ++partition) {
+    Topics* peer = peers_[home_of({topic->id, partition}, core_.count())];
+    const auto open = [this, peer, topic, partition, opening] {
+      peer->streams_.with(topic, partition, [this, peer, opening](Result<shard::Shard*> shard) {
+        Status status = shard ? Status() : Status(shard.error());
+        if (peer == this) return opening->finish_one(std::move(status));
+        peer->core_.send(core_.index(), [opening, status = std::move(status)] { opening->finish_one(status); });
+      });
+    };
+    if (peer == this)
+      open();
+    else
+      core_.send(peer->core_.index(), open);
+  }
+  opening->finish_one({});
+}
+
+void Topics::make(meta::Topic topic, Callback<void(Result<std::shared_ptr<const meta::Topic>>)> done) {
+  topic.id = Uuid::random(core_.random(), core_.random());
+  meta_.create_topic(std::move(topic), [this, done = std::move(done)](Result<std::shared_ptr<const meta::Topic>> made) mutable {
+    if (!made) return done(std::move(made));
+    auto topic = *made;
+    open_all(topic, [topic, done = std::move(done)](Status status) mutable {
+      if (!status.ok()) return done(status.error());
+      done(std::move(topic));
+    });
+  });
+}
+
+void Topics::create_one(const CreateTopics::One& wanted, bool validate_only, Callback<void(CreatedTopic)> done) {
+  const auto refuse = [&](Code code, std::string detail) {
+    CreatedTopic row{code, std::move(detail), {}};
+    row.facts.name = wanted.name;
+    done(std::move(row));
+  };
+  if (!is_valid_stream_name(wanted.name)) return refuse(Code::invalid_topic, "a topic name is 1 to 249 of [a-zA-Z0-9._-]");
+  if (meta_.find(kDefaultTenant, wanted.name)) return refuse(Code::topic_exists, "topic " + wanted.name + " exists");
+  const int32_t partitions = wanted.partitions == -1 ? options_.default_partitions : wanted.partitions;
+  if (partitions < 1 || partitions > options_.partitions_max) {
+    return refuse(Code::invalid_partitions, "a topic has 1 to " + std::to_string(options_.partitions_max) + " partitions");
+  }
+  if (wanted.replication_factor != -1 && wanted.replication_factor != 1) {
+    return refuse(Code::invalid_replication_factor, "there is one node: the replication factor is 1");
+  }
+  meta::Topic topic;
+  topic.name = wanted.name;
+  topic.partitions = partitions;
+  if (Status status = apply(topic.config, wanted.settings); !status.ok()) return refuse(status.code(), status.error().detail);
+  describe_light(
+      {wanted.name, {}}, [this, topic = std::move(topic), validate_only, done = std::move(done)](DescribedTopic light) mutable {
+        CreatedTopic row;
+        row.facts.name = topic.name;
+        if (light.code == Code::ok) {
+          row.code = Code::topic_exists;
+          row.detail = "the light topic " + light.facts.mqtt_name + " has this name";
+          return done(std::move(row));
+        }
+        if (validate_only) {
+          row.facts = facts_of(topic);
+          return done(std::move(row));
+        }
+        make(std::move(topic),
+             [this, row = std::move(row), done = std::move(done)](Result<std::shared_ptr<const meta::Topic>> made) mutable {
+               if (made) {
+                 row.facts = facts_of(**made);
+               } else {
+                 row.code = made.code();
+                 row.detail = made.error().detail;
+               }
+               done(std::move(row));
+             });
+      });
+}
+
+void Topics::create(CreateTopics request, ReplyTo done) {
+  auto gathering = std::make_shared<Gathering<CreatedTopic, CreatedTopics>>();
+  gathering->done = std::move(done);
+  gathering->rows.topics.resize(request.topics.size());
+  gathering->waiting += request.topics.size();
+  for (size_t i = 0; i < request.topics.size(); ++i) {
+    create_one(request.topics[i], request.validate_only, [gathering, i](CreatedTopic row) {
+      gathering->rows.topics[i] = std::move(row);
+      gathering->finish_one();
+    });
+  }
+  gathering->finish_one();
+}
+
+void Topics::remove(DeleteTopics request, ReplyTo done) {
+  auto gathering = std::make_shared<Gathering<DeletedTopic, DeletedTopics>>();
+  gathering->done = std::move(done);
+  gathering->rows.topics.resize(request.topics.size());
+  gathering->waiting += request.topics.size();
+  for (size_t i = 0; i < request.topics.size(); ++i) {
+    const TopicRef& wanted = request.topics[i];
+    DeletedTopic& row = gathering->rows.topics[i];
+    row.name = wanted.name;
+    row.id = wanted.id;
+    const auto topic = wanted.id.is_zero() ? meta_.find(kDefaultTenant, wanted.name) : meta_.find(wanted.id);
+    if (!topic) {
+      row.code = wanted.id.is_zero() ? Code::unknown_topic : Code::unknown_topic_id;
+      row.detail = "no stream has this name or id (a light topic goes by itself when it is empty)";
+      gathering->finish_one();
+      continue;
+    }
+    row.name = topic->name;
+    row.id = topic->id;
+    meta_.delete_topic(topic->id, [gathering, i](Status status) {
+      gathering->rows.topics[i].code = status.code();
+      gathering->rows.topics[i].detail = status.error().detail;
+      gathering->finish_one();
+    });
+  }
+  gathering->finish_one();
+}
+
+void Topics::create_rule_streams(Callback<void(Status)> done) {
+  struct Making {
+    Callback<void(Status)> done;
+    Status status;
+    size_t waiting = 1;
+    void finish_one(Status result) {
+      if (!result.ok() && result.code() != Code::topic_exists) status = std::move(result);
+      if (--waiting == 0) done(std::move(status));
+    }
+  };
+  auto making = std::make_shared<Making>();
+  making->done = std::move(done);
+  for (const TopicRule& rule : rules_.all()) {
+    if (rule.topic.empty() || meta_.find(kDefaultTenant, rule.topic)) continue;
+    ++making->waiting;
+    meta::Topic topic;
+    topic.name = rule.topic;
+    topic.partitions = rule.partitions;
+    topic.config = TopicRules::config_of(rule);
+    topic.mqtt_filter = rule.filter;
+    make(std::move(topic), [making](Result<std::shared_ptr<const meta::Topic>> made) {
+      making->finish_one(made ? Status() : Status(made.error()));
+    });
+  }
+  making->finish_one({});
+}
+
+}  // namespace robustmq::broker

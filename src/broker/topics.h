@@ -1,0 +1,48 @@
+// Topics: describe, create and delete topics. Lives on its core; asks the homes of light topics where the catalog has no answer.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "broker/broker.h"
+#include "broker/locate.h"
+#include "broker/options.h"
+#include "broker/topic_rules.h"
+#include "meta/meta.h"
+
+namespace robustmq::broker {
+
+class Topics {
+ public:
+  Topics(runtime::Core& core, meta::Meta& meta, LightTopics& lights, Streams& streams, const BrokerOptions& options,
+         const TopicRules& rules)
+      : core_(core), meta_(meta), lights_(lights), streams_(streams), options_(options), rules_(rules) {}
+  void set_peers(std::vector<Topics*> peers) { peers_ = std::move(peers); }
+
+  void describe(DescribeTopics request, ReplyTo done);
+  void create(CreateTopics request, ReplyTo done);
+  void remove(DeleteTopics request, ReplyTo done);
+  // Makes the streams of the topic rules that are missing; at start, and when one was deleted.
+  void create_rule_streams(Callback<void(Status)> done);
+
+ private:
+  using Described = Callback<void(DescribedTopic)>;
+  TopicFacts facts_of(const meta::Topic& topic) const;
+  TopicFacts facts_of(const LightTopic& topic) const;
+  void describe_one(const TopicRef& topic, bool auto_create, Described done);
+  void describe_light(const TopicRef& topic, Described done);
+  DescribedTopic light_row(const TopicRef& topic);
+  void create_one(const CreateTopics::One& wanted, bool validate_only, Callback<void(CreatedTopic)> done);
+  void make(meta::Topic topic, Callback<void(Result<std::shared_ptr<const meta::Topic>>)> done);
+  void open_all(std::shared_ptr<const meta::Topic> topic, Callback<void(Status)> done);
+
+  runtime::Core& core_;
+  meta::Meta& meta_;
+  LightTopics& lights_;
+  Streams& streams_;
+  const BrokerOptions& options_;
+  const TopicRules& rules_;
+  std::vector<Topics*> peers_;
+};
+
+}  // namespace robustmq::broker
