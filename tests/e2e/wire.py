@@ -439,9 +439,16 @@ class Kafka:
 
     def fetch(self, topic, offsets, max_wait_ms=500, min_bytes=1, max_bytes=50 << 20, partition_bytes=4 << 20):
         """offsets: {partition: offset} -> {partition: (error, high watermark, batches)}"""
+        self.send_fetch(topic, offsets, max_wait_ms, min_bytes, max_bytes, partition_bytes)
+        return self.fetch_result(self.response(max_wait_ms / 1000 + self.stream.timeout))
+
+    def send_fetch(self, topic, offsets, max_wait_ms=500, min_bytes=1, max_bytes=50 << 20, partition_bytes=4 << 20):
         body = struct.pack(">iiiibii", -1, max_wait_ms, min_bytes, max_bytes, 0, 0, -1)
         body += _array([_utf8(topic) + _array([struct.pack(">iiqqi", p, -1, o, -1, partition_bytes) for p, o in offsets.items()])])
-        r = self.call(1, 11, body + _array([]) + _utf8(""), timeout=max_wait_ms / 1000 + self.stream.timeout)
+        self.request(1, 11, body + _array([]) + _utf8(""))
+
+    @staticmethod
+    def fetch_result(r):
         _, error, _ = r.take("ihi")
         if error:
             raise KafkaError("fetch", error)

@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""Runs every end-to-end test against one robust-server and ends with a plain line: "e2e: N passed, N failed".
+
+The checker's own test, the README's story, foreign clients, bad input, then the crash rounds.
+"""
+import argparse
+import contextlib
+import io
+import os
+import subprocess
+import sys
+import time
+import unittest
+import warnings
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+MODULES = ("checker_test", "story_test", "interop_test", "badinput_test")
+
+
+class Result(unittest.TestResult):
+    """One line a test, what it printed only when it failed."""
+
+    def __init__(self):
+        super().__init__()
+        self.passed, self.failed, self.skips = 0, 0, []
+
+    def startTest(self, test):
+        super().startTest(test)
+        self.began = time.monotonic()
+
+    def say(self, test, outcome, detail=""):
+        seconds = time.monotonic() - getattr(self, "began", time.monotonic())
+        name = test.id().replace("__main__.", "")
+        print(f"{outcome:7} {name} ({seconds:.1f} s){detail}", file=sys.__stdout__, flush=True)
+
+    def addSuccess(self, test):
+        self.passed += 1
+        self.say(test, "ok")
+
+    def fail_with(self, test, err):
+        self.failed += 1
+        self.say(test, "FAILED", "\n" + self._exc_info_to_string(err, test))
+
+    def addFailure(self, test, err):
+        self.fail_with(test, err)
+
+    def addError(self, test, err):
+        self.fail_with(test, err)
+
+    def addSkip(self, test, reason):
+        self.skips.append(reason)
+        self.say(test, "skipped", ": " + reason)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--server", help="the robust-server to test (default: the newest under build/)")
+    parser.add_argument("--only", action="append", help="a module, class or test, as unittest names them (several times allowed); 'crash' for the rounds")
+    parser.add_argument("--rounds", type=int, default=30, help="crash rounds (0: none)")
+    args = parser.parse_args()
+    sys.path.insert(0, HERE)
+    from broker import find_binary
+    os.environ["ROBUSTMQ_SERVER"] = find_binary(args.server)
+    print(f"against {os.environ['ROBUSTMQ_SERVER']}", flush=True)
+    warnings.simplefilter("ignore")
+    names = [n for n in args.only if n != "crash"] if args.only else list(MODULES)
+    result = Result()
+    with contextlib.redirect_stdout(io.StringIO()):
+        unittest.defaultTestLoader.loadTestsFromNames(names).run(result)
+    passed, failed = result.passed, result.failed
+    if args.rounds and (not args.only or "crash" in args.only):
+        done = subprocess.run([sys.executable, os.path.join(HERE, "crash.py"), "--rounds", str(args.rounds)], check=False)
+        passed, failed = passed + (done.returncode == 0), failed + (done.returncode != 0)
+    skipped = f", {len(result.skips)} skipped ({'; '.join(sorted(set(result.skips)))})" if result.skips else ""
+    print(f"e2e: {passed} passed, {failed} failed{skipped}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
