@@ -1,0 +1,98 @@
+// Exchange: rounds of calls, and the making of exchanges by API key. Pure.
+#include "protocol/kafka/api/exchange.h"
+
+#include "protocol/kafka/api/makers.h"
+
+namespace robustmq::protocol::kafka {
+
+bool Exchange::owns(CallId id) const {
+  for (const Call& call : calls_) {
+    if (call.id == id) return true;
+  }
+  return false;
+}
+
+std::vector<CallId> Exchange::open_calls() const {
+  std::vector<CallId> open;
+  for (const Call& call : calls_) {
+    if (!call.reply) open.push_back(call.id);
+  }
+  return open;
+}
+
+void Exchange::on_reply(CallId id, broker::Reply reply, Outbox& out) {
+  for (Call& call : calls_) {
+    if (call.id != id || call.reply) continue;
+    call.reply = std::move(reply);
+    ++replies_;
+    break;
+  }
+  if (replies_ < calls_.size()) return;
+  std::vector<broker::Reply> replies;
+  replies.reserve(calls_.size());
+  for (Call& call : calls_) replies.push_back(std::move(*call.reply));
+  calls_.clear();
+  replies_ = 0;
+  on_replies(replies, out);
+}
+
+void Exchange::finish(Bytes head, const Writer& writer) {
+  ROBUSTMQ_CHECK(writer.room_left() == 0, "a message is shorter than its size() said");
+  size_t at = 0;
+  for (const Writer::Cut& cut : writer.cuts()) {
+    if (cut.at > at) response_.push_back(Piece::of(head.slice(at, cut.at - at)));
+    at = cut.at;
+    for (const Piece& piece : *cut.pieces) response_.push_back(piece);
+  }
+  if (at < head.size()) response_.push_back(Piece::of(head.slice(at)));
+  is_done_ = true;
+}
+
+std::unique_ptr<Exchange> make_exchange(Link& link, RequestFacts facts) {
+  switch (facts.key) {
+    case 0:
+      return make_produce(link, std::move(facts));
+    case 1:
+      return make_fetch(link, std::move(facts));
+    case 2:
+      return make_list_offsets(link, std::move(facts));
+    case 3:
+      return make_metadata(link, std::move(facts));
+    case 8:
+      return make_offset_commit(link, std::move(facts));
+    case 9:
+      return make_offset_fetch(link, std::move(facts));
+    case 10:
+      return make_find_coordinator(link, std::move(facts));
+    case 11:
+      return make_join_group(link, std::move(facts));
+    case 12:
+      return make_heartbeat(link, std::move(facts));
+    case 13:
+      return make_leave_group(link, std::move(facts));
+    case 14:
+      return make_sync_group(link, std::move(facts));
+    case 15:
+      return make_describe_groups(link, std::move(facts));
+    case 16:
+      return make_list_groups(link, std::move(facts));
+    case 18:
+      return make_api_versions(link, std::move(facts));
+    case 19:
+      return make_create_topics(link, std::move(facts));
+    case 20:
+      return make_delete_topics(link, std::move(facts));
+    case 22:
+      return make_init_producer_id(link, std::move(facts));
+    case 32:
+      return make_describe_configs(link, std::move(facts));
+    case 42:
+      return make_delete_groups(link, std::move(facts));
+    case 60:
+      return make_describe_cluster(link, std::move(facts));
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace robustmq::protocol::kafka

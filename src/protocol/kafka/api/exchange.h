@@ -1,0 +1,141 @@
+// Exchange: one request being answered. Pure.
+//
+// The connection makes one of each request, calls start(), hands it the broker's replies and sends its response when its turn
+// has come. An exchange calls the broker in rounds: when all calls of a round are answered, on_replies() has them in order.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "broker/request.h"
+#include "protocol/connection.h"
+#include "protocol/kafka/errors.h"
+#include "protocol/kafka/frames/wire.h"
+#include "protocol/kafka/options.h"
+
+namespace robustmq::protocol::kafka {
+
+// What all exchanges of a connection share.
+struct Link {
+  const KafkaOptions& options;
+  KafkaMetrics& metrics;
+  const protocol::LinkFacts& facts;
+};
+
+struct RequestFacts {
+  int16_t key = 0;
+  int16_t version = 0;
+  int32_t correlation_id = 0;
+  std::string_view client_id;  // null counts as empty; a view into `frame`
+  size_t body_at = 0;
+  bool is_response_flexible = false;  // its header has tagged fields
+  Bytes frame;                        // without the size field
+};
+
+class Exchange {
+ public:
+  Exchange(Link& link, RequestFacts facts) : link_(link), facts_(std::move(facts)) {}
+  Exchange(const Exchange&) = delete;
+  virtual ~Exchange() = default;
+
+  // Decodes the body; a fault's name where it is malformed.
+  virtual const char* decode() = 0;
+  // Begins: calls, or answers at once.
+  virtual void start(Outbox& out) = 0;
+
+  const RequestFacts& facts() const { return facts_; }
+  int version() const { return facts_.version; }
+  bool is_done() const { return is_done_; }
+  Pieces take_response() { return std::move(response_); }
+  bool owns(CallId id) const;
+  void on_reply(CallId id, broker::Reply reply, Outbox& out);
+  // Calls that are not answered yet.
+  std::vector<CallId> open_calls() const;
+
+ protected:
+  // All replies of a round, in the order of the calls. Makes another round of calls, or answers.
+  virtual void on_replies(std::vector<broker::Reply>& replies, Outbox& out) = 0;
+
+  void call(Outbox& out, broker::Request request) { calls_.push_back({out.call(std::move(request)), std::nullopt}); }
+  // The response; `records_bytes` of it are Records, which are sent as they are.
+  template <class M>
+  void answer(const M& message, uint64_t records_bytes = 0) {
+    answer_as(message, facts_.version, records_bytes);
+  }
+  template <class M>
+  void answer_as(const M& message, int version, uint64_t records_bytes = 0) {
+    const size_t head = 4 + 4 + (facts_.is_response_flexible ? 1 : 0);
+    const size_t size = head + message.size(version);
+    Buffer buffer(size - records_bytes);
+    Writer writer(buffer.extend(size - records_bytes), size - records_bytes);
+    writer.i32(static_cast<int32_t>(size - 4));
+    writer.i32(facts_.correlation_id);
+    if (facts_.is_response_flexible) writer.uvarint(0);
+    message.encode(writer, version);
+    finish(buffer.take(), writer);
+  }
+  // acks=0.
+  void answer_nothing() { is_done_ = true; }
+
+  Link& link_;
+  const RequestFacts facts_;
+
+ private:
+  struct Call {
+    CallId id;
+    std::optional<broker::Reply> reply;
+  };
+  void finish(Bytes head, const Writer& writer);
+
+  std::vector<Call> calls_;
+  size_t replies_ = 0;
+  bool is_done_ = false;
+  Pieces response_;
+};
+
+// An exchange with its request decoded. Views in `request_` live as long as the exchange.
+template <class Request>
+class ExchangeOf : public Exchange {
+ public:
+  using Exchange::Exchange;
+  const char* decode() override {
+    Reader reader(facts_.frame, facts_.body_at, decode_memory_max(facts_.frame.size()));
+    request_.decode(reader, facts_.version);
+    return reader.fault();
+  }
+
+ protected:
+  Request request_;
+};
+
+// The reply where it is of this kind; else nullptr, and `code` says why.
+template <class T>
+T* reply_as(broker::Reply& reply, Code& code) {
+  code = Code::ok;
+  if (T* value = std::get_if<T>(&reply)) return value;
+  const Error* error = std::get_if<Error>(&reply);
+  code = error ? error->code : Code::internal;
+  if (code == Code::ok) code = Code::internal;
+  return nullptr;
+}
+
+// nullopt for an empty text.
+inline std::optional<std::string_view> text_or_null(std::string_view text) {
+  return text.empty() ? std::nullopt : std::optional(text);
+}
+inline std::optional<std::string> copy_of(const std::optional<std::string_view>& text) {
+  return text ? std::optional<std::string>(*text) : std::nullopt;
+}
+inline std::optional<std::string_view> view_of(const std::optional<std::string>& text) {
+  return text ? std::optional<std::string_view>(*text) : std::nullopt;
+}
+
+// "Authorised operations" when they were not asked for or cannot be told.
+constexpr int32_t kNoOperations = INT32_MIN;
+
+// One maker an API; api/exchange.cc lists them by key.
+std::unique_ptr<Exchange> make_exchange(Link& link, RequestFacts facts);
+
+}  // namespace robustmq::protocol::kafka

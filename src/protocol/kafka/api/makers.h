@@ -1,0 +1,33 @@
+// The makers of exchanges, one an API; each is defined in the file of its API. Pure.
+#pragma once
+
+#include <memory>
+
+#include "protocol/kafka/api/exchange.h"
+
+namespace robustmq::protocol::kafka {
+
+using Made = std::unique_ptr<Exchange>;
+
+Made make_api_versions(Link& link, RequestFacts facts);
+Made make_metadata(Link& link, RequestFacts facts);
+Made make_produce(Link& link, RequestFacts facts);
+Made make_fetch(Link& link, RequestFacts facts);
+Made make_list_offsets(Link& link, RequestFacts facts);
+Made make_find_coordinator(Link& link, RequestFacts facts);
+Made make_join_group(Link& link, RequestFacts facts);
+Made make_sync_group(Link& link, RequestFacts facts);
+Made make_heartbeat(Link& link, RequestFacts facts);
+Made make_leave_group(Link& link, RequestFacts facts);
+Made make_offset_commit(Link& link, RequestFacts facts);
+Made make_offset_fetch(Link& link, RequestFacts facts);
+Made make_describe_groups(Link& link, RequestFacts facts);
+Made make_list_groups(Link& link, RequestFacts facts);
+Made make_delete_groups(Link& link, RequestFacts facts);
+Made make_create_topics(Link& link, RequestFacts facts);
+Made make_delete_topics(Link& link, RequestFacts facts);
+Made make_describe_configs(Link& link, RequestFacts facts);
+Made make_describe_cluster(Link& link, RequestFacts facts);
+Made make_init_producer_id(Link& link, RequestFacts facts);
+
+}  // namespace robustmq::protocol::kafka

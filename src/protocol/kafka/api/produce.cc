@@ -1,0 +1,118 @@
+// Produce 3-13: one record batch a partition, checked here, stored as it came. Pure.
+//
+// acks 0 has no response; an error then closes the connection, since nothing else tells the client. acks 1 and all wait for the
+// topic's durability class. Each partition has its own error; what was good is stored whatever became of the others. There are
+// no transactions: a transactional id is refused with TRANSACTIONAL_ID_AUTHORIZATION_FAILED, which clients take as final.
+#include "protocol/kafka/frames/produce.h"
+#include "protocol/kafka/api/makers.h"
+#include "protocol/kafka/batch_check.h"
+
+namespace robustmq::protocol::kafka {
+
+namespace {
+
+class ProduceExchange final : public ExchangeOf<ProduceRequest> {
+ public:
+  using ExchangeOf::ExchangeOf;
+
+  void start(Outbox& out) override {
+    KafkaError whole = KafkaError::none;
+    if (request_.acks < -1 || request_.acks > 1) {
+      whole = KafkaError::invalid_required_acks;
+    } else if (request_.transactional_id) {
+      whole = KafkaError::transactional_id_authorization_failed;
+    }
+    broker::Produce produce;
+    for (auto& topic : request_.topic_data) {
+      auto& row = response_.responses.emplace_back();
+      row.name = topic.name;
+      row.topic_id = topic.topic_id;
+      const int32_t topic_index = static_cast<int32_t>(produce.topics.size());
+      produce.topics.push_back({std::string(topic.name), topic.topic_id});
+      for (auto& partition : topic.partition_data) {
+        auto& answer_row = row.partition_responses.emplace_back();
+        answer_row.index = partition.index;
+        answer_row.base_offset = -1;
+        if (whole != KafkaError::none) {
+          refuse(answer_row, whole, {});
+        } else if (version() >= 13 && topic.topic_id.is_zero()) {
+          refuse(answer_row, KafkaError::unknown_topic_id, {});
+        } else {
+          check(answer_row, topic_index, partition, produce);
+        }
+      }
+    }
+    if (produce.partitions.empty()) return finish(out);
+    call(out, std::move(produce));
+  }
+
+ protected:
+  void on_replies(std::vector<broker::Reply>& replies, Outbox& out) override {
+    Code code;
+    broker::Produced* produced = reply_as<broker::Produced>(replies[0], code);
+    size_t next = 0;
+    for (auto& topic : response_.responses) {
+      for (auto& row : topic.partition_responses) {
+        if (row.error_code != 0) continue;
+        if (!produced || next >= produced->partitions.size()) {
+          refuse(row, kafka_error_of(produced ? Code::internal : code), {});
+          continue;
+        }
+        broker::ProducedPartition& result = produced->partitions[next++];
+        row.log_start_offset = result.log_start;
+        if (result.code != Code::ok) {
+          refuse(row, kafka_error_of(result.code), std::move(result.detail));
+          continue;
+        }
+        row.base_offset = result.base_offset;
+        row.log_append_time_ms = result.append_time_ms;
+      }
+    }
+    finish(out);
+  }
+
+ private:
+  using Row = ProduceResponse::PartitionProduceResponse;
+
+  void check(Row& row, int32_t topic_index, ProduceRequest::PartitionProduceData& partition, broker::Produce& produce) {
+    Bytes batch = partition.records ? std::move(*partition.records) : Bytes{};
+    partition.records.reset();
+    const BatchCheckLimits limits{static_cast<size_t>(link_.options.batch_decompressed_bytes_max)};
+    if (Status status = check_produced_batch(batch, version(), limits); !status.ok()) {
+      // A transaction's batch without a transactional id: as final as the id itself.
+      const KafkaError error = status.code() == Code::not_supported ? KafkaError::transactional_id_authorization_failed
+                                                                    : kafka_error_of(status.code());
+      return refuse(row, error, status.error().detail);
+    }
+    ++link_.metrics.produced_batches_total;
+    link_.metrics.produced_bytes_total += batch.size();
+    produce.partitions.push_back({topic_index, partition.index, std::move(batch)});
+  }
+
+  void refuse(Row& row, KafkaError error, std::string detail) {
+    row.error_code = wire(error);
+    ++link_.metrics.produce_refused_total;
+    last_error_ = error;
+    if (detail.empty()) return;
+    details_.push_back(std::make_unique<std::string>(std::move(detail)));
+    row.error_message = *details_.back();
+  }
+
+  void finish(Outbox& out) {
+    if (request_.acks != 0) return answer(response_);
+    answer_nothing();
+    if (last_error_ != KafkaError::none) {
+      out.close(CloseWhy::protocol_error, "produce without acks failed: " + std::string(kafka_error_name(last_error_)));
+    }
+  }
+
+  ProduceResponse response_;
+  std::vector<std::unique_ptr<std::string>> details_;  // what error_message points to
+  KafkaError last_error_ = KafkaError::none;
+};
+
+}  // namespace
+
+Made make_produce(Link& link, RequestFacts facts) { return std::make_unique<ProduceExchange>(link, std::move(facts)); }
+
+}  // namespace robustmq::protocol::kafka

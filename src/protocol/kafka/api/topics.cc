@@ -1,0 +1,225 @@
+// CreateTopics 2-7 and DeleteTopics 1-6. Pure.
+//
+// A topic has one replica in this version, on this node: replication factor 1 or -1 (the default), and a manual assignment must
+// name this node for each partition. Settings are mapped by names.h; one that is not known is INVALID_CONFIG.
+#include <map>
+
+#include "protocol/kafka/api/makers.h"
+#include "protocol/kafka/frames/create_topics.h"
+#include "protocol/kafka/frames/delete_topics.h"
+#include "protocol/kafka/names.h"
+
+namespace robustmq::protocol::kafka {
+
+namespace {
+
+constexpr int8_t kDynamicTopicConfig = 1;
+constexpr int8_t kDefaultConfig = 5;
+
+struct Refusal {
+  KafkaError error = KafkaError::none;
+  std::string text;
+};
+
+class CreateTopicsExchange final : public ExchangeOf<CreateTopicsRequest> {
+ public:
+  using ExchangeOf::ExchangeOf;
+
+  void start(Outbox& out) override {
+    for (const auto& topic : request_.topics) {
+      if (topic.assignments.empty()) continue;
+      return call(out, broker::DescribeCluster{});  // which node may be named
+    }
+    create(out);
+  }
+
+ protected:
+  void on_replies(std::vector<broker::Reply>& replies, Outbox& out) override {
+    Code code;
+    if (!has_created_) {
+      if (auto* cluster = reply_as<broker::ClusterFacts>(replies[0], code); cluster && !cluster->nodes.empty()) {
+        node_ = cluster->nodes.front().id;
+      }
+      return create(out);
+    }
+    broker::CreatedTopics* created = reply_as<broker::CreatedTopics>(replies[0], code);
+    for (size_t i = 0; i < sent_.size(); ++i) {
+      if (!created || i >= created->topics.size()) {
+        refusals_[sent_[i]] = {kafka_error_of(created ? Code::internal : code), std::string(code_text(code))};
+      } else if (created->topics[i].code != Code::ok) {
+        const broker::CreatedTopic& topic = created->topics[i];
+        refusals_[sent_[i]] = {kafka_error_of(topic.code),
+                               topic.detail.empty() ? std::string(code_text(topic.code)) : topic.detail};
+      }
+    }
+    finish(created);
+  }
+
+ private:
+  using Topic = CreateTopicsRequest::CreatableTopic;
+
+  void create(Outbox& out) {
+    has_created_ = true;
+    std::map<std::string_view, int> names;
+    for (const Topic& topic : request_.topics) ++names[topic.name];
+    broker::CreateTopics create;
+    create.validate_only = request_.validate_only;
+    refusals_.resize(request_.topics.size());
+    for (size_t i = 0; i < request_.topics.size(); ++i) {
+      const Topic& topic = request_.topics[i];
+      broker::CreateTopics::One one;
+      if (names[topic.name] > 1) {
+        refusals_[i] = {KafkaError::invalid_request, "the request names the topic twice"};
+      } else {
+        refusals_[i] = read(topic, one);
+      }
+      if (refusals_[i].error != KafkaError::none) continue;
+      sent_.push_back(i);
+      create.topics.push_back(std::move(one));
+    }
+    if (create.topics.empty()) return finish(nullptr);
+    call(out, std::move(create));
+  }
+
+  Refusal read(const Topic& topic, broker::CreateTopics::One& one) const {
+    one.name = topic.name;
+    one.partitions = topic.num_partitions;
+    one.replication_factor = topic.replication_factor;
+    if (!topic.assignments.empty()) {
+      if (Refusal refusal = read_assignments(topic, one); refusal.error != KafkaError::none) return refusal;
+    } else if (topic.replication_factor != 1 && topic.replication_factor != -1) {
+      return {KafkaError::invalid_replication_factor, "the replication factor is 1 in this version"};
+    }
+    for (const auto& config : topic.configs) {
+      const std::string name(config.name);
+      if (!config.value) return {KafkaError::invalid_config, "null value of " + name};
+      if (const FixedSetting* fixed = fixed_topic_setting(config.name)) {
+        if (fixed->value != *config.value)
+          return {KafkaError::invalid_config, name + " can only be " + std::string(fixed->value)};
+        continue;
+      }
+      const TopicSetting* setting = topic_setting_of_kafka(config.name);
+      if (!setting) return {KafkaError::invalid_config, "unknown topic config name: " + name};
+      std::optional<std::string> value = setting_from_kafka(*setting, *config.value);
+      if (!value) return {KafkaError::invalid_config, "invalid value " + std::string(*config.value) + " of " + name};
+      one.settings.emplace_back(std::string(setting->our_name), std::move(*value));
+    }
+    return {};
+  }
+
+  Refusal read_assignments(const Topic& topic, broker::CreateTopics::One& one) const {
+    if (topic.num_partitions != -1 || topic.replication_factor != -1) {
+      return {KafkaError::invalid_request, "a manual assignment excludes numbers of partitions and replicas"};
+    }
+    std::vector<bool> has(topic.assignments.size());
+    for (const auto& assignment : topic.assignments) {
+      const auto index = static_cast<size_t>(assignment.partition_index);
+      if (assignment.partition_index < 0 || index >= has.size() || has[index]) {
+        return {KafkaError::invalid_replica_assignment, "partitions must be numbered from 0 without gaps"};
+      }
+      has[index] = true;
+      if (assignment.broker_ids != std::vector<int32_t>{node_}) {
+        return {KafkaError::invalid_replica_assignment, "a partition has one replica, on broker " + std::to_string(node_)};
+      }
+    }
+    one.partitions = static_cast<int32_t>(topic.assignments.size());
+    one.replication_factor = 1;
+    return {};
+  }
+
+  void finish(broker::CreatedTopics* created) {
+    CreateTopicsResponse response;
+    std::map<std::string_view, bool> answered;
+    size_t next = 0;
+    std::vector<std::unique_ptr<std::string>> values;
+    for (size_t i = 0; i < request_.topics.size(); ++i) {
+      const bool was_sent = next < sent_.size() && sent_[next] == i;
+      const broker::CreatedTopic* result =
+          was_sent && created && next < created->topics.size() ? &created->topics[next] : nullptr;
+      if (was_sent) ++next;
+      if (std::exchange(answered[request_.topics[i].name], true)) continue;  // one row a name
+      auto& row = response.topics.emplace_back();
+      row.name = request_.topics[i].name;
+      row.error_message.reset();
+      row.error_code = wire(refusals_[i].error);
+      if (refusals_[i].error != KafkaError::none || !result) {
+        row.error_message = refusals_[i].text;
+        continue;
+      }
+      row.topic_id = result->facts.id;
+      row.num_partitions = result->facts.partitions;
+      row.replication_factor = 1;
+      for (const auto& setting : result->facts.settings) {
+        const TopicSetting* known = topic_setting_of_ours(setting.name);
+        if (!known) continue;
+        values.push_back(std::make_unique<std::string>(setting_to_kafka(*known, setting.value)));
+        row.configs->push_back({known->kafka_name, std::string_view(*values.back()), false,
+                                setting.is_default ? kDefaultConfig : kDynamicTopicConfig, false});
+      }
+      for (const FixedSetting& fixed : kFixedTopicSettings)
+        row.configs->push_back({fixed.kafka_name, fixed.value, true, kDefaultConfig, false});
+    }
+    answer(response);
+  }
+
+  bool has_created_ = false;
+  NodeId node_ = -1;
+  std::vector<Refusal> refusals_;  // by topic of the request
+  std::vector<size_t> sent_;       // which of them the broker was asked for
+};
+
+class DeleteTopicsExchange final : public ExchangeOf<DeleteTopicsRequest> {
+ public:
+  using ExchangeOf::ExchangeOf;
+
+  void start(Outbox& out) override {
+    if (version() < 6) {
+      for (std::string_view name : request_.topic_names) request_.topics.push_back({name, {}});
+    }
+    broker::DeleteTopics remove;
+    for (const auto& topic : request_.topics) {
+      auto& row = response_.responses.emplace_back();
+      row.name = topic.name;
+      row.topic_id = topic.topic_id;
+      if (topic.name && !topic.topic_id.is_zero()) {
+        row.error_code = wire(KafkaError::invalid_request);
+        row.error_message = "name and id exclude each other";
+      } else if (!topic.name && topic.topic_id.is_zero()) {
+        row.error_code = wire(KafkaError::unknown_topic_id);
+      } else {
+        remove.topics.push_back({std::string(topic.name.value_or("")), topic.topic_id});
+      }
+    }
+    if (remove.topics.empty()) return answer(response_);
+    call(out, std::move(remove));
+  }
+
+ protected:
+  void on_replies(std::vector<broker::Reply>& replies, Outbox&) override {
+    Code code;
+    broker::DeletedTopics* deleted = reply_as<broker::DeletedTopics>(replies[0], code);
+    size_t next = 0;
+    for (auto& row : response_.responses) {
+      if (row.error_code != 0) continue;
+      const broker::DeletedTopic* topic = deleted && next < deleted->topics.size() ? &deleted->topics[next++] : nullptr;
+      const Code result = topic ? topic->code : deleted ? Code::internal : code;
+      row.error_code = wire_error(result);
+      if (result != Code::ok)
+        row.error_message = topic && !topic->detail.empty() ? std::string_view(topic->detail) : code_text(result);
+      if (!topic || result != Code::ok) continue;
+      row.name = topic->name;
+      row.topic_id = topic->id;
+    }
+    answer(response_);
+  }
+
+ private:
+  DeleteTopicsResponse response_;
+};
+
+}  // namespace
+
+Made make_create_topics(Link& link, RequestFacts facts) { return std::make_unique<CreateTopicsExchange>(link, std::move(facts)); }
+Made make_delete_topics(Link& link, RequestFacts facts) { return std::make_unique<DeleteTopicsExchange>(link, std::move(facts)); }
+
+}  // namespace robustmq::protocol::kafka

@@ -1,0 +1,40 @@
+// Kafka's names of topic settings, and ours (the fields of meta::TopicConfig). Pure.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace robustmq::protocol::kafka {
+
+enum class ConfigType : int8_t { boolean = 1, string = 2, int32 = 3, int64 = 5, list = 7 };
+
+// A topic setting that can be given. Its value is the same text in both spellings, but for message.timestamp.type.
+struct TopicSetting {
+  std::string_view kafka_name;
+  std::string_view our_name;
+  ConfigType type;
+  std::string_view synonym;  // Kafka's name of the default among the broker's settings
+  std::string_view doc;
+};
+// One that Kafka has and that has one value here: it may be given that value, and is shown read-only.
+struct FixedSetting {
+  std::string_view kafka_name;
+  std::string_view value;
+  ConfigType type;
+  std::string_view doc;
+};
+
+extern const TopicSetting kTopicSettings[7];
+extern const FixedSetting kFixedTopicSettings[8];
+
+const TopicSetting* topic_setting_of_kafka(std::string_view kafka_name);
+const TopicSetting* topic_setting_of_ours(std::string_view our_name);
+const FixedSetting* fixed_topic_setting(std::string_view kafka_name);
+
+// A value in our spelling; nullopt where it cannot be one.
+std::optional<std::string> setting_from_kafka(const TopicSetting& setting, std::string_view value);
+std::string setting_to_kafka(const TopicSetting& setting, std::string_view value);
+
+}  // namespace robustmq::protocol::kafka
