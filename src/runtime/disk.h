@@ -42,13 +42,14 @@ struct DiskStep {
   bool required = true;
 
   static DiskStep write(FilePtr file, uint64_t position, std::vector<Bytes> pieces);
-  static DiskStep sync(FilePtr file);                       // data and size (fdatasync)
+  static DiskStep sync(FilePtr file);  // data and size (fdatasync)
   static DiskStep truncate(FilePtr file, uint64_t size);
-  static DiskStep allocate(FilePtr file, uint64_t size);    // reserve blocks, so later writes below `size` find space
+  // Reserves blocks, so that later writes below `size` find space; the file grows to it and reads as zeros there.
+  static DiskStep allocate(FilePtr file, uint64_t size);
   static DiskStep rename(std::string from, std::string to);  // replaces `to`
   static DiskStep remove(std::string path);
   static DiskStep sync_directory(std::string path);
-  static DiskStep make_directory(std::string path);         // with its parents; fine when there
+  static DiskStep make_directory(std::string path);  // with its parents; fine when there
 };
 
 struct FileEntry {

@@ -1,0 +1,244 @@
+#include "runtime/posix/core.h"
+
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/check.h"
+#include "runtime/posix/disk.h"
+#include "runtime/posix/net.h"
+
+namespace robustmq::runtime::posix {
+
+PosixCore::PosixCore(CoreIndex index, CoreIndex count, Shared shared) : index_(index), count_(count), shared_(shared) {
+  epoll_ = epoll_create1(EPOLL_CLOEXEC);
+  wake_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  ROBUSTMQ_CHECK(epoll_ >= 0 && wake_ >= 0, "no descriptors for a core");
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLET;
+  event.data.ptr = nullptr;
+  ROBUSTMQ_CHECK(epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_, &event) == 0, "epoll_ctl");
+  for (CoreIndex from = 0; from < count; ++from) {
+    incoming_.push_back(std::make_unique<Ring<Callback<void()>>>(shared.ring_messages));
+  }
+  outgoing_ = std::make_unique<Outgoing[]>(count);
+  disk_ = std::make_unique<PosixDisk>(*this);
+  net_ = std::make_unique<PosixNet>(*this);
+  read_clock();
+}
+
+PosixCore::~PosixCore() {
+  // Work that nobody runs any more may hold sockets and files: it goes while the core still stands.
+  posted_.clear();
+  completions_.clear();
+  for (auto& ring : incoming_) {
+    Callback<void()> work;
+    while (ring->pop(work)) work.reset();
+  }
+  for (CoreIndex to = 0; to < count_; ++to) outgoing_[to].waiting.clear();
+  net_.reset();
+  disk_.reset();
+  close(wake_);
+  close(epoll_);
+}
+
+void PosixCore::connect_to(std::vector<PosixCore*> cores) {
+  for (size_t i = 0; i < cores.size(); ++i) outgoing_[i].core = cores[i];
+}
+
+void PosixCore::read_clock() {
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  now_ = {time.tv_sec * 1'000'000'000 + time.tv_nsec};
+  wall_is_read_ = false;
+}
+
+WallTime PosixCore::wall_now() const {
+  if (!wall_is_read_) {
+    timespec time;
+    clock_gettime(CLOCK_REALTIME, &time);
+    wall_now_ = {time.tv_sec * 1000 + time.tv_nsec / 1'000'000};
+    wall_is_read_ = true;
+  }
+  return wall_now_;
+}
+
+uint64_t PosixCore::random() {
+  if (random_left_ == 0) {
+    size_t size = sizeof(random_);
+    ROBUSTMQ_CHECK(getrandom(random_.data(), size, 0) == static_cast<ssize_t>(size), "getrandom");
+    random_left_ = random_.size();
+  }
+  return random_[--random_left_];
+}
+
+// ---- messages ----
+
+void PosixCore::send(CoreIndex to, Callback<void()> work) {
+  if (to == index_) {
+    posted_.push_back(std::move(work));
+    return;
+  }
+  Outgoing& out = outgoing_[to];
+  Ring<Callback<void()>>& ring = *out.core->incoming_[index_];
+  out.is_touched = true;
+  if (out.waiting.empty() && !ring.is_full()) {
+    ring.push(std::move(work));
+  } else {
+    out.waiting.push_back(std::move(work));
+    ++unsent_;
+  }
+}
+
+void PosixCore::flush_messages() {
+  for (CoreIndex to = 0; to < count_; ++to) {
+    Outgoing& out = outgoing_[to];
+    if (!out.is_touched && out.waiting.empty()) continue;
+    Ring<Callback<void()>>& ring = *out.core->incoming_[index_];
+    while (!out.waiting.empty() && !ring.is_full()) {
+      ring.push(std::move(out.waiting.front()));
+      out.waiting.pop_front();
+      --unsent_;
+    }
+    out.is_touched = false;
+    ring.publish();
+    if (out.core->sleeps_.load(std::memory_order_seq_cst)) out.core->wake();
+  }
+}
+
+void PosixCore::take_messages() {
+  for (auto& ring : incoming_) {
+    Callback<void()> work;
+    for (size_t i = 0; i < kMessagesAtOnce && ring->pop(work); ++i) {
+      work();
+      work.reset();
+    }
+  }
+}
+
+void PosixCore::complete(Callback<void()> work) {
+  {
+    std::lock_guard lock(completions_mutex_);
+    completions_.push_back(std::move(work));
+  }
+  has_completions_.store(true, std::memory_order_seq_cst);
+  if (sleeps_.load(std::memory_order_seq_cst)) wake();
+}
+
+void PosixCore::take_completions() {
+  if (!has_completions_.load(std::memory_order_acquire)) return;
+  {
+    std::lock_guard lock(completions_mutex_);
+    has_completions_.store(false, std::memory_order_relaxed);
+    completed_.swap(completions_);
+  }
+  for (auto& work : completed_) work();
+  completed_.clear();
+}
+
+void PosixCore::wake() {
+  // One of several wakers writes.
+  if (!sleeps_.exchange(false, std::memory_order_seq_cst)) return;
+  uint64_t one = 1;
+  ssize_t written = write(wake_, &one, sizeof(one));
+  static_cast<void>(written);  // full means a wake-up is pending already
+}
+
+// ---- the loop ----
+
+void PosixCore::run() {
+  while (!shared_.is_stopping->load(std::memory_order_acquire)) {
+    wait();
+    read_clock();
+    wheel_.advance(now_);
+    dispatch();
+    take_messages();
+    take_completions();
+    run_posted();
+    while (!deferred_.empty()) deferred_.pop_front().run_deferred();
+    flush_messages();
+  }
+}
+
+bool PosixCore::has_incoming() {
+  if (has_completions_.load(std::memory_order_seq_cst)) return true;
+  return std::any_of(incoming_.begin(), incoming_.end(), [](auto& ring) { return !ring->is_empty(); });
+}
+
+int64_t PosixCore::sleep_ns() {
+  constexpr int64_t kForEver = -1;
+  constexpr int64_t kRetryNs = 50'000;  // a full ring of another core is tried again
+  if (!posted_.empty() || !deferred_.empty()) return 0;
+  Instant due = wheel_.next_due();
+  int64_t ns = kForEver;
+  if (due != Instant::never()) {
+    read_clock();  // what the turn took comes off the sleep
+    ns = std::max<int64_t>(0, (due - now_).ns);
+  }
+  if (unsent_ > 0) ns = ns == kForEver ? kRetryNs : std::min(ns, kRetryNs);
+  return ns;
+}
+
+void PosixCore::wait() {
+  int64_t ns = sleep_ns();
+  if (ns != 0) {
+    sleeps_.store(true, std::memory_order_seq_cst);
+    if (has_incoming() || shared_.is_stopping->load(std::memory_order_seq_cst)) ns = 0;
+  }
+  timespec timeout{ns / 1'000'000'000, ns % 1'000'000'000};
+  event_at_ = 0;
+  event_count_ = epoll_pwait2(epoll_, events_.data(), kEventsMax, ns < 0 ? nullptr : &timeout, nullptr);
+  if (event_count_ < 0 && errno == ENOSYS) {  // before Linux 5.11: to the millisecond
+    int ms = ns < 0 ? -1 : static_cast<int>(std::min<int64_t>((ns + 999'999) / 1'000'000, INT32_MAX));
+    event_count_ = epoll_wait(epoll_, events_.data(), kEventsMax, ms);
+  }
+  if (event_count_ < 0) {
+    ROBUSTMQ_CHECK(errno == EINTR, "epoll_wait");
+    event_count_ = 0;
+  }
+  sleeps_.store(false, std::memory_order_relaxed);
+}
+
+void PosixCore::dispatch() {
+  for (; event_at_ < event_count_; ++event_at_) {
+    epoll_event& event = events_[event_at_];
+    // The eventfd is edge-triggered and never read: its count only has to change.
+    if (event.data.ptr) static_cast<Pollable*>(event.data.ptr)->on_events(event.events);
+  }
+  event_count_ = 0;
+}
+
+void PosixCore::run_posted() {
+  if (posted_.empty()) return;
+  running_.swap(posted_);
+  for (auto& work : running_) work();
+  running_.clear();
+}
+
+void PosixCore::watch(int descriptor, uint32_t events, Pollable& pollable) {
+  epoll_event event{};
+  event.events = events;
+  event.data.ptr = &pollable;
+  ROBUSTMQ_CHECK(epoll_ctl(epoll_, EPOLL_CTL_ADD, descriptor, &event) == 0, "epoll_ctl");
+}
+
+void PosixCore::rewatch(int descriptor, uint32_t events, Pollable& pollable) {
+  epoll_event event{};
+  event.events = events;
+  event.data.ptr = &pollable;
+  ROBUSTMQ_CHECK(epoll_ctl(epoll_, EPOLL_CTL_MOD, descriptor, &event) == 0, "epoll_ctl");
+}
+
+void PosixCore::unwatch(int descriptor) { epoll_ctl(epoll_, EPOLL_CTL_DEL, descriptor, nullptr); }
+
+void PosixCore::forget(Pollable& pollable) {
+  for (int i = event_at_; i < event_count_; ++i) {
+    if (events_[i].data.ptr == &pollable) events_[i].data.ptr = nullptr;
+  }
+}
+
+}  // namespace robustmq::runtime::posix

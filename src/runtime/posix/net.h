@@ -1,0 +1,46 @@
+// PosixNet: TCP listeners and outgoing connections of one core.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "runtime/net.h"
+#include "runtime/posix/core.h"
+
+namespace robustmq::runtime::posix {
+
+// Which endpoints this process listens at. The cores share an endpoint (SO_REUSEPORT), so the system would let another process of
+// the same user share it too: the first core to listen makes sure that nobody else does. Any thread.
+class PosixListening {
+ public:
+  // Counts one more listener at `key`; true for the first.
+  bool enter(const std::string& key);
+  void leave(const std::string& key);
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, int> listeners_;
+};
+
+class PosixConnecting;
+
+class PosixNet final : public Net {
+ public:
+  explicit PosixNet(PosixCore& core);
+  ~PosixNet() override;
+
+  Result<std::unique_ptr<Listener>> listen(const Endpoint& at, ListenOptions options,
+                                           Callback<void(std::unique_ptr<Socket>)> on_accept) override;
+  void connect(const Endpoint& to, Callback<void(Result<std::unique_ptr<Socket>>)> done) override;
+  std::unique_ptr<Socket> adopt(std::unique_ptr<DetachedSocket> socket) override;
+
+ private:
+  friend class PosixConnecting;
+
+  PosixCore& core_;
+  std::map<PosixConnecting*, std::unique_ptr<PosixConnecting>> connecting_;
+};
+
+}  // namespace robustmq::runtime::posix
