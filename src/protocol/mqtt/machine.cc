@@ -1,0 +1,168 @@
+#include "protocol/mqtt/machine.h"
+
+#include "protocol/mqtt/errors.h"
+
+namespace robustmq::mqtt {
+
+std::unique_ptr<protocol::Connection> make_connection(const MqttOptions& options, MqttMetrics& metrics,
+                                                      const protocol::LinkFacts& link) {
+  return std::make_unique<Machine>(options, metrics, link);
+}
+
+Machine::Machine(const MqttOptions& options, MqttMetrics& metrics, const protocol::LinkFacts& link)
+    : options_(options), metrics_(metrics), link_id_(link.id), seed_(link.seed) {
+  ++metrics_.connections;
+}
+
+Machine::~Machine() {
+  drop_waiting();
+  --metrics_.connections;
+}
+
+void Machine::on_open(Outbox& out) { out.arm(out.now() + Duration::millis(options_.connect_timeout_ms)); }
+
+bool Machine::is_paused() const {
+  if (state_ == State::opening) return true;
+  if (pending_ && pending_->size() >= options_.requests_max) return true;
+  // A 5.0 client knows the limit and is held to it; an older one is just read no further.
+  return !is_v5() && inbound_ && inbound_->acks.size() >= options_.receive_maximum;
+}
+
+size_t Machine::on_bytes(const Bytes& bytes, Outbox& out) {
+  wanted_ = 0;
+  if (state_ == State::closed) return bytes.size();
+  if (state_ == State::waiting) return on_first_bytes(bytes, out);
+  if (inbound_) {
+    inbound_->headers.clear();
+    inbound_->held.clear();
+  }
+  size_t at = 0;
+  while (state_ == State::open && at < bytes.size() && !is_paused()) {
+    Frame frame;
+    const FrameState found = frame_at(bytes.span().subspan(at), frame);
+    if (found == FrameState::bad) {
+      fail({ReasonCode::malformed_packet, "no packet begins like this"}, out);
+      break;
+    }
+    if (frame.size > options_.packet_bytes_max) {
+      end(CloseWhy::over_limit, "a packet over the limit", out, ReasonCode::packet_too_large);
+      break;
+    }
+    if (found == FrameState::needs_more) {
+      wanted_ = static_cast<uint32_t>(frame.size);
+      break;
+    }
+    last_packet_ = out.now();
+    turn_bytes_left_ = static_cast<uint32_t>(bytes.size() - at);
+    on_packet(frame, out);
+    at += frame.size;
+  }
+  if (state_ == State::closed) return bytes.size();
+  flush_publishes(out);
+  if (inbound_) send_pubacks(out);  // of PUBLISHes refused without asking
+  if (waiting_) send_waiting(out);
+  return at;
+}
+
+void Machine::on_reply(CallId id, broker::Reply reply, Outbox& out) {
+  if (state_ == State::closed) return;
+  if (state_ == State::opening) {
+    if (id == open_call_) on_session(reply, out);
+    return;
+  }
+  if (pending_) {
+    for (size_t i = 0; i < pending_->size(); ++i) {
+      if ((*pending_)[i].call != id) continue;
+      Pending pending = std::move((*pending_)[i]);
+      pending_->erase(pending_->begin() + static_cast<ptrdiff_t>(i));
+      on_pending_reply(std::move(pending), reply, out);
+      return;
+    }
+  }
+  on_published(id, reply, out);
+}
+
+void Machine::on_notice(broker::Notice notice, Outbox& out) {
+  switch (notice) {
+    case broker::Notice::taken_over:
+      ++metrics_.takeovers_total;
+      end(CloseWhy::taken_over, "the client id connected again", out, ReasonCode::session_taken_over);
+      return;
+    case broker::Notice::stopping:
+      end(CloseWhy::stopping, "the node stops", out, ReasonCode::server_shutting_down);
+      return;
+    case broker::Notice::topic_deleted:
+      return;
+  }
+}
+
+void Machine::on_timer(Outbox& out) {
+  switch (state_) {
+    case State::waiting:
+      ++metrics_.connect_timeouts_total;
+      end(CloseWhy::timed_out, "no CONNECT in time", out);
+      return;
+    case State::opening:
+      refuse(ReasonCode::server_unavailable, ReturnCode::server_unavailable, CloseWhy::timed_out,
+             "the session did not open in time", out);
+      return;
+    case State::open: {
+      if (keep_alive_s_ == 0) return;
+      // Nothing was read while this side was busy: the client may well have sent.
+      if (is_paused()) last_packet_ = out.now();
+      const Instant due = last_packet_ + keep_alive_limit();
+      if (out.now() < due) {
+        out.arm(due);
+        return;
+      }
+      ++metrics_.keep_alive_timeouts_total;
+      end(CloseWhy::timed_out, "silent for 1.5 times the keep-alive", out, ReasonCode::keep_alive_timeout);
+      return;
+    }
+    case State::closed:
+      return;
+  }
+}
+
+void Machine::on_drained(Outbox& out) {
+  if (state_ == State::open && waiting_) send_waiting(out);
+}
+
+void Machine::on_peer_closed(Outbox& out) { end(CloseWhy::peer_closed, "", out); }
+
+void Machine::fail(const Fault& fault, Outbox& out) {
+  ++metrics_.protocol_errors_total;
+  end(CloseWhy::protocol_error, fault.why, out, fault.reason);
+}
+
+void Machine::end(CloseWhy why, const char* detail, Outbox& out, ReasonCode reason) {
+  if (state_ == State::closed) return;
+  flush_publishes(out);
+  if (state_ == State::open && is_v5() && is_failure(reason) && why != CloseWhy::peer_closed) {
+    Buffer properties;
+    put_text(properties, PropertyId::reason_string, detail);
+    Disconnect disconnect{.reason = reason};
+    disconnect.properties.raw = properties.span();
+    if (!send_if_fits(disconnect, out)) send_if_fits(Disconnect{.reason = reason}, out);
+  }
+  publish_will(out);
+  drop_waiting();
+  pending_.reset();
+  state_ = State::closed;
+  out.arm(Instant::never());
+  out.close(why, detail);
+}
+
+void Machine::publish_will(Outbox& out) {
+  if (!will_ || state_ != State::open) return;
+  ++metrics_.wills_published_total;
+  broker::Publish publish;
+  publish.messages.push_back({.topic = will_->topic,
+                              .payload = will_->payload.span(),
+                              .raw_headers = will_->headers.span(),
+                              .header_count = will_->header_count,
+                              .wants_reply = will_->qos > 0});
+  out.call(std::move(publish));
+}
+
+}  // namespace robustmq::mqtt

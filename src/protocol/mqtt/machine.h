@@ -1,0 +1,159 @@
+// Machine: one MQTT connection on the server's side, 3.1.1 and 5.0. Private to this room. Pure.
+//
+//   waiting --CONNECT--> opening --SessionOpened--> open --> closed
+//
+// Owned by the driver, used on one core. Invariants:
+// 1. Nothing is sent before CONNACK, and one CONNACK at most; a connection refused by it is closed.
+// 2. While the session opens nothing more is read; what came behind the CONNECT is read afterwards, in order.
+// 3. PUBLISHes are handed on before any later call, so the broker sees a client's packets in their order.
+// 4. PUBACKs leave in the order of the PUBLISHes; a QoS 1 PUBLISH that failed is never acknowledged to a 3.1.1 client.
+// 5. QoS 1 messages to the client leave in the order of their deliveries; at most the client's Receive Maximum are under way.
+// 6. The will is published once when the connection ends in any way but DISCONNECT with reason 0; its session ends then too, so
+//    a will delay does not apply (MQTT5 3.1.3.2.2).
+// 7. What is kept is bounded by MqttOptions; what few connections need is allocated when it is needed.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "protocol/mqtt/ack_order.h"
+#include "protocol/mqtt/codec.h"
+#include "protocol/mqtt/connection.h"
+#include "protocol/mqtt/packet_ids.h"
+#include "protocol/mqtt/waiting.h"
+
+namespace robustmq::mqtt {
+
+using protocol::CallId;
+using protocol::CloseWhy;
+using protocol::Outbox;
+
+class Machine final : public protocol::Connection {
+ public:
+  Machine(const MqttOptions& options, MqttMetrics& metrics, const protocol::LinkFacts& link);
+  Machine(const Machine&) = delete;
+  ~Machine() override;
+
+  void on_open(Outbox& out) override;
+  size_t on_bytes(const Bytes& bytes, Outbox& out) override;
+  size_t bytes_wanted() const override { return wanted_; }
+  bool is_paused() const override;
+  void on_reply(CallId id, broker::Reply reply, Outbox& out) override;
+  void on_delivery(const broker::Delivery& delivery, Outbox& out) override;
+  void on_notice(broker::Notice notice, Outbox& out) override;
+  void on_timer(Outbox& out) override;
+  void on_drained(Outbox& out) override;
+  void on_peer_closed(Outbox& out) override;
+
+ private:
+  enum class State : uint8_t { waiting, opening, open, closed };
+
+  struct StoredWill {
+    std::string topic;
+    Bytes payload;
+    Bytes headers;
+    int32_t header_count = 0;
+    uint8_t qos = 0;
+  };
+  // What a client needs that publishes.
+  struct Inbound {
+    AckOrder acks;
+    Buffer headers;           // encoded headers, of the request being made or, until the turn is over, of the one made last
+    size_t header_bytes = 0;  // of the request being made
+    std::vector<Bytes> held;  // header memory of requests made earlier in this turn
+  };
+  // A SUBSCRIBE or UNSUBSCRIBE that waits for the broker.
+  struct Pending {
+    CallId call = 0;
+    uint16_t packet_id = 0;
+    bool is_subscribe = false;
+    std::string codes;  // one each; kAsked where the broker's answer goes, with the QoS to grant in `granted`
+    std::string granted;
+  };
+  static constexpr char kAsked = static_cast<char>(0xFF);
+
+  // connecting: machine_connect.cc
+  size_t on_first_bytes(const Bytes& bytes, Outbox& out);
+  void on_connect_fault(const Fault& fault, const Connect& connect, uint8_t level, Outbox& out);
+  bool check_connect(const Connect& connect, Outbox& out);
+  bool check_connect_v3(const Connect& connect, Outbox& out);
+  bool check_connect_v5(const Connect& connect, Outbox& out);
+  void take_connect(const Connect& connect, Outbox& out);
+  void refuse(ReasonCode reason, ReturnCode code, CloseWhy why, const char* detail, Outbox& out);
+  void on_session(broker::Reply& reply, Outbox& out);
+  void send_connack(bool session_present, Outbox& out);
+  std::string assigned_client_id() const;
+
+  // what clients send: machine_inbound.cc
+  void on_packet(const Frame& frame, Outbox& out);
+  void on_publish(const Frame& frame, Outbox& out);
+  bool check_publish(const Publish& publish, Outbox& out);
+  void refuse_publish(const Publish& publish, Code code, Outbox& out);
+  void hand_on(const Publish& publish, Outbox& out);
+  void flush_publishes(Outbox& out);
+  void on_ack(const Frame& frame, Outbox& out);
+  void on_subscribe(const Frame& frame, Outbox& out);
+  void on_unsubscribe(const Frame& frame, Outbox& out);
+  void on_disconnect(const Frame& frame, Outbox& out);
+  void on_published(CallId id, broker::Reply& reply, Outbox& out);
+  void on_pending_reply(Pending pending, broker::Reply& reply, Outbox& out);
+  void send_pubacks(Outbox& out);
+  void send_puback(const AckOrder::Entry& entry, Outbox& out);
+  void send_suback(const Pending& pending, Outbox& out);
+  Inbound& inbound();
+
+  // what clients get: machine_outbound.cc
+  uint32_t inflight_max() const {
+    return client_receive_max_ < options_.inflight_max ? client_receive_max_ : options_.inflight_max;
+  }
+  bool can_take_qos1(const Outbox& out) const { return ids_.in_use() < inflight_max() && !out.is_congested(); }
+  void send_qos1(const broker::Delivery& delivery, const RecordFacts& facts, uint32_t expiry_left_s, Outbox& out);
+  void queue(const broker::Delivery& delivery, const RecordFacts& facts, Outbox& out);
+  void send_waiting(Outbox& out);
+  void drop_waiting();
+
+  // ending: machine.cc
+  void end(CloseWhy why, const char* detail, Outbox& out, ReasonCode reason = ReasonCode::success);
+  void fail(const Fault& fault, Outbox& out);
+  void publish_will(Outbox& out);
+  template <class P>
+  bool send_if_fits(const P& packet, Outbox& out);
+  bool is_v5() const { return version_ == Version::v5; }
+  Duration keep_alive_limit() const { return Duration::millis(keep_alive_s_ * int64_t{1500}); }
+
+  const MqttOptions& options_;
+  MqttMetrics& metrics_;
+  const uint64_t link_id_;
+  const uint64_t seed_;
+  Instant last_packet_{};
+  CallId open_call_ = 0;
+  broker::Publish building_;
+  PacketIds ids_;
+  std::unique_ptr<StoredWill> will_;
+  std::unique_ptr<Inbound> inbound_;
+  std::unique_ptr<std::vector<Pending>> pending_;
+  std::unique_ptr<Waiting> waiting_;
+  uint32_t building_bytes_ = 0;
+  uint32_t building_replies_ = 0;
+  uint32_t wanted_ = 0;
+  uint32_t turn_bytes_left_ = 0;
+  uint32_t client_packet_max_ = UINT32_MAX;
+  uint16_t client_receive_max_ = UINT16_MAX;
+  uint16_t keep_alive_s_ = 0;
+  State state_ = State::waiting;
+  Version version_ = Version::v3_1_1;
+  bool was_assigned_ : 1 = false;  // the client id is ours
+  bool is_keep_alive_capped_ : 1 = false;
+  bool asked_expiry_ : 1 = false;   // a Session Expiry Interval above 0 in CONNECT
+  bool wants_problems_ : 1 = true;  // Request Problem Information
+};
+
+template <class P>
+bool Machine::send_if_fits(const P& packet, Outbox& out) {
+  if (client_packet_max_ != UINT32_MAX && encoded_size(packet, version_) > client_packet_max_) return false;
+  encode(packet, version_, out.out());
+  return true;
+}
+
+}  // namespace robustmq::mqtt

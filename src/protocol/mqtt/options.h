@@ -1,0 +1,78 @@
+// Options of the MQTT protocol: section [mqtt]. Pure.
+#pragma once
+
+#include <cstdint>
+
+#include "base/describe.h"
+
+namespace robustmq::mqtt {
+
+struct MqttOptions {
+  int64_t connect_timeout_ms = 10'000;
+  uint32_t connect_bytes_max = 4096;
+  uint32_t packet_bytes_max = 1'000'000;
+  uint16_t receive_maximum = 1024;
+  uint16_t inflight_max = 1024;
+  uint16_t keep_alive_max_s = 0;
+  uint16_t topic_levels_max = 128;
+  uint16_t client_id_bytes_max = 1024;
+  uint16_t requests_max = 16;
+  uint32_t queue_messages_max = 10'000;
+  uint64_t queue_bytes_max = 4 << 20;
+  uint32_t publish_batch_messages = 512;
+  uint32_t publish_batch_bytes = 256 << 10;
+
+  template <class V>
+  static void describe(V& v) {
+    using O = MqttOptions;
+    v.field("connect_timeout_ms", &O::connect_timeout_ms,
+            {.doc = "Time from the start of a connection to its CONNECT; then it is closed.",
+             .unit = "ms",
+             .min = 1,
+             .max = 600'000});
+    v.field("connect_bytes_max", &O::connect_bytes_max,
+            {.doc = "Largest CONNECT packet taken, will included. Nothing is stored of a larger one.",
+             .unit = "bytes",
+             .min = 64,
+             .max = 1 << 20});
+    v.field("packet_bytes_max", &O::packet_bytes_max,
+            {.doc = "Largest packet taken after CONNECT; told to MQTT 5 clients as Maximum Packet Size.",
+             .unit = "bytes",
+             .min = 64,
+             .max = 268'435'460});
+    v.field("receive_maximum", &O::receive_maximum,
+            {.doc = "QoS 1 PUBLISHes of a client that may wait for their PUBACK; told to MQTT 5 clients, and older ones are read "
+                    "no further.",
+             .min = 1,
+             .max = 65'535});
+    v.field("inflight_max", &O::inflight_max,
+            {.doc = "QoS 1 messages under way to a client without a PUBACK; the client's Receive Maximum may lower it.",
+             .min = 1,
+             .max = 65'535});
+    v.field("keep_alive_max_s", &O::keep_alive_max_s,
+            {.doc = "Longest keep-alive granted to MQTT 5 clients, which are told; 0 grants what is asked.",
+             .unit = "s",
+             .max = 65'535});
+    v.field("topic_levels_max", &O::topic_levels_max, {.doc = "Most levels of a topic name or filter.", .min = 1, .max = 65'535});
+    v.field("client_id_bytes_max", &O::client_id_bytes_max,
+            {.doc = "Longest client id taken.", .unit = "bytes", .min = 23, .max = 65'535});
+    v.field("requests_max", &O::requests_max,
+            {.doc = "SUBSCRIBEs and UNSUBSCRIBEs of a client that may wait for their answer; then it is read no further.",
+             .min = 1,
+             .max = 1024});
+    v.field("queue_messages_max", &O::queue_messages_max,
+            {.doc = "QoS 1 messages that wait for a slow client; beyond it the client is disconnected.",
+             .min = 1,
+             .max = 10'000'000});
+    v.field("queue_bytes_max", &O::queue_bytes_max,
+            {.doc = "Bytes of QoS 1 messages that wait for a slow client; beyond it the client is disconnected.",
+             .unit = "bytes",
+             .min = 1024});
+    v.field("publish_batch_messages", &O::publish_batch_messages,
+            {.doc = "Most messages handed on in one publish request.", .min = 1, .max = 65'536});
+    v.field("publish_batch_bytes", &O::publish_batch_bytes,
+            {.doc = "Payload bytes after which a publish request is handed on.", .unit = "bytes", .min = 1, .max = 64 << 20});
+  }
+};
+
+}  // namespace robustmq::mqtt
