@@ -16,7 +16,8 @@ constexpr size_t kKeyAndVersion = 4;
 constexpr size_t kHeaderMin = 8;  // key, version, correlation id
 constexpr int16_t kApiVersionsKey = 18;
 constexpr size_t kSmallResponse = 1024;    // copied into the outbox's buffer
-constexpr size_t kWantedStep = 256 << 10;  // a frame's memory is asked for in steps
+constexpr size_t kWantedAtOnce = 1 << 20;  // of a longer frame, as much again as came, thrice: its memory grows with what arrived
+constexpr size_t kShortFirst = 4096;       // a longer first request has the time of a frame
 constexpr Duration kBudgetRetry = Duration::millis(10);
 constexpr Duration kSlowReaderCheck = Duration::seconds(30);
 
@@ -147,7 +148,7 @@ class KafkaConnection final : public protocol::Connection {
     }
     const size_t whole = kSizeField + static_cast<size_t>(size);
     if (there < whole) {
-      wanted_ = std::min(whole, there + std::max(there, kWantedStep));
+      wanted_ = std::min(whole, std::max(4 * there, kWantedAtOnce));
       return 0;
     }
     RequestFacts facts;
@@ -222,7 +223,7 @@ class KafkaConnection final : public protocol::Connection {
   void watch_frame(size_t rest, bool took_any, Outbox& out) {
     if (!has_request_) {
       // The first one has the login's time, unless it is long and begins rightly.
-      if (rest > kWantedStep / 64 && !has_long_first_) {
+      if (rest > kShortFirst && !has_long_first_) {
         has_long_first_ = true;
         deadline_ = out.now() + Duration::millis(options_.frame_timeout_ms);
       }
