@@ -2,7 +2,7 @@
 
 #include "base/hash.h"
 #include "shard/record_reader.h"
-#include "shard/replay.h"
+#include "storage/replay.h"
 
 namespace robustmq::shard {
 namespace {
@@ -59,8 +59,12 @@ void Shard::recover(Callback<void(Status)> done) {
   const Offset from = std::max(kept_as_of_, bounds.start);
   if (from >= bounds.end) return done(Status());
   const WallTime now = core_.wall_now();
-  replay_batches(
-      core_, *log_, from, anchor_.anchor(this), [this, now](const BatchView& batch) { replica_.replay(batch, now); },
+  storage::replay_batches(
+      core_, *log_, from, [self = anchor_.anchor(this)] { return self.get() != nullptr; },
+      [this, now](const BatchView& batch) {
+        replica_.replay(batch, now);
+        return Status();
+      },
       std::move(done));
 }
 

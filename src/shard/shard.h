@@ -8,13 +8,13 @@
 #include <memory>
 #include <vector>
 
+#include "base/anchor.h"
 #include "base/batch.h"
 #include "base/bytes.h"
 #include "base/callback.h"
 #include "base/intrusive.h"
 #include "base/result.h"
 #include "runtime/core.h"
-#include "shard/anchor.h"
 #include "shard/replica.h"
 #include "storage/log.h"
 

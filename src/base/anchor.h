@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <utility>
 
-namespace robustmq::shard {
+namespace robustmq {
 
 template <class T>
 class Anchor {
@@ -55,4 +55,4 @@ class AnchorOwner {
   typename Anchor<T>::Block* block_ = nullptr;
 };
 
-}  // namespace robustmq::shard
+}  // namespace robustmq

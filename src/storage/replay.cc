@@ -1,11 +1,11 @@
-#include "shard/replay.h"
+#include "storage/replay.h"
 
 #include <memory>
 #include <string>
 
 #include "runtime/disk.h"
 
-namespace robustmq::shard {
+namespace robustmq::storage {
 namespace {
 
 constexpr uint64_t kReadBytes = 1 << 20;
@@ -13,9 +13,9 @@ constexpr uint64_t kReadBytes = 1 << 20;
 // One replay under way. Held by the completion it waits for, so it goes with its log when nobody completes it.
 class Replay : public std::enable_shared_from_this<Replay> {
  public:
-  Replay(runtime::Core& core, storage::Log& log, Offset from, Anchor<Shard> owner, Callback<void(const BatchView&)> each,
+  Replay(runtime::Core& core, Log& log, Offset from, Callback<bool()> is_wanted, Callback<Status(const BatchView&)> each,
          Callback<void(Status)> done)
-      : core_(core), log_(log), at_(from), owner_(std::move(owner)), each_(std::move(each)), done_(std::move(done)) {}
+      : core_(core), log_(log), at_(from), is_wanted_(std::move(is_wanted)), each_(std::move(each)), done_(std::move(done)) {}
 
   // Goes on until something does not complete inline: a loop, not a recursion.
   void run() {
@@ -34,12 +34,12 @@ class Replay : public std::enable_shared_from_this<Replay> {
     if (next_piece_ < pieces_.size()) return take_piece(pieces_[next_piece_++]);
     if (!walk()) return;
     if (at_ >= log_.bounds().end) return done_(Status());
-    log_.read(at_, {.bytes_max = kReadBytes}, [self = shared_from_this()](Result<storage::ReadResult> read) {
-      if (self->owner_.get()) self->on_read(std::move(read));
+    log_.read(at_, {.bytes_max = kReadBytes}, [self = shared_from_this()](Result<ReadResult> read) {
+      if (self->is_wanted_()) self->on_read(std::move(read));
     });
   }
 
-  void on_read(Result<storage::ReadResult> read) {
+  void on_read(Result<ReadResult> read) {
     if (!read.ok()) return done_(read.error());
     if (read->next <= at_) return done_(Error{Code::corrupt_storage, "the log ends before its end"});
     at_ = read->next;
@@ -57,7 +57,7 @@ class Replay : public std::enable_shared_from_this<Replay> {
     auto file = std::static_pointer_cast<runtime::File>(std::const_pointer_cast<ByteSource>(piece.stored.source));
     core_.disk().read(std::move(file), piece.stored.position, piece.size,
                       [self = shared_from_this(), size = piece.size](Result<Bytes> bytes) {
-                        if (!self->owner_.get()) return;
+                        if (!self->is_wanted_()) return;
                         if (!bytes.ok()) return self->done_(bytes.error());
                         if (bytes->size() != size) return self->done_(Error{Code::corrupt_storage, "a stored range is cut"});
                         self->batches_.append(bytes->span());
@@ -65,7 +65,7 @@ class Replay : public std::enable_shared_from_this<Replay> {
                       });
   }
 
-  // Hands out what was read. False when it is not a chain of whole batches.
+  // Hands out what was read. False when it is not a chain of whole batches, or nobody wants more.
   bool walk() {
     for (ByteSpan rest = batches_.span(); !rest.empty();) {
       const std::optional<size_t> size = BatchView::size_at(rest);
@@ -73,7 +73,11 @@ class Replay : public std::enable_shared_from_this<Replay> {
         done_(Error{Code::corrupt_storage, "a stored batch is cut"});
         return false;
       }
-      each_(BatchView(rest.first(*size)));
+      const Status status = each_(BatchView(rest.first(*size)));
+      if (!status.ok()) {
+        done_(status);
+        return false;
+      }
       rest = rest.subspan(*size);
     }
     batches_.clear();
@@ -81,10 +85,10 @@ class Replay : public std::enable_shared_from_this<Replay> {
   }
 
   runtime::Core& core_;
-  storage::Log& log_;
+  Log& log_;
   Offset at_;
-  Anchor<Shard> owner_;
-  Callback<void(const BatchView&)> each_;
+  Callback<bool()> is_wanted_;
+  Callback<Status(const BatchView&)> each_;
   Callback<void(Status)> done_;
   Pieces pieces_;
   size_t next_piece_ = 0;
@@ -95,9 +99,9 @@ class Replay : public std::enable_shared_from_this<Replay> {
 
 }  // namespace
 
-void replay_batches(runtime::Core& core, storage::Log& log, Offset from, Anchor<Shard> owner,
-                    Callback<void(const BatchView&)> each, Callback<void(Status)> done) {
-  std::make_shared<Replay>(core, log, from, std::move(owner), std::move(each), std::move(done))->run();
+void replay_batches(runtime::Core& core, Log& log, Offset from, Callback<bool()> is_wanted,
+                    Callback<Status(const BatchView&)> each, Callback<void(Status)> done) {
+  std::make_shared<Replay>(core, log, from, std::move(is_wanted), std::move(each), std::move(done))->run();
 }
 
-}  // namespace robustmq::shard
+}  // namespace robustmq::storage
