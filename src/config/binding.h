@@ -222,8 +222,10 @@ struct BindVisitor {
   Owner& owner;
   std::vector<Binding>& to;
 
-  template <class T>
-  void field(std::string_view name, T Owner::* member, FieldFacts facts = {}) {
+  // A section may add to an options struct by deriving from it and describing both.
+  template <class T, class Part>
+    requires std::is_base_of_v<Part, Owner>
+  void field(std::string_view name, T Part::* member, FieldFacts facts = {}) {
     T& at = owner.*member;
     if constexpr (Described<T>) {
       to.push_back(bind(at, std::string(name), facts));
