@@ -41,7 +41,6 @@ struct Bounds {
   Offset end = 0;           // offset the next batch begins at; appended, not yet necessarily durable
   Offset durable = 0;       // everything below it has this engine's durability
   uint64_t size_bytes = 0;  // of the batches kept
-  int64_t max_timestamp_ms = -1;
 };
 
 // What `find` looks for.

@@ -182,12 +182,7 @@ void MemoryLog::truncate(Offset keep_until, Callback<void(Status)> done) {
 
 void MemoryLog::seal(Bytes, Offset, Callback<void(Status)> done) { done({}); }
 
-Bounds MemoryLog::bounds() const {
-  Bounds bounds{start_, end_, end_, size_bytes_, -1};
-  for (uint32_t i = 0; i < count_; ++i)
-    bounds.max_timestamp_ms = std::max(bounds.max_timestamp_ms, at(i)->view().max_timestamp());
-  return bounds;
-}
+Bounds MemoryLog::bounds() const { return {start_, end_, end_, size_bytes_}; }
 
 void MemoryLog::retain(WallTime now) {
   const auto drop = [this] {
