@@ -122,8 +122,8 @@ class ByteStream final : private runtime::SocketEvents, private runtime::Deferre
   // Over the drain mark now; on_drained will follow.
   bool is_congested() const { return is_congested_; }
 
-  // on_bytes comes again only when this many bytes are there from the front (0: any more). Set from inside on_bytes or before.
-  // The bytes are received however many there are: who bounds a frame refuses it before wanting it.
+  // on_bytes comes again only when this many bytes are there from the front (0: any more). Set from inside on_bytes or after it;
+  // each on_bytes begins with 0. The bytes are received however many they are: who bounds a frame refuses it before wanting it.
   void want(size_t bytes) { wanted_ = bytes; }
   // No on_bytes until resume_reading(), which also hands over what was left, at the end of this turn.
   void pause_reading();
@@ -139,7 +139,8 @@ class ByteStream final : private runtime::SocketEvents, private runtime::Deferre
   void close_now();
   bool is_closing() const { return state_ != State::open; }
 
-  // Takes the stream off this core; this object is only to be destroyed afterwards. Not while closing.
+  // Takes the stream off this core; this object is only to be destroyed afterwards. Not while closing, nor inside on_bytes
+  // (what that call consumes is not known yet): pause there, and detach at the end of the turn.
   DetachedStream detach();
 
   runtime::Endpoint peer() const { return socket_ ? socket_->peer() : runtime::Endpoint{}; }
@@ -148,22 +149,27 @@ class ByteStream final : private runtime::SocketEvents, private runtime::Deferre
 
  private:
   enum class State : uint8_t { open, flushing, lingering, ended, closed };
+  class Guard;
 
   void on_readable() override;
   void on_writable() override;
   void run_deferred() override;
 
-  bool take_input();
-  bool read_into_own_block(bool* again);
+  bool read_some();
   bool read_into_shared_block();
-  bool hand_over(Bytes bytes, bool in_own_block);
+  bool read_into_own_block();
+  bool settle_read(runtime::IoResult result, size_t room);
+  void hand_over_held();
+  bool hand_over(Bytes bytes, size_t* consumed);
   void keep(const Bytes& rest);
+  bool hold_in_own_block(ByteSpan held, size_t capacity);
+  size_t capacity_for(size_t held) const;
+  size_t held_bytes() const;
   void drop_input();
-  void discard_input();
+  void discard_some();
   void flush();
-  void after_write(size_t moved);
+  void drop_sent(size_t moved);
   void end(StreamEnd why);
-  void work_later();
   static void on_close_timer(void* self);
 
   Streams& streams_;
@@ -182,6 +188,7 @@ class ByteStream final : private runtime::SocketEvents, private runtime::Deferre
   bool is_congested_ = false;
   bool waits_for_writable_ = false;
   bool input_is_due_ = false;  // hand over what is left at the end of this turn
+  bool is_handing_over_ = false;
 };
 
 }  // namespace robustmq::net
