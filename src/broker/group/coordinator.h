@@ -77,7 +77,8 @@ class GroupCoordinator {
   struct ResolvedTopic {
     std::string name;
     TopicId id;
-    int32_t partitions;
+    int32_t partitions = 1;
+    bool is_light = false;
   };
   std::optional<ResolvedTopic> resolve(TenantId tenant, const TopicRef& ref) const;
 
@@ -88,6 +89,7 @@ class GroupCoordinator {
   Offsets offsets_;
   std::map<Key, std::unique_ptr<Entry>> groups_;
   runtime::Timer retention_timer_;
+  Group::Ticket last_ticket_ = 0;
   WallTime started_at_{};
   bool is_loaded_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -79,9 +79,9 @@ class Group {
     Bytes assignment;
     std::optional<Ticket> join_ticket;
     std::optional<Ticket> sync_ticket;
-    bool has_synced = false;  // in this generation
-    bool is_new = true;       // has not been answered a join yet
-    Instant deadline{};       // of the session; does not count while a join or sync waits, but for a new member's join
+    bool owes_sync = false;  // was told of this generation and has not asked for its assignment
+    bool is_new = true;      // has not been answered a join yet
+    Instant deadline{};      // of the session; does not count while a join or sync waits, but for a new member's join
   };
   using Members = std::map<std::string, Member, std::less<>>;
 
@@ -96,6 +96,9 @@ class Group {
   void update_member(Ticket ticket, const JoinGroup& request, Member& member);
   void remove_member(Members::iterator at, Code code, Instant now);
   void drop_silent(Instant now);
+  void drop(const std::vector<std::string>& member_ids, Instant now);
+  // Whether its session can end: nobody who waits for an answer can send heartbeats.
+  static bool is_on_clock(const Member& member) { return !member.sync_ticket && (!member.join_ticket || member.is_new); }
 
   void prepare_rebalance(Instant now);
   void complete_join_if_all_are_there(Instant now);

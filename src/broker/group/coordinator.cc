@@ -1,0 +1,412 @@
+#include "broker/group/coordinator.h"
+
+#include <algorithm>
+
+namespace robustmq::broker {
+namespace {
+
+constexpr size_t kGroupNameBytesMax = 32'767;  // Kafka's strings
+constexpr size_t kClientIdBytesMax = 255;      // of a client id, inside a member id
+
+bool is_valid_name(const std::string& group, bool may_be_empty) {
+  return (may_be_empty || !group.empty()) && group.size() <= kGroupNameBytesMax;
+}
+
+// A client id, or an instance id, and what makes it unique.
+std::string member_id_from(std::string_view name, uint64_t high, uint64_t low) {
+  size_t length = std::min(name.size(), kClientIdBytesMax);
+  while (length < name.size() && length > 0 && (static_cast<uint8_t>(name[length]) & 0xc0) == 0x80)
+    --length;  // not inside a UTF-8 character
+  return std::string(name.substr(0, length)) + "-" + Uuid::random(high, low).to_string();
+}
+
+}  // namespace
+
+struct GroupCoordinator::Entry {
+  Entry(GroupCoordinator& owner_in, Key key_in)
+      : owner(owner_in),
+        key(std::move(key_in)),
+        group(owner.options_, owner.metrics_),
+        timer([](void* self) { static_cast<Entry*>(self)->owner.on_group_timer(*static_cast<Entry*>(self)); }, this) {}
+
+  bool is_idle() const { return !group.has_members() && commits_under_way == 0; }
+
+  GroupCoordinator& owner;
+  Key key;
+  Group group;
+  runtime::Timer timer;
+  std::map<Group::Ticket, Callback<void(Reply)>> waiting;
+  int commits_under_way = 0;
+  bool had_members = false;
+  WallTime emptied_at{};
+};
+
+GroupCoordinator::GroupCoordinator(runtime::Core& core, storage::Kv& kv, meta::Meta& meta, const GroupOptions& options)
+    : core_(core),
+      meta_(meta),
+      options_(options),
+      offsets_(kv, options_, metrics_),
+      retention_timer_([](void* self) { static_cast<GroupCoordinator*>(self)->expire_offsets(); }, this) {}
+
+GroupCoordinator::~GroupCoordinator() {
+  std::vector<Callback<void(Reply)>> left;
+  for (auto& [key, entry] : groups_) {
+    entry->group.close(Code::shutting_down);
+    for (auto& [ticket, done] : entry->waiting) left.push_back(std::move(done));
+  }
+  groups_.clear();
+  for (Callback<void(Reply)>& done : left) done(Error{Code::shutting_down, {}});
+}
+
+void GroupCoordinator::start(Callback<void(Status)> done) {
+  meta_.watch([this, alive = std::weak_ptr<bool>(alive_)](const meta::CatalogEvent& event) {
+    const auto* deleted = std::get_if<meta::TopicDeleted>(&event);
+    if (deleted != nullptr && !alive.expired()) offsets_.remove_topic(deleted->topic->id);
+  });
+  offsets_.load([this, done = std::move(done)](Status status) mutable {
+    if (!status.ok()) return done(status);
+    started_at_ = core_.wall_now();
+    for (const auto& [key, rows] : offsets_.groups()) groups_.emplace(key, std::make_unique<Entry>(*this, key));
+    metrics_.groups = static_cast<int64_t>(groups_.size());
+    is_loaded_ = true;
+    core_.arm(retention_timer_, core_.now() + Duration::millis(options_.offsets_retention_check_ms));
+    done({});
+  });
+}
+
+bool GroupCoordinator::takes(const Request& request) {
+  return std::visit(
+      []<class R>(const R&) {
+        return std::is_same_v<R, JoinGroup> || std::is_same_v<R, SyncGroup> || std::is_same_v<R, HeartbeatGroup> ||
+               std::is_same_v<R, LeaveGroup> || std::is_same_v<R, CommitOffsets> || std::is_same_v<R, FetchOffsets> ||
+               std::is_same_v<R, DescribeGroups> || std::is_same_v<R, ListGroups> || std::is_same_v<R, DeleteGroups>;
+      },
+      request);
+}
+
+void GroupCoordinator::execute(TenantId tenant, Request request, Callback<void(Reply)> done) {
+  if (!is_loaded_) return done(Error{Code::coordinator_loading, {}});
+  if (auto* join_request = std::get_if<JoinGroup>(&request)) return join(tenant, std::move(*join_request), std::move(done));
+  if (auto* sync_request = std::get_if<SyncGroup>(&request)) return sync(tenant, std::move(*sync_request), std::move(done));
+  if (auto* commit_request = std::get_if<CommitOffsets>(&request))
+    return commit(tenant, std::move(*commit_request), std::move(done));
+  if (auto* delete_request = std::get_if<DeleteGroups>(&request))
+    return delete_groups(tenant, std::move(*delete_request), std::move(done));
+  if (auto* heartbeat_request = std::get_if<HeartbeatGroup>(&request)) return done(heartbeat(tenant, *heartbeat_request));
+  if (auto* leave_request = std::get_if<LeaveGroup>(&request)) return done(leave(tenant, *leave_request));
+  if (auto* fetch_request = std::get_if<FetchOffsets>(&request)) return done(fetch(tenant, *fetch_request));
+  if (auto* describe_request = std::get_if<DescribeGroups>(&request)) return done(describe(tenant, *describe_request));
+  if (std::holds_alternative<ListGroups>(request)) return done(list(tenant));
+  done(Error{Code::not_supported, "not a request of consumer groups"});
+}
+
+// ---- Members ----
+
+void GroupCoordinator::join(TenantId tenant, JoinGroup request, Callback<void(Reply)> done) {
+  const auto refuse = [&](Code code) {
+    JoinedGroup reply;
+    reply.code = code;
+    reply.member_id = request.member_id;
+    done(std::move(reply));
+  };
+  if (!is_valid_name(request.group, false)) return refuse(Code::invalid_group);
+  Entry* entry = find(tenant, request.group);
+  const bool is_new = entry == nullptr;
+  if (is_new) {
+    if (!request.member_id.empty()) return refuse(Code::unknown_member);
+    entry = find_or_make(tenant, request.group);
+    if (entry == nullptr) {
+      ++metrics_.members_refused_total;
+      return refuse(Code::quota_exceeded);
+    }
+  }
+  const uint64_t high = core_.random();
+  const uint64_t low = core_.random();
+  std::string member_id = member_id_from(request.instance_id ? *request.instance_id : request.client_id, high, low);
+  const Group::Ticket ticket = ++last_ticket_;
+  entry->waiting.emplace(ticket, std::move(done));
+  entry->group.join(ticket, request, std::move(member_id), core_.now());
+  carry_out(*entry);
+  // A first member that was refused leaves nothing behind.
+  entry = is_new ? find(tenant, request.group) : nullptr;
+  if (entry != nullptr && entry->is_idle()) {
+    groups_.erase(entry->key);
+    metrics_.groups = static_cast<int64_t>(groups_.size());
+  }
+}
+
+void GroupCoordinator::sync(TenantId tenant, SyncGroup request, Callback<void(Reply)> done) {
+  if (!is_valid_name(request.group, false)) return done(SyncedGroup{.code = Code::invalid_group});
+  Entry* entry = find(tenant, request.group);
+  if (entry == nullptr) return done(SyncedGroup{.code = Code::unknown_member});
+  const Group::Ticket ticket = ++last_ticket_;
+  entry->waiting.emplace(ticket, std::move(done));
+  entry->group.sync(ticket, request, core_.now());
+  carry_out(*entry);
+}
+
+HeartbeatReply GroupCoordinator::heartbeat(TenantId tenant, const HeartbeatGroup& request) {
+  if (!is_valid_name(request.group, false)) return {Code::invalid_group};
+  Entry* entry = find(tenant, request.group);
+  if (entry == nullptr) return {Code::unknown_member};
+  const Code code = entry->group.heartbeat(request, core_.now());
+  if (!entry->group.outputs().empty()) carry_out(*entry);
+  return {code};
+}
+
+LeftGroup GroupCoordinator::leave(TenantId tenant, const LeaveGroup& request) {
+  LeftGroup reply;
+  Entry* entry = find(tenant, request.group);
+  if (!is_valid_name(request.group, false)) {
+    reply.code = Code::invalid_group;
+  } else if (entry == nullptr) {
+    reply.members.assign(request.members.size(), Code::unknown_member);
+  } else {
+    reply = entry->group.leave(request, core_.now());
+    carry_out(*entry);
+  }
+  return reply;
+}
+
+// Last thing done with the entry: who is answered may ask at once again.
+void GroupCoordinator::carry_out(Entry& entry) {
+  Group::Outputs outputs = std::exchange(entry.group.outputs(), {});
+  std::vector<std::pair<Callback<void(Reply)>, Reply>> answers;
+  const auto answer = [&](Group::Ticket ticket, Reply reply) {
+    const auto at = entry.waiting.find(ticket);
+    ROBUSTMQ_CHECK(at != entry.waiting.end(), "a ticket answered twice");
+    answers.emplace_back(std::move(at->second), std::move(reply));
+    entry.waiting.erase(at);
+  };
+  for (auto& [ticket, reply] : outputs.joined) answer(ticket, std::move(reply));
+  for (auto& [ticket, reply] : outputs.synced) answer(ticket, std::move(reply));
+
+  if (entry.had_members && !entry.group.has_members()) entry.emptied_at = core_.wall_now();
+  entry.had_members = entry.group.has_members();
+  const Instant next = entry.group.next_timer();
+  if (next == Instant::never()) {
+    entry.timer.cancel();
+  } else {
+    core_.arm(entry.timer, next);
+  }
+  for (auto& [done, reply] : answers) done(std::move(reply));
+}
+
+void GroupCoordinator::on_group_timer(Entry& entry) {
+  entry.group.tick(core_.now());
+  carry_out(entry);
+}
+
+// ---- Offsets ----
+
+std::optional<GroupCoordinator::ResolvedTopic> GroupCoordinator::resolve(TenantId tenant, const TopicRef& ref) const {
+  if (!ref.name.empty() && !ref.id.is_zero()) {
+    const std::shared_ptr<const meta::Topic> known = meta_.find(ref.id);
+    return ResolvedTopic{ref.name, ref.id, known ? known->partitions : 1, known == nullptr};
+  }
+  const std::shared_ptr<const meta::Topic> topic = ref.id.is_zero() ? meta_.find(tenant, ref.name) : meta_.find(ref.id);
+  if (topic == nullptr || topic->tenant != tenant) return std::nullopt;
+  return ResolvedTopic{topic->name, topic->id, topic->partitions, false};
+}
+
+void GroupCoordinator::commit(TenantId tenant, CommitOffsets request, Callback<void(Reply)> done) {
+  CommittedOffsets reply;
+  const auto refuse = [&](Code code) {
+    reply.offsets.assign(request.offsets.size(), code);
+    done(std::move(reply));
+  };
+  if (!is_valid_name(request.group, true)) return refuse(Code::invalid_group);
+  Entry* entry = find(tenant, request.group);
+  if (entry == nullptr) {
+    if (request.generation >= 0) return refuse(Code::illegal_generation);
+    if (!request.member_id.empty() || request.instance_id) return refuse(Code::unknown_member);
+    entry = find_or_make(tenant, request.group);
+    if (entry == nullptr) return refuse(Code::quota_exceeded);
+  }
+  const Code code = entry->group.check_commit(request, core_.now());
+  if (!entry->group.outputs().empty()) carry_out(*entry);
+  if (code != Code::ok) return refuse(code);
+
+  std::vector<std::optional<ResolvedTopic>> topics;
+  for (const TopicRef& ref : request.topics) topics.push_back(resolve(tenant, ref));
+  std::vector<Offsets::Change> changes;
+  for (CommitOffsets::One& one : request.offsets) {
+    Code& result = reply.offsets.emplace_back(Code::ok);
+    const auto index = static_cast<size_t>(one.topic_index);
+    if (index >= topics.size()) {
+      result = Code::invalid_argument;
+    } else if (!topics[index]) {
+      result = request.topics[index].name.empty() ? Code::unknown_topic_id : Code::unknown_topic;
+    } else if (one.partition < 0 || one.partition >= topics[index]->partitions) {
+      result = Code::unknown_topic;
+    } else if (one.metadata.size() > static_cast<size_t>(options_.offset_metadata_bytes_max)) {
+      result = Code::metadata_too_large;
+    } else {
+      const ResolvedTopic& topic = *topics[index];
+      changes.push_back({ShardId{topic.id, one.partition}, CommittedOffset{one.offset, one.leader_epoch, std::move(one.metadata),
+                                                                           core_.wall_now().ms, topic.name, topic.is_light}});
+    }
+  }
+  if (changes.empty()) return done(std::move(reply));
+  // Answering may have changed the map of groups; the group itself is there as long as it has members or offsets on the way.
+  entry = find_or_make(tenant, request.group);
+  if (entry == nullptr) return refuse(Code::quota_exceeded);
+  ++entry->commits_under_way;
+  auto written = [this, tenant, group = request.group, reply = std::move(reply), done = std::move(done)](Status status) mutable {
+    if (Entry* at = find(tenant, group)) --at->commits_under_way;
+    for (Code& result : reply.offsets) {
+      if (result == Code::ok) result = status.code();
+    }
+    done(std::move(reply));
+  };
+  offsets_.commit(tenant, request.group, std::move(changes), std::move(written));
+}
+
+FetchedOffsets GroupCoordinator::fetch(TenantId tenant, const FetchOffsets& request) const {
+  FetchedOffsets reply;
+  const Offsets::Rows* rows = offsets_.rows_of(tenant, request.group);
+  const auto fill = [](FetchedOffsets::One& one, const CommittedOffset& row) {
+    one.offset = row.offset;
+    one.leader_epoch = row.leader_epoch;
+    one.metadata = row.metadata;
+  };
+  if (request.all) {
+    if (rows == nullptr) return reply;
+    for (const auto& [shard, row] : *rows) {
+      // Rows of a deleted topic are on their way out.
+      const std::shared_ptr<const meta::Topic> topic = meta_.find(shard.topic);
+      if (topic == nullptr && !row.is_light) continue;
+      FetchedOffsets::One& one = reply.offsets.emplace_back();
+      one.topic = topic ? topic->name : row.topic;
+      one.topic_id = shard.topic;
+      one.partition = shard.partition;
+      fill(one, row);
+    }
+    return reply;
+  }
+  std::vector<std::optional<ResolvedTopic>> topics;
+  for (const TopicRef& ref : request.topics) topics.push_back(resolve(tenant, ref));
+  for (const auto& [topic_index, partition] : request.partitions) {
+    FetchedOffsets::One& one = reply.offsets.emplace_back();
+    one.partition = partition;
+    const auto index = static_cast<size_t>(topic_index);
+    if (index >= topics.size()) {
+      one.code = Code::invalid_argument;
+      continue;
+    }
+    one.topic = topics[index] ? topics[index]->name : request.topics[index].name;
+    one.topic_id = topics[index] ? topics[index]->id : request.topics[index].id;
+    if (!topics[index]) {
+      if (request.topics[index].name.empty()) one.code = Code::unknown_topic_id;
+      continue;
+    }
+    if (rows == nullptr) continue;
+    if (const auto at = rows->find(ShardId{one.topic_id, partition}); at != rows->end()) fill(one, at->second);
+  }
+  return reply;
+}
+
+void GroupCoordinator::expire_offsets() {
+  const int64_t now = core_.wall_now().ms;
+  std::vector<std::pair<Offsets::GroupKey, std::vector<ShardId>>> doomed;
+  for (const auto& [key, rows] : offsets_.groups()) {
+    const Entry* entry = find(key.first, key.second);
+    const bool is_empty = entry == nullptr || entry->is_idle();
+    const int64_t since = std::max(started_at_.ms, entry == nullptr ? 0 : entry->emptied_at.ms);
+    std::vector<ShardId> shards;
+    for (const auto& [shard, row] : rows) {
+      const bool is_old = is_empty && std::max(since, row.committed_at_ms) + options_.offsets_retention_ms <= now;
+      const bool is_orphan = !row.is_light && meta_.find(shard.topic) == nullptr;
+      if (is_old || is_orphan) shards.push_back(shard);
+    }
+    if (!shards.empty()) doomed.emplace_back(key, std::move(shards));
+  }
+  for (auto& [key, shards] : doomed) {
+    metrics_.offsets_expired_total += shards.size();
+    offsets_.remove(key.first, key.second, std::move(shards), [](Status) {});
+  }
+  drop_idle_groups();
+  core_.arm(retention_timer_, core_.now() + Duration::millis(options_.offsets_retention_check_ms));
+}
+
+// ---- Groups ----
+
+GroupCoordinator::Entry* GroupCoordinator::find(TenantId tenant, const std::string& group) const {
+  const auto at = groups_.find({tenant, group});
+  return at == groups_.end() ? nullptr : at->second.get();
+}
+
+GroupCoordinator::Entry* GroupCoordinator::find_or_make(TenantId tenant, const std::string& group) {
+  if (Entry* entry = find(tenant, group)) return entry;
+  if (groups_.size() >= static_cast<size_t>(options_.groups_max)) drop_idle_groups();
+  if (groups_.size() >= static_cast<size_t>(options_.groups_max)) return nullptr;
+  Key key(tenant, group);
+  Entry* entry = groups_.emplace(key, std::make_unique<Entry>(*this, key)).first->second.get();
+  metrics_.groups = static_cast<int64_t>(groups_.size());
+  return entry;
+}
+
+void GroupCoordinator::drop_idle_groups() {
+  std::erase_if(groups_, [&](const auto& at) {
+    return at.second->is_idle() && offsets_.rows_of(at.first.first, at.first.second) == nullptr;
+  });
+  metrics_.groups = static_cast<int64_t>(groups_.size());
+}
+
+DescribedGroups GroupCoordinator::describe(TenantId tenant, const DescribeGroups& request) const {
+  DescribedGroups reply;
+  for (const std::string& group : request.groups) {
+    DescribedGroup& one = reply.groups.emplace_back();
+    if (const Entry* entry = find(tenant, group)) {
+      one = entry->group.describe();
+    } else {
+      one.code = Code::group_not_found;
+      one.state = Group::state_name(Group::State::dead);
+    }
+    one.group = group;
+  }
+  return reply;
+}
+
+ListedGroups GroupCoordinator::list(TenantId tenant) const {
+  ListedGroups reply;
+  for (auto at = groups_.lower_bound({tenant, {}}); at != groups_.end() && at->first.first == tenant; ++at) {
+    const Group& group = at->second->group;
+    reply.groups.push_back({at->first.second, group.protocol_type(), std::string(Group::state_name(group.state()))});
+  }
+  return reply;
+}
+
+void GroupCoordinator::delete_groups(TenantId tenant, DeleteGroups request, Callback<void(Reply)> done) {
+  // Answered when the last of the removals is done.
+  struct Progress {
+    DeletedGroups reply;
+    size_t left = 1;
+    Callback<void(Reply)> done;
+    void finish_one() {
+      if (--left == 0) done(std::move(reply));
+    }
+  };
+  auto progress = std::make_shared<Progress>();
+  progress->done = std::move(done);
+  progress->reply.groups.assign(request.groups.size(), Code::ok);
+  for (size_t i = 0; i < request.groups.size(); ++i) {
+    const std::string& group = request.groups[i];
+    const Entry* entry = find(tenant, group);
+    if (entry == nullptr || !entry->is_idle()) {
+      progress->reply.groups[i] = entry == nullptr ? Code::group_not_found : Code::group_not_empty;
+      continue;
+    }
+    ++progress->left;
+    offsets_.remove_group(tenant, group, [this, tenant, group, i, progress](Status status) {
+      progress->reply.groups[i] = status.code();
+      const auto at = groups_.find({tenant, group});
+      if (status.ok() && at != groups_.end() && at->second->is_idle()) groups_.erase(at);
+      metrics_.groups = static_cast<int64_t>(groups_.size());
+      progress->finish_one();
+    });
+  }
+  progress->finish_one();
+}
+
+}  // namespace robustmq::broker
