@@ -1,0 +1,266 @@
+// The generated codecs against an independent encoding (tests/corpus/kafka_golden.txt) and against themselves.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <map>
+#include <sstream>
+
+#include "protocol/kafka/frames/all.h"
+#include "protocol/kafka/frames/apis.h"
+
+namespace robustmq::protocol::kafka {
+namespace {
+
+template <class T>
+concept HasFields = requires(T& t, size_t n) { t.size(static_cast<int>(n)); };
+
+// Fills every field of a version by one rule: the n-th field visited has n (mod 100 for int8), true, "s<n>", "b<n>" or a UUID of
+// bytes n; arrays have two elements. With `nulls`, what may be null is null and still counts as visited.
+class Filler {
+ public:
+  Filler(int version, bool nulls) : version_(version), nulls_(nulls) {}
+
+  template <class T>
+  void field(std::string_view, T& value, bool nullable) {
+    fill(value, nullable);
+  }
+
+ private:
+  template <class T>
+  void fill(std::optional<T>& value, bool nullable) {
+    if (nulls_ && nullable) {
+      ++n_;
+      value.reset();
+      return;
+    }
+    fill(value.emplace(), false);
+  }
+  template <class T>
+  void fill(std::vector<T>& value, bool) {
+    value.assign(2, T{});
+    for (T& element : value) fill(element, false);
+  }
+  template <HasFields T>
+  void fill(T& value, bool) {
+    value.visit(*this, version_);
+  }
+  void fill(bool& value, bool) {
+    ++n_;
+    value = true;
+  }
+  void fill(int8_t& value, bool) { value = static_cast<int8_t>(++n_ % 100); }
+  void fill(int16_t& value, bool) { value = static_cast<int16_t>(++n_); }
+  void fill(int32_t& value, bool) { value = ++n_; }
+  void fill(int64_t& value, bool) { value = ++n_; }
+  void fill(Uuid& value, bool) { value.bytes.fill(static_cast<uint8_t>(++n_)); }
+  void fill(std::string_view& value, bool) { value = texts_.emplace_back("s" + std::to_string(++n_)); }
+  void fill(Bytes& value, bool) { value = Bytes::copy_of("b" + std::to_string(++n_)); }
+  void fill(Records& value, bool) { value.pieces = {Piece::of(Bytes::copy_of("b" + std::to_string(++n_)))}; }
+
+  int version_;
+  bool nulls_;
+  int n_ = 0;
+  std::deque<std::string> texts_;
+};
+
+// What a message is on the wire, with its records in place.
+template <class M>
+std::string encoded(const M& message, int version) {
+  const size_t size = message.size(version);
+  std::string head(size, '\0');
+  Writer writer(reinterpret_cast<uint8_t*>(head.data()), size);
+  message.encode(writer, version);
+  head.resize(size - writer.room_left());
+  std::string whole;
+  size_t at = 0;
+  for (const Writer::Cut& cut : writer.cuts()) {
+    whole += head.substr(at, cut.at - at);
+    at = cut.at;
+    for (const Piece& piece : *cut.pieces) whole += piece.bytes.text();
+  }
+  whole += head.substr(at);
+  EXPECT_EQ(whole.size(), size) << M::kName << " version " << version;
+  return whole;
+}
+
+// Decodes; "" or the fault. `left` are bytes behind the message.
+template <class M>
+std::string decode(M& message, const Bytes& bytes, int version, size_t* left = nullptr) {
+  Reader reader(bytes, 0, decode_memory_max(bytes.size()));
+  message.decode(reader, version);
+  if (left) *left = reader.left();
+  return reader.ok() ? "" : reader.fault();
+}
+
+std::string to_hex(std::string_view bytes) {
+  std::string hex;
+  for (uint8_t byte : bytes) {
+    hex += "0123456789abcdef"[byte >> 4];
+    hex += "0123456789abcdef"[byte & 15];
+  }
+  return hex;
+}
+
+// (name, version, case) -> hex.
+const std::map<std::tuple<std::string, int, std::string>, std::string>& golden() {
+  static const auto* table = [] {
+    auto* rows = new std::map<std::tuple<std::string, int, std::string>, std::string>;
+    std::ifstream in("tests/corpus/kafka_golden.txt");
+    std::string line;
+    while (std::getline(in, line)) {
+      std::istringstream words(line);
+      std::string name, kind, hex;
+      int version;
+      if (line.starts_with("#") || !(words >> name >> version >> kind)) continue;
+      words >> hex;
+      (*rows)[{name, version, kind}] = hex;
+    }
+    return rows;
+  }();
+  return *table;
+}
+
+// Each version of each message, with the three cases.
+template <class F>
+void for_each_case(F&& f) {
+  for_each_message([&]<class M>() {
+    for (int version = M::kVersionMin; version <= M::kVersionMax; ++version) {
+      for (const char* kind : {"default", "filled", "null"}) {
+        Filler filler(version, std::string_view(kind) == "null");
+        M message;
+        if (std::string_view(kind) != "default") message.visit(filler, version);
+        f(message, version, std::string(kind));
+      }
+    }
+  });
+}
+
+TEST(Frames, AreWhatAnIndependentEncoderWrites) {
+  int compared = 0;
+  for_each_case([&](const auto& message, int version, const std::string& kind) {
+    const auto row = golden().find({std::string(message.kName), version, kind});
+    if (row == golden().end()) return;
+    ++compared;
+    EXPECT_EQ(to_hex(encoded(message, version)), row->second) << message.kName << " version " << version << " " << kind;
+  });
+  EXPECT_EQ(static_cast<size_t>(compared), golden().size());
+  EXPECT_GT(compared, 800);
+}
+
+TEST(Frames, ComeBackAsTheyWent) {
+  for_each_case([](const auto& message, int version, const std::string& kind) {
+    using M = std::remove_cvref_t<decltype(message)>;
+    const Bytes bytes = Bytes::copy_of(encoded(message, version));
+    M again;
+    size_t left = 1;
+    EXPECT_EQ(decode(again, bytes, version, &left), "") << M::kName << " version " << version << " " << kind;
+    EXPECT_EQ(left, 0u) << M::kName << " version " << version << " " << kind;
+    EXPECT_TRUE(again == message) << M::kName << " version " << version << " " << kind;
+  });
+}
+
+TEST(Frames, PassOverUnknownTags) {
+  for_each_case([](const auto& message, int version, const std::string& kind) {
+    using M = std::remove_cvref_t<decltype(message)>;
+    if (version < M::kFlexibleFrom || kind != "default") return;
+    std::string bytes = encoded(message, version);
+    ASSERT_EQ(bytes.back(), '\0') << M::kName;  // no tags
+    bytes.pop_back();
+    bytes += std::string("\x02\x63\x03xyz\xe4\x07\x00", 9);  // tags 99 of 3 bytes and 996 of none
+    M again;
+    size_t left = 1;
+    EXPECT_EQ(decode(again, Bytes::copy_of(bytes), version, &left), "") << M::kName << " version " << version;
+    EXPECT_EQ(left, 0u);
+    EXPECT_TRUE(again == message) << M::kName << " version " << version;
+  });
+}
+
+TEST(Frames, CutShortAreMalformed) {
+  for_each_case([](const auto& message, int version, const std::string& kind) {
+    using M = std::remove_cvref_t<decltype(message)>;
+    if (kind != "filled") return;
+    const std::string bytes = encoded(message, version);
+    for (size_t size = 0; size < bytes.size(); ++size) {
+      M again;
+      EXPECT_NE(decode(again, Bytes::copy_of(std::string_view(bytes).substr(0, size)), version), "")
+          << M::kName << " version " << version << " of " << size << " bytes";
+    }
+  });
+}
+
+TEST(Frames, ATableOfVersionsIsKafkas) {
+  // Kafka 4.3 (what ApiVersions says).
+  struct Row {
+    int key, min, max;
+  };
+  const Row rows[] = {{0, 0, 13}, {1, 4, 18}, {2, 1, 11}, {3, 0, 13}, {8, 2, 10}, {9, 1, 10}, {10, 0, 6},
+                      {11, 0, 9}, {12, 0, 4}, {13, 0, 5}, {14, 0, 5}, {15, 0, 6}, {16, 0, 5}, {18, 0, 4},
+                      {19, 2, 7}, {20, 1, 6}, {22, 0, 5}, {32, 1, 4}, {42, 0, 2}, {60, 0, 2}};
+  ASSERT_EQ(std::size(kApis), std::size(rows));
+  for (size_t i = 0; i < std::size(rows); ++i) {
+    EXPECT_EQ(kApis[i].key, rows[i].key);
+    EXPECT_EQ(kApis[i].advertised_min, rows[i].min) << kApis[i].name;
+    EXPECT_EQ(kApis[i].advertised_max, rows[i].max) << kApis[i].name;
+    EXPECT_EQ(kApis[i].version_max, rows[i].max) << kApis[i].name;
+  }
+  EXPECT_EQ(api_of(0)->version_min, 3);
+  EXPECT_EQ(api_of(17), nullptr);
+}
+
+TEST(Reader, TakesNoMoreElementsThanBytes) {
+  // An int32 array that claims 2^31 - 1 elements, and a compact one that claims 2^32 - 2.
+  MetadataRequest request;
+  EXPECT_EQ(decode(request, Bytes::copy_of(std::string("\x7f\xff\xff\xff", 4)), 1), "an array is longer than the frame");
+  EXPECT_EQ(decode(request, Bytes::copy_of(std::string("\xff\xff\xff\xff\x0f", 5)), 9), "an array is longer than the frame");
+}
+
+TEST(Reader, BoundsTheMemoryOfArrays) {
+  // 4 bytes an element on the wire, far more as a struct.
+  const uint32_t count = 1 << 20;
+  std::string bytes(4 + 2 * count, '\0');
+  for (int i = 0; i < 4; ++i) bytes[static_cast<size_t>(i)] = static_cast<char>(count >> (24 - 8 * i));
+  MetadataRequest request;
+  EXPECT_EQ(decode(request, Bytes::copy_of(bytes), 1), "the arrays of the frame take too much memory");
+}
+
+TEST(Reader, RefusesWhatIsNotAllowed) {
+  HeartbeatRequest heartbeat;
+  EXPECT_EQ(decode(heartbeat, Bytes::copy_of(std::string("\xff\xff", 2)), 0), "a string is null");
+  EXPECT_EQ(decode(heartbeat, Bytes::copy_of(std::string("\xff\xfe", 2)), 0), "a length is negative");
+  EXPECT_EQ(decode(heartbeat, Bytes::copy_of(std::string("\xff\xff\xff\xff\x10", 5)), 4), "a variable-length number is too long");
+  EXPECT_EQ(decode(heartbeat, Bytes::copy_of(std::string("\x80\x80\x02", 3)), 4), "a string is too long");
+}
+
+TEST(Reader, ReadsVarintsOfAnyForm) {
+  // Padded with zero groups, as some encoders write them.
+  HeartbeatRequest heartbeat;
+  const std::string bytes("\x82\x80\x00g\x00\x00\x00\x07\x01\x00\x00", 11);
+  EXPECT_EQ(decode(heartbeat, Bytes::copy_of(bytes), 4), "");
+  EXPECT_EQ(heartbeat.group_id, "g");
+  EXPECT_EQ(heartbeat.generation_id, 7);
+}
+
+TEST(Reader, SharesRecordsWithTheFrame) {
+  ProduceRequest request;
+  Filler filler(9, false);
+  request.visit(filler, 9);
+  const Bytes frame = Bytes::copy_of(encoded(request, 9));
+  ProduceRequest again;
+  ASSERT_EQ(decode(again, frame, 9), "");
+  const Bytes& records = *again.topic_data[0].partition_data[0].records;
+  EXPECT_GE(records.data(), frame.data());
+  EXPECT_LT(records.data(), frame.end());
+}
+
+TEST(Writer, CutsStringsOfItsOwnThatAreTooLong) {
+  const std::string text(40'000, 'x');
+  FindCoordinatorResponse response;
+  response.error_message = text;
+  const Bytes bytes = Bytes::copy_of(encoded(response, 1));
+  FindCoordinatorResponse again;
+  EXPECT_EQ(decode(again, bytes, 1), "");
+  EXPECT_EQ(again.error_message->size(), kStringBytesMax);
+}
+
+}  // namespace
+}  // namespace robustmq::protocol::kafka
