@@ -61,8 +61,8 @@ void Shard::recover(Callback<void(Status)> done) {
   const WallTime now = core_.wall_now();
   storage::replay_batches(
       core_, *log_, from, [self = anchor_.anchor(this)] { return self.get() != nullptr; },
-      [this, now](const BatchView& batch) {
-        replica_.replay(batch, now);
+      [this, now](ByteSpan batch) {
+        replica_.replay(BatchView(batch), now);
         return Status();
       },
       std::move(done));

@@ -13,7 +13,7 @@ constexpr uint64_t kReadBytes = 1 << 20;
 // One replay under way. Held by the completion it waits for, so it goes with its log when nobody completes it.
 class Replay : public std::enable_shared_from_this<Replay> {
  public:
-  Replay(runtime::Core& core, Log& log, Offset from, Callback<bool()> is_wanted, Callback<Status(const BatchView&)> each,
+  Replay(runtime::Core& core, Log& log, Offset from, Callback<bool()> is_wanted, Callback<Status(ByteSpan)> each,
          Callback<void(Status)> done)
       : core_(core), log_(log), at_(from), is_wanted_(std::move(is_wanted)), each_(std::move(each)), done_(std::move(done)) {}
 
@@ -73,7 +73,7 @@ class Replay : public std::enable_shared_from_this<Replay> {
         done_(Error{Code::corrupt_storage, "a stored batch is cut"});
         return false;
       }
-      const Status status = each_(BatchView(rest.first(*size)));
+      const Status status = each_(rest.first(*size));
       if (!status.ok()) {
         done_(status);
         return false;
@@ -88,7 +88,7 @@ class Replay : public std::enable_shared_from_this<Replay> {
   Log& log_;
   Offset at_;
   Callback<bool()> is_wanted_;
-  Callback<Status(const BatchView&)> each_;
+  Callback<Status(ByteSpan)> each_;
   Callback<void(Status)> done_;
   Pieces pieces_;
   size_t next_piece_ = 0;
@@ -100,7 +100,7 @@ class Replay : public std::enable_shared_from_this<Replay> {
 }  // namespace
 
 void replay_batches(runtime::Core& core, Log& log, Offset from, Callback<bool()> is_wanted,
-                    Callback<Status(const BatchView&)> each, Callback<void(Status)> done) {
+                    Callback<Status(ByteSpan)> each, Callback<void(Status)> done) {
   std::make_shared<Replay>(core, log, from, std::move(is_wanted), std::move(each), std::move(done))->run();
 }
 

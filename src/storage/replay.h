@@ -15,6 +15,6 @@ namespace robustmq::storage {
 // call. The first status of `each` that is not ok ends it too, and is what `done` gets. Errors else: corrupt_storage,
 // storage_failed.
 void replay_batches(runtime::Core& core, Log& log, Offset from, Callback<bool()> is_wanted,
-                    Callback<Status(const BatchView&)> each, Callback<void(Status)> done);
+                    Callback<Status(ByteSpan)> each, Callback<void(Status)> done);
 
 }  // namespace robustmq::storage

@@ -1,0 +1,136 @@
+// Listener: one protocol's links on one core: accepts them, carries bytes, calls, replies, deliveries and time between streams,
+// connections and broker, and ends them. Not pure: the only asynchronous part of the protocols.
+//
+// One input of a connection at a time: its outputs lie in one Outbox that all links of the listener share, and are carried out
+// when the connection has returned. Its bytes go to the stream at once (which writes once a turn); its calls wait in one line
+// and are executed in order, those of an input from a stream or timer in the same frame, those of a reply or a delivery at the
+// end of the turn, so that the broker is never called from inside itself.
+//
+// Reading stops while the connection is paused, the stream is congested, or the core has too many unsent messages.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/intrusive.h"
+#include "broker/broker.h"
+#include "net/stream.h"
+#include "observe/log.h"
+#include "protocol/connection.h"
+#include "protocol/driver/link.h"
+#include "protocol/driver/metrics.h"
+#include "runtime/core.h"
+#include "runtime/net.h"
+
+namespace robustmq::protocol::driver {
+
+// What a listener works with. All outlive it; the broker answers nothing after the listener is gone.
+struct ListenerSeat {
+  runtime::Core& core;
+  net::Streams& streams;
+  broker::Broker& broker;
+  Connections& connections;
+  observe::Log& log;
+};
+
+class Listener final : private runtime::Deferred {
+ public:
+  // `protocol`: "mqtt", for the log.
+  Listener(ListenerSeat seat, std::string protocol, ListenerOptions options);
+  ~Listener();  // ends every link at once
+
+  // The same protocol's listeners by core, this one among them: where links move to. Set once on every core before start().
+  void set_peers(std::vector<Listener*> peers) { peers_ = std::move(peers); }
+  // Accepts from now on. The endpoint has the port that was taken when `at` asks for 0.
+  Result<runtime::Endpoint> start(const runtime::Endpoint& at);
+  // Accepts no more, tells every connection, and ends those that do not end by themselves: half of `limit` is theirs. `done`
+  // comes when no link is left, at `limit` at the latest.
+  void stop(Duration limit, Callback<void()> done);
+
+  size_t link_count() const { return link_count_; }
+  const ListenerMetrics& metrics() const { return metrics_; }
+
+ private:
+  friend class Link;
+  struct Slot {
+    Link* link = nullptr;
+    uint32_t generation = 0;
+  };
+
+  void run_deferred() override;
+  void on_accept(std::unique_ptr<runtime::Socket> socket);
+  void add(std::unique_ptr<Link> link);
+  void remove(Link& link);
+  Link* find(LinkHandle handle) const {
+    const Slot& slot = slots_[handle.slot];
+    return slot.generation == handle.generation ? slot.link : nullptr;
+  }
+
+  // Gives one input to the link's connection and collects its outputs.
+  template <class Give>
+  void input(Link& link, Give&& give) {
+    outbox_.begin(core_.now(), core_.wall_now(), &link.last_call_, link.stream_.unsent_bytes(), unsent_limit_);
+    give(*link.connection_, outbox_);
+    collect(link);
+  }
+  void collect(Link& link);
+  void end(Link& link, CloseWhy why, std::string detail);
+  // Executes what waits and ends what is to end. Only where no frame of the broker is below.
+  void pump();
+  // The same at the end of this turn.
+  void pump_later() {
+    if (!is_pumping_ && (!work_.empty() || !ending_.empty())) core_.defer(*this);
+  }
+  void execute(Work work);
+  void on_reply(LinkHandle handle, CallId id, broker::Reply reply);
+  void go_on_ending(Link& link);
+  void tell_closed(const Link& link, std::string_view detail);
+  bool must_move(const Link& link, const Work& work) const;
+  void begin_move(Link& link, Work open_session);
+  void move(Link& link);
+  void arrive(MovingLink moving);
+
+  void look_at(Link& link);
+  static void on_look(void* self);
+  void look_after_stalled();
+  static void on_stop_timer(void* self);
+  void on_stop_time();
+  void tell_if_stopped();
+
+  runtime::Core& core_;
+  net::Streams& streams_;
+  broker::Broker& broker_;
+  Connections& connections_;
+  observe::Log& log_;
+  std::string protocol_;
+  ListenerOptions options_;
+  uint64_t unsent_limit_;
+  ListenerMetrics metrics_;
+  std::vector<Listener*> peers_;
+  std::unique_ptr<runtime::Listener> socket_;
+
+  std::vector<Slot> slots_;
+  std::vector<uint32_t> free_slots_;
+  size_t link_count_ = 0;
+  uint64_t last_id_ = 0;
+
+  Outbox outbox_;
+  std::vector<Work> work_;
+  size_t next_work_ = 0;
+  std::vector<LinkHandle> ending_;
+  std::vector<LinkHandle> moving_;
+  bool is_pumping_ = false;
+  const Bytes* input_ = nullptr;  // what views in the calls of this frame may point into
+
+  List<Link, StalledTag> stalled_;  // links whose output waits, or that wait for the core
+  runtime::Timer look_timer_{&Listener::on_look, this};
+  runtime::Timer stop_timer_{&Listener::on_stop_timer, this};
+  bool is_stopping_ = false;
+  bool is_ending_all_ = false;
+  Duration stop_limit_{};
+  Callback<void()> stopped_;
+};
+
+}  // namespace robustmq::protocol::driver

@@ -1,0 +1,98 @@
+// What the listeners of one protocol count, and how they are limited. Pure.
+#pragma once
+
+#include <cstdint>
+
+#include "base/describe.h"
+#include "protocol/connection.h"
+
+namespace robustmq::protocol::driver {
+
+struct ListenerOptions {
+  uint32_t connections_max = 1'000'000;
+  uint64_t unsent_bytes_max = 128 << 20;
+  int64_t stalled_ms_max = 60'000;
+  int64_t close_ms_max = 5'000;
+
+  template <class V>
+  static void describe(V& v) {
+    using O = ListenerOptions;
+    v.field("connections_max", &O::connections_max, {.doc = "Connections of one core; more are refused.", .min = 1});
+    v.field("unsent_bytes_max", &O::unsent_bytes_max,
+            {.doc = "Bytes that may wait for one client; over it the client is disconnected as a slow reader.",
+             .unit = "bytes",
+             .min = 1 << 16});
+    v.field("stalled_ms_max", &O::stalled_ms_max,
+            {.doc = "Time in which a client that bytes wait for must take some; then it is disconnected as a slow reader.",
+             .unit = "ms",
+             .min = 1});
+    v.field("close_ms_max", &O::close_ms_max,
+            {.doc = "Time a closed connection has to take what was sent to it.", .unit = "ms", .min = 1});
+  }
+};
+
+struct ListenerMetrics {
+  int64_t connections = 0;
+  uint64_t accepted_total = 0;
+  uint64_t refused_limit_total = 0;
+  uint64_t refused_descriptors_total = 0;
+  uint64_t moved_in_total = 0;
+  uint64_t moved_out_total = 0;
+  uint64_t closed_client_left_total = 0;
+  uint64_t closed_peer_closed_total = 0;
+  uint64_t closed_protocol_error_total = 0;
+  uint64_t closed_not_supported_total = 0;
+  uint64_t closed_timed_out_total = 0;
+  uint64_t closed_taken_over_total = 0;
+  uint64_t closed_slow_reader_total = 0;
+  uint64_t closed_over_limit_total = 0;
+  uint64_t closed_stopping_total = 0;
+
+  uint64_t& closed(CloseWhy why) {
+    switch (why) {
+      case CloseWhy::client_left:
+        return closed_client_left_total;
+      case CloseWhy::none:
+      case CloseWhy::peer_closed:
+        return closed_peer_closed_total;
+      case CloseWhy::protocol_error:
+        return closed_protocol_error_total;
+      case CloseWhy::not_supported:
+        return closed_not_supported_total;
+      case CloseWhy::timed_out:
+        return closed_timed_out_total;
+      case CloseWhy::taken_over:
+        return closed_taken_over_total;
+      case CloseWhy::slow_reader:
+        return closed_slow_reader_total;
+      case CloseWhy::over_limit:
+        return closed_over_limit_total;
+      case CloseWhy::stopping:
+        return closed_stopping_total;
+    }
+    return closed_peer_closed_total;
+  }
+
+  template <class V>
+  static void describe(V& v) {
+    using M = ListenerMetrics;
+    v.field("connections", &M::connections, {.doc = "Open connections."});
+    v.field("accepted_total", &M::accepted_total, {.doc = "Connections accepted."});
+    v.field("refused_limit_total", &M::refused_limit_total, {.doc = "Connections refused over connections_max."});
+    v.field("refused_descriptors_total", &M::refused_descriptors_total,
+            {.doc = "Connections refused because the process had no descriptors left."});
+    v.field("moved_in_total", &M::moved_in_total, {.doc = "Connections that came from another core, to their session."});
+    v.field("moved_out_total", &M::moved_out_total, {.doc = "Connections that went to their session's core."});
+    v.field("closed_client_left_total", &M::closed_client_left_total, {.doc = "Closed with the protocol's own goodbye."});
+    v.field("closed_peer_closed_total", &M::closed_peer_closed_total, {.doc = "Ended by the client without one."});
+    v.field("closed_protocol_error_total", &M::closed_protocol_error_total, {.doc = "Closed for a protocol error."});
+    v.field("closed_not_supported_total", &M::closed_not_supported_total, {.doc = "Closed for using what is not supported."});
+    v.field("closed_timed_out_total", &M::closed_timed_out_total, {.doc = "Closed for silence."});
+    v.field("closed_taken_over_total", &M::closed_taken_over_total, {.doc = "Closed because the session connected again."});
+    v.field("closed_slow_reader_total", &M::closed_slow_reader_total, {.doc = "Closed because the client read too slowly."});
+    v.field("closed_over_limit_total", &M::closed_over_limit_total, {.doc = "Closed over another limit."});
+    v.field("closed_stopping_total", &M::closed_stopping_total, {.doc = "Closed because the node stopped."});
+  }
+};
+
+}  // namespace robustmq::protocol::driver
