@@ -114,7 +114,7 @@ class FakeLog final : public storage::Log {
     state_.sealed_as_of = as_of;
     done({});
   }
-  storage::Bounds bounds() const override { return {state_.start, state_.end, state_.end, 0, -1}; }
+  storage::Bounds bounds() const override { return {.start = state_.start, .end = state_.end, .durable = state_.end}; }
   void retain(WallTime) override {}
   void configure(const storage::LogSettings&) override {}
   bool has_failed() const override { return state_.has_failed; }
