@@ -13,4 +13,18 @@ namespace robustmq::mqtt {
 std::unique_ptr<protocol::Connection> make_connection(const MqttOptions& options, MqttMetrics& metrics,
                                                       const protocol::LinkFacts& link);
 
+// Makes the connections of one core's listener and takes over those that move to it.
+class Connections final : public protocol::Connections {
+ public:
+  // Both outlive every connection that is made or joins.
+  Connections(const MqttOptions& options, MqttMetrics& metrics) : options_(options), metrics_(metrics) {}
+  std::unique_ptr<protocol::Connection> make(const protocol::LinkFacts& link) override;
+  void leave(protocol::Connection& connection) override;
+  void join(protocol::Connection& connection) override;
+
+ private:
+  const MqttOptions& options_;
+  MqttMetrics& metrics_;
+};
+
 }  // namespace robustmq::mqtt

@@ -9,23 +9,38 @@ std::unique_ptr<protocol::Connection> make_connection(const MqttOptions& options
   return std::make_unique<Machine>(options, metrics, link);
 }
 
+std::unique_ptr<protocol::Connection> Connections::make(const protocol::LinkFacts& link) {
+  return make_connection(options_, metrics_, link);
+}
+
+void Connections::leave(protocol::Connection& connection) { static_cast<Machine&>(connection).leave(); }
+
+void Connections::join(protocol::Connection& connection) { static_cast<Machine&>(connection).join(options_, metrics_); }
+
 Machine::Machine(const MqttOptions& options, MqttMetrics& metrics, const protocol::LinkFacts& link)
-    : options_(options), metrics_(metrics), link_id_(link.id), seed_(link.seed) {
-  ++metrics_.connections;
+    : options_(&options), metrics_(&metrics), link_id_(link.id), seed_(link.seed) {
+  ++metrics_->connections;
 }
 
 Machine::~Machine() {
+  if (!metrics_) return;  // on its way between cores: counted nowhere
   drop_waiting();
-  --metrics_.connections;
+  --metrics_->connections;
 }
 
-void Machine::on_open(Outbox& out) { out.arm(out.now() + Duration::millis(options_.connect_timeout_ms)); }
+void Machine::join(const MqttOptions& options, MqttMetrics& metrics) {
+  options_ = &options;
+  metrics_ = &metrics;
+  ++metrics_->connections;
+}
+
+void Machine::on_open(Outbox& out) { out.arm(out.now() + Duration::millis(options_->connect_timeout_ms)); }
 
 bool Machine::is_paused() const {
   if (state_ == State::opening) return true;
-  if (pending_ && pending_->size() >= options_.requests_max) return true;
+  if (pending_ && pending_->size() >= options_->requests_max) return true;
   // A 5.0 client knows the limit and is held to it; an older one is just read no further.
-  return !is_v5() && inbound_ && inbound_->acks.size() >= options_.receive_maximum;
+  return !is_v5() && inbound_ && inbound_->acks.size() >= options_->receive_maximum;
 }
 
 size_t Machine::on_bytes(const Bytes& bytes, Outbox& out) {
@@ -44,7 +59,7 @@ size_t Machine::on_bytes(const Bytes& bytes, Outbox& out) {
       fail({ReasonCode::malformed_packet, "no packet begins like this"}, out);
       break;
     }
-    if (frame.size > options_.packet_bytes_max) {
+    if (frame.size > options_->packet_bytes_max) {
       end(CloseWhy::over_limit, "a packet over the limit", out, ReasonCode::packet_too_large);
       break;
     }
@@ -85,7 +100,7 @@ void Machine::on_reply(CallId id, broker::Reply reply, Outbox& out) {
 void Machine::on_notice(broker::Notice notice, Outbox& out) {
   switch (notice) {
     case broker::Notice::taken_over:
-      ++metrics_.takeovers_total;
+      ++metrics_->takeovers_total;
       end(CloseWhy::taken_over, "the client id connected again", out, ReasonCode::session_taken_over);
       return;
     case broker::Notice::stopping:
@@ -99,7 +114,7 @@ void Machine::on_notice(broker::Notice notice, Outbox& out) {
 void Machine::on_timer(Outbox& out) {
   switch (state_) {
     case State::waiting:
-      ++metrics_.connect_timeouts_total;
+      ++metrics_->connect_timeouts_total;
       end(CloseWhy::timed_out, "no CONNECT in time", out);
       return;
     case State::opening:
@@ -115,7 +130,7 @@ void Machine::on_timer(Outbox& out) {
         out.arm(due);
         return;
       }
-      ++metrics_.keep_alive_timeouts_total;
+      ++metrics_->keep_alive_timeouts_total;
       end(CloseWhy::timed_out, "silent for 1.5 times the keep-alive", out, ReasonCode::keep_alive_timeout);
       return;
     }
@@ -131,7 +146,7 @@ void Machine::on_drained(Outbox& out) {
 void Machine::on_peer_closed(Outbox& out) { end(CloseWhy::peer_closed, "", out); }
 
 void Machine::fail(const Fault& fault, Outbox& out) {
-  ++metrics_.protocol_errors_total;
+  ++metrics_->protocol_errors_total;
   end(CloseWhy::protocol_error, fault.why, out, fault.reason);
 }
 
@@ -155,7 +170,7 @@ void Machine::end(CloseWhy why, const char* detail, Outbox& out, ReasonCode reas
 
 void Machine::publish_will(Outbox& out) {
   if (!will_ || state_ != State::open) return;
-  ++metrics_.wills_published_total;
+  ++metrics_->wills_published_total;
   broker::Publish publish;
   publish.messages.push_back({.topic = will_->topic,
                               .payload = will_->payload.span(),

@@ -46,6 +46,13 @@ class Machine final : public protocol::Connection {
   void on_drained(Outbox& out) override;
   void on_peer_closed(Outbox& out) override;
 
+  // The connection moves to another core, while its session opens: it counts itself out of one core's metrics and into another's.
+  void leave() {
+    --metrics_->connections;
+    metrics_ = nullptr;
+  }
+  void join(const MqttOptions& options, MqttMetrics& metrics);
+
  private:
   enum class State : uint8_t { waiting, opening, open, closed };
 
@@ -105,7 +112,7 @@ class Machine final : public protocol::Connection {
 
   // what clients get: machine_outbound.cc
   uint32_t inflight_max() const {
-    return client_receive_max_ < options_.inflight_max ? client_receive_max_ : options_.inflight_max;
+    return client_receive_max_ < options_->inflight_max ? client_receive_max_ : options_->inflight_max;
   }
   bool can_take_qos1(const Outbox& out) const { return ids_.in_use() < inflight_max() && !out.is_congested(); }
   void send_qos1(const broker::Delivery& delivery, const RecordFacts& facts, uint32_t expiry_left_s, Outbox& out);
@@ -122,8 +129,8 @@ class Machine final : public protocol::Connection {
   bool is_v5() const { return version_ == Version::v5; }
   Duration keep_alive_limit() const { return Duration::millis(keep_alive_s_ * int64_t{1500}); }
 
-  const MqttOptions& options_;
-  MqttMetrics& metrics_;
+  const MqttOptions* options_;
+  MqttMetrics* metrics_;
   const uint64_t link_id_;
   const uint64_t seed_;
   Instant last_packet_{};

@@ -26,12 +26,12 @@ size_t Machine::on_first_bytes(const Bytes& bytes, Outbox& out) {
   const char* why = nullptr;
   if (found == FrameState::bad || bytes[0] != 0x10) {
     why = "the first packet is no CONNECT";
-  } else if (frame.size > options_.connect_bytes_max) {
+  } else if (frame.size > options_->connect_bytes_max) {
     why = "a CONNECT over the limit";
   }
   if (why) {
-    ++metrics_.connects_refused_total;
-    end(frame.size > options_.connect_bytes_max ? CloseWhy::over_limit : CloseWhy::protocol_error, why, out);
+    ++metrics_->connects_refused_total;
+    end(frame.size > options_->connect_bytes_max ? CloseWhy::over_limit : CloseWhy::protocol_error, why, out);
     return bytes.size();
   }
   if (found == FrameState::needs_more) {
@@ -56,7 +56,7 @@ void Machine::on_connect_fault(const Fault& fault, const Connect& connect, uint8
     refuse(fault.reason, ReturnCode::unacceptable_protocol_version, CloseWhy::not_supported, fault.why, out);
     return;
   }
-  ++metrics_.protocol_errors_total;
+  ++metrics_->protocol_errors_total;
   version_ = level == 5 ? connect.version : Version::v3_1_1;
   refuse(fault.reason, kNoConnack, CloseWhy::protocol_error, fault.why, out);
 }
@@ -67,7 +67,7 @@ bool Machine::check_connect(const Connect& connect, Outbox& out) {
            "MQTT 3.1 is not supported", out);
     return false;
   }
-  if (connect.client_id.size() > options_.client_id_bytes_max) {
+  if (connect.client_id.size() > options_->client_id_bytes_max) {
     refuse(ReasonCode::client_identifier_not_valid, ReturnCode::identifier_rejected, CloseWhy::over_limit,
            "the client id is too long", out);
     return false;
@@ -87,7 +87,7 @@ bool Machine::check_connect_v3(const Connect& connect, Outbox& out) {
   if (!connect.will) return true;
   if (connect.will->qos == 2) return no(kNoConnack, "a will with QoS 2 is not supported");
   if (connect.will->retain) return no(kNoConnack, "a retained will is not supported");
-  if (!is_will_topic(connect.will->topic, options_.topic_levels_max)) return no(kNoConnack, "the will's topic is not allowed");
+  if (!is_will_topic(connect.will->topic, options_->topic_levels_max)) return no(kNoConnack, "the will's topic is not allowed");
   return true;
 }
 
@@ -103,7 +103,7 @@ bool Machine::check_connect_v5(const Connect& connect, Outbox& out) {
   if (!connect.will) return true;
   if (connect.will->qos == 2) return no(ReasonCode::qos_not_supported, "a will with QoS 2 is not supported");
   if (connect.will->retain) return no(ReasonCode::retain_not_supported, "a retained will is not supported");
-  if (!is_will_topic(connect.will->topic, options_.topic_levels_max)) {
+  if (!is_will_topic(connect.will->topic, options_->topic_levels_max)) {
     return no(ReasonCode::topic_name_invalid, "the will's topic is not allowed", CloseWhy::protocol_error);
   }
   const Properties& properties = connect.will->properties;
@@ -116,7 +116,7 @@ bool Machine::check_connect_v5(const Connect& connect, Outbox& out) {
 void Machine::take_connect(const Connect& connect, Outbox& out) {
   keep_alive_s_ = connect.keep_alive_s;
   if (is_v5()) {
-    const uint16_t cap = options_.keep_alive_max_s;
+    const uint16_t cap = options_->keep_alive_max_s;
     if (cap > 0 && (keep_alive_s_ == 0 || keep_alive_s_ > cap)) {
       keep_alive_s_ = cap;
       is_keep_alive_capped_ = true;
@@ -142,7 +142,7 @@ void Machine::take_connect(const Connect& connect, Outbox& out) {
 
 // Refuses a CONNECT: with `reason` in 5.0, with `code` before. kNoConnack, and `success` in 5.0, only close.
 void Machine::refuse(ReasonCode reason, ReturnCode code, CloseWhy why, const char* detail, Outbox& out) {
-  ++metrics_.connects_refused_total;
+  ++metrics_->connects_refused_total;
   if (is_v5()) {
     Buffer properties;
     put_text(properties, PropertyId::reason_string, detail);
@@ -164,7 +164,7 @@ void Machine::on_session(broker::Reply& reply, Outbox& out) {
     refuse(connack_reason_of(code), return_code_of(code), why, "the session could not be opened", out);
     return;
   }
-  ++metrics_.connects_total;
+  ++metrics_->connects_total;
   state_ = State::open;
   send_connack(false, out);  // sessions end with their connection, so none is ever present
   if (state_ != State::open) return;
@@ -178,10 +178,10 @@ void Machine::send_connack(bool session_present, Outbox& out) {
   if (is_v5()) {
     // Only what differs from the default: clients choke on the rest (MQTT5 3.2.2.3).
     if (asked_expiry_) put_four_bytes(properties, PropertyId::session_expiry, 0);
-    put_two_bytes(properties, PropertyId::receive_maximum, options_.receive_maximum);
+    put_two_bytes(properties, PropertyId::receive_maximum, options_->receive_maximum);
     put_byte(properties, PropertyId::maximum_qos, 1);
     put_byte(properties, PropertyId::retain_available, 0);
-    put_four_bytes(properties, PropertyId::maximum_packet_size, options_.packet_bytes_max);
+    put_four_bytes(properties, PropertyId::maximum_packet_size, options_->packet_bytes_max);
     if (was_assigned_) put_text(properties, PropertyId::assigned_client_id, assigned_client_id());
     put_byte(properties, PropertyId::shared_subscription_available, 0);
     if (is_keep_alive_capped_) put_two_bytes(properties, PropertyId::server_keep_alive, keep_alive_s_);

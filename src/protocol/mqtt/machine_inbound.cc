@@ -85,8 +85,8 @@ void Machine::on_publish(const Frame& frame, Outbox& out) {
     return;
   }
   if (!check_publish(publish, out)) return;
-  ++metrics_.publishes_received_total;
-  if (publish.topic[0] == '$' || topic_levels(publish.topic) > options_.topic_levels_max) {
+  ++metrics_->publishes_received_total;
+  if (publish.topic[0] == '$' || topic_levels(publish.topic) > options_->topic_levels_max) {
     refuse_publish(publish, Code::invalid_topic, out);
     return;
   }
@@ -96,7 +96,7 @@ void Machine::on_publish(const Frame& frame, Outbox& out) {
 // False: the connection has ended over it.
 bool Machine::check_publish(const Publish& publish, Outbox& out) {
   const auto refused = [&](ReasonCode reason, const char* why) {
-    ++metrics_.features_refused_total;
+    ++metrics_->features_refused_total;
     end(CloseWhy::not_supported, why, out, reason);
     return false;
   };
@@ -116,7 +116,7 @@ bool Machine::check_publish(const Publish& publish, Outbox& out) {
   }
   if (publish.topic.empty()) return broken(ReasonCode::protocol_error, "a PUBLISH without a topic");
   if (!is_valid_topic_name(publish.topic)) return broken(ReasonCode::topic_name_invalid, "the topic is no topic name");
-  if (publish.qos > 0 && inbound_ && inbound_->acks.size() >= options_.receive_maximum) {
+  if (publish.qos > 0 && inbound_ && inbound_->acks.size() >= options_->receive_maximum) {
     return broken(ReasonCode::receive_maximum_exceeded, "more PUBLISHes under way than the Receive Maximum");
   }
   return true;
@@ -128,14 +128,14 @@ void Machine::refuse_publish(const Publish& publish, Code code, Outbox& out) {
     inbound().acks.push_refused(publish.packet_id, code);
     if (building_.messages.empty()) send_pubacks(out);
   } else {
-    ++metrics_.publishes_failed_total;
+    ++metrics_->publishes_failed_total;
   }
 }
 
 void Machine::hand_on(const Publish& publish, Outbox& out) {
   if (building_.messages.empty()) {
     const size_t guess = turn_bytes_left_ / (publish.topic.size() + publish.payload.size() + 4) + 1;
-    building_.messages.reserve(guess < options_.publish_batch_messages ? guess : options_.publish_batch_messages);
+    building_.messages.reserve(guess < options_->publish_batch_messages ? guess : options_->publish_batch_messages);
   }
   broker::Message& message = building_.messages.emplace_back();
   message.topic = publish.topic;
@@ -158,7 +158,7 @@ void Machine::hand_on(const Publish& publish, Outbox& out) {
     ++building_replies_;
   }
   building_bytes_ += static_cast<uint32_t>(publish.payload.size() + publish.topic.size());
-  if (building_.messages.size() >= options_.publish_batch_messages || building_bytes_ >= options_.publish_batch_bytes)
+  if (building_.messages.size() >= options_->publish_batch_messages || building_bytes_ >= options_->publish_batch_bytes)
     flush_publishes(out);
 }
 
@@ -195,7 +195,7 @@ void Machine::on_published(CallId id, broker::Reply& reply, Outbox& out) {
 void Machine::send_pubacks(Outbox& out) {
   for (AckOrder::Entry entry; state_ != State::closed && inbound_->acks.pop(entry);) {
     if (entry.code != Code::ok) {
-      ++metrics_.publishes_failed_total;
+      ++metrics_->publishes_failed_total;
       if (!is_v5()) {
         // 3.1.1 has no PUBACK that says no, and one that says yes would be a lie (MQTT3 3.3.5).
         end(entry.code == Code::invalid_topic ? CloseWhy::not_supported : CloseWhy::over_limit, code_text(entry.code).data(),
@@ -208,7 +208,7 @@ void Machine::send_pubacks(Outbox& out) {
 }
 
 void Machine::send_puback(const AckOrder::Entry& entry, Outbox& out) {
-  ++metrics_.pubacks_sent_total;
+  ++metrics_->pubacks_sent_total;
   if (!is_v5() || (entry.code == Code::ok && entry.has_followers)) {
     uint8_t* at = out.out().extend(4);
     at[0] = 0x40;
@@ -243,9 +243,9 @@ void Machine::on_ack(const Frame& frame, Outbox& out) {
   if (ack.type == PacketType::puback) {
     // Whatever its reason, the message is the client's now (MQTT5 4.4).
     if (ids_.give_back(ack.packet_id)) {
-      ++metrics_.pubacks_received_total;
+      ++metrics_->pubacks_received_total;
     } else {
-      ++metrics_.pubacks_stray_total;
+      ++metrics_->pubacks_stray_total;
     }
     return;
   }
@@ -254,7 +254,7 @@ void Machine::on_ack(const Frame& frame, Outbox& out) {
     fail({ReasonCode::protocol_error, "an acknowledgement of QoS 2 for a message of QoS 1"}, out);
     return;
   }
-  ++metrics_.pubacks_stray_total;
+  ++metrics_->pubacks_stray_total;
   if (ack.type == PacketType::pubcomp || is_failure(ack.reason)) return;
   const PacketType answer = ack.type == PacketType::pubrel ? PacketType::pubcomp : PacketType::pubrel;
   send_if_fits(Ack{.type = answer, .packet_id = ack.packet_id, .reason = ReasonCode::packet_identifier_not_found}, out);
@@ -277,7 +277,7 @@ void Machine::on_subscribe(const Frame& frame, Outbox& out) {
       fail({ReasonCode::protocol_error, "No Local on a shared subscription"}, out);  // MQTT5 3.8.3.1
       return;
     }
-    const ReasonCode fault = filter_fault(asked.filter, options_.topic_levels_max);
+    const ReasonCode fault = filter_fault(asked.filter, options_->topic_levels_max);
     if (fault != ReasonCode::success) {
       pending.codes += is_v5() ? as_char(fault) : as_char(ReasonCode::unspecified_error);
       continue;
@@ -291,7 +291,7 @@ void Machine::on_subscribe(const Frame& frame, Outbox& out) {
                               .retain_as_published = asked.retain_as_published,
                               .subscription_id = subscription_id});
   }
-  metrics_.subscribes_total += follow.filters.size();
+  metrics_->subscribes_total += follow.filters.size();
   if (follow.filters.empty()) {
     send_suback(pending, out);
     return;
@@ -312,7 +312,7 @@ void Machine::on_unsubscribe(const Frame& frame, Outbox& out) {
   broker::Unfollow unfollow;
   FilterReader reader(packet);
   for (std::string_view filter; reader.next(filter);) {
-    const ReasonCode fault = filter_fault(filter, options_.topic_levels_max);
+    const ReasonCode fault = filter_fault(filter, options_->topic_levels_max);
     if (fault == ReasonCode::success) {
       pending.codes += kAsked;
       unfollow.filters.emplace_back(filter);
@@ -322,7 +322,7 @@ void Machine::on_unsubscribe(const Frame& frame, Outbox& out) {
       pending.codes += as_char(is_shared ? ReasonCode::no_subscription_existed : fault);
     }
   }
-  metrics_.unsubscribes_total += unfollow.filters.size();
+  metrics_->unsubscribes_total += unfollow.filters.size();
   if (unfollow.filters.empty()) {
     send_suback(pending, out);
     return;

@@ -7,7 +7,7 @@ namespace robustmq::mqtt {
 void Machine::on_delivery(const broker::Delivery& delivery, Outbox& out) {
   if (state_ != State::open) return;
   if (delivery.topic.empty() || delivery.topic.size() > 65535) {
-    ++metrics_.dropped_bad_topic_total;
+    ++metrics_->dropped_bad_topic_total;
     return;
   }
   const RecordFacts facts = facts_of(delivery.record);
@@ -15,7 +15,7 @@ void Machine::on_delivery(const broker::Delivery& delivery, Outbox& out) {
   if (facts.expiry_s) {
     const std::optional<uint32_t> left = expiry_left(*facts.expiry_s, delivery.record.timestamp_ms, out.wall_now().ms);
     if (!left) {
-      ++metrics_.dropped_expired_total;
+      ++metrics_->dropped_expired_total;
       return;
     }
     expiry_left_s = *left;
@@ -25,7 +25,7 @@ void Machine::on_delivery(const broker::Delivery& delivery, Outbox& out) {
     return;
   }
   if (out.is_congested()) {
-    ++metrics_.dropped_congested_total;
+    ++metrics_->dropped_congested_total;
     return;
   }
   const Outgoing message{.topic = delivery.topic,
@@ -37,10 +37,10 @@ void Machine::on_delivery(const broker::Delivery& delivery, Outbox& out) {
                          .expiry_left_s = expiry_left_s,
                          .subscription_ids = delivery.subscription_ids,
                          .scratch = &delivery.scratch};
-  if (send_publish(message, version_, 0, client_packet_max_, metrics_.headers_left_out_total, out)) {
-    ++metrics_.publishes_sent_total;
+  if (send_publish(message, version_, 0, client_packet_max_, metrics_->headers_left_out_total, out)) {
+    ++metrics_->publishes_sent_total;
   } else {
-    ++metrics_.dropped_too_large_total;
+    ++metrics_->dropped_too_large_total;
   }
 }
 
@@ -60,25 +60,25 @@ void Machine::send_qos1(const broker::Delivery& delivery, const RecordFacts& fac
                          .expiry_left_s = expiry_left_s,
                          .subscription_ids = delivery.subscription_ids,
                          .scratch = &delivery.scratch};
-  if (send_publish(message, version_, id, client_packet_max_, metrics_.headers_left_out_total, out)) {
-    ++metrics_.publishes_sent_total;
+  if (send_publish(message, version_, id, client_packet_max_, metrics_->headers_left_out_total, out)) {
+    ++metrics_->publishes_sent_total;
   } else {
     ids_.give_back(id);  // as if it had been delivered (MQTT5 3.1.2.11.4)
-    ++metrics_.dropped_too_large_total;
+    ++metrics_->dropped_too_large_total;
   }
 }
 
 void Machine::queue(const broker::Delivery& delivery, const RecordFacts& facts, Outbox& out) {
   if (!waiting_) waiting_ = std::make_unique<Waiting>();
   WaitingMessage message = keep(delivery, facts);
-  if (waiting_->size() >= options_.queue_messages_max || waiting_->bytes() + message.size_bytes() > options_.queue_bytes_max) {
-    ++metrics_.slow_readers_total;
-    ++metrics_.dropped_slow_reader_total;
+  if (waiting_->size() >= options_->queue_messages_max || waiting_->bytes() + message.size_bytes() > options_->queue_bytes_max) {
+    ++metrics_->slow_readers_total;
+    ++metrics_->dropped_slow_reader_total;
     end(CloseWhy::slow_reader, "too many messages wait for the client", out, ReasonCode::quota_exceeded);
     return;
   }
-  metrics_.queued_messages += 1;
-  metrics_.queued_bytes += static_cast<int64_t>(message.size_bytes());
+  metrics_->queued_messages += 1;
+  metrics_->queued_bytes += static_cast<int64_t>(message.size_bytes());
   waiting_->push(std::move(message));
 }
 
@@ -93,7 +93,7 @@ void Machine::send_waiting(Outbox& out) {
       expiry_left_s = left.value_or(0);
     }
     if (is_expired) {
-      ++metrics_.dropped_expired_total;
+      ++metrics_->dropped_expired_total;
     } else {
       const uint16_t id = ids_.take();
       if (id == 0) return;
@@ -105,23 +105,23 @@ void Machine::send_waiting(Outbox& out) {
                              .is_plain = front.is_plain,
                              .expiry_left_s = expiry_left_s,
                              .subscription_ids = front.subscription_ids.empty() ? nullptr : &front.subscription_ids};
-      if (send_publish(message, version_, id, client_packet_max_, metrics_.headers_left_out_total, out)) {
-        ++metrics_.publishes_sent_total;
+      if (send_publish(message, version_, id, client_packet_max_, metrics_->headers_left_out_total, out)) {
+        ++metrics_->publishes_sent_total;
       } else {
         ids_.give_back(id);
-        ++metrics_.dropped_too_large_total;
+        ++metrics_->dropped_too_large_total;
       }
     }
-    metrics_.queued_messages -= 1;
-    metrics_.queued_bytes -= static_cast<int64_t>(front.size_bytes());
+    metrics_->queued_messages -= 1;
+    metrics_->queued_bytes -= static_cast<int64_t>(front.size_bytes());
     waiting_->pop();
   }
 }
 
 void Machine::drop_waiting() {
   if (!waiting_) return;
-  metrics_.queued_messages -= static_cast<int64_t>(waiting_->size());
-  metrics_.queued_bytes -= static_cast<int64_t>(waiting_->bytes());
+  metrics_->queued_messages -= static_cast<int64_t>(waiting_->size());
+  metrics_->queued_bytes -= static_cast<int64_t>(waiting_->bytes());
   waiting_.reset();
 }
 
