@@ -28,6 +28,12 @@ def find_binary(given=None):
     return max(built, key=os.path.getmtime)
 
 
+def is_sanitized(binary):
+    """Built with ASan: correct, slow and large, so limits on memory say nothing."""
+    with open(binary, "rb") as f:
+        return b"__asan_init" in f.read()
+
+
 class Failed(Exception):
     pass
 
@@ -40,7 +46,7 @@ class Broker:
         self.data_dir = data_dir or os.path.join(home, "data")
         self.config_path = os.path.join(home, "robust.toml")
         self.log_path = os.path.join(home, "broker.log")
-        self.env = {**os.environ, **(env or {})}
+        self.env = {"ASAN_OPTIONS": "quarantine_size_mb=4:malloc_context_size=4", **os.environ, **(env or {})}
         self.ports, self.process = {}, None
         self.start_seconds = 0.0
         self._changed = threading.Condition()

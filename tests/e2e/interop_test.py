@@ -11,8 +11,13 @@ import time
 import unittest
 import uuid
 
-import kafka
-import paho.mqtt.client as paho
+try:
+    import kafka
+    import paho.mqtt.client as paho
+except ImportError:  # they are Debian's, and this is another python3
+    if __name__ != "__main__" or sys.executable == "/usr/bin/python3":
+        raise
+    os.execv("/usr/bin/python3", ["/usr/bin/python3", *sys.argv])
 from kafka.admin import KafkaAdminClient, NewTopic
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
