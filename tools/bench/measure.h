@@ -38,6 +38,7 @@ class Report {
  public:
   void add(std::string_view name, double value) { values_.emplace_back(name, value); }
   void print(bool as_json) const;
+  const std::vector<std::pair<std::string, double>>& values() const { return values_; }
 
  private:
   std::vector<std::pair<std::string, double>> values_;
