@@ -10,23 +10,17 @@
 #include "base/callback.h"
 #include "base/result.h"
 #include "broker/broker.h"
+#include "net/http_machine.h"
 
 namespace robustmq::admin {
 
-struct ApiRequest {
-  std::string method;                        // "GET"
-  std::string path;                          // "/api/v1/topics/plant.line1", still percent-encoded
-  std::map<std::string, std::string> query;  // decoded
-  std::map<std::string, std::string> parts;  // of the path, by the names in the route's pattern; decoded
-  std::string body;
-};
-
-struct ApiAnswer {
-  int status = 200;
-  std::string content_type = "application/json";
-  std::string body;
-};
+using ApiAnswer = net::HttpResponse;
 using ApiDone = Callback<void(ApiAnswer)>;
+
+struct ApiRequest {
+  net::HttpRequest http;
+  std::map<std::string, std::string> parts;  // of the path, by the names in the route's pattern; decoded
+};
 
 ApiAnswer error_answer(const Error& error);  // {"code": "unknown_topic", "detail": "..."}
 ApiAnswer error_answer(int status, std::string_view code, std::string_view detail);
@@ -55,12 +49,7 @@ struct Route {
 const std::vector<Route>& routes();
 
 // Finds the route and runs it. Unknown path: 404; known path, other method: 405.
-void run_api(ApiSeat& seat, ApiRequest request, ApiDone done);
-
-// Splits "/path?a=b" into path and decoded query. False when an escape is malformed.
-bool parse_target(std::string_view target, std::string& path, std::map<std::string, std::string>& query);
-// Percent-decoding; false when malformed.
-bool percent_decode(std::string_view text, std::string& out, bool plus_is_space = false);
+void run_api(ApiSeat& seat, net::HttpRequest request, ApiDone done);
 
 // docs/reference/http-api.md without its first line.
 std::string http_reference();

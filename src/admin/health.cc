@@ -5,11 +5,11 @@ namespace robustmq::admin {
 
 namespace {
 
-void live(ApiSeat&, ApiRequest, ApiDone done) { done({200, "application/json", "{\"status\":\"live\"}\n"}); }
+void live(ApiSeat&, ApiRequest, ApiDone done) { done({200, "application/json", "{\"status\":\"live\"}\n", {}}); }
 
 void ready(ApiSeat& seat, ApiRequest, ApiDone done) {
-  if (seat.is_ready()) return done({200, "application/json", "{\"status\":\"ready\"}\n"});
-  done({503, "application/json", "{\"status\":\"not ready\"}\n"});
+  if (seat.is_ready()) return done({200, "application/json", "{\"status\":\"ready\"}\n", {}});
+  done({503, "application/json", "{\"status\":\"not ready\"}\n", {}});
 }
 
 }  // namespace

@@ -7,7 +7,7 @@ namespace {
 
 void metrics(ApiSeat& seat, ApiRequest, ApiDone done) {
   seat.metrics_text([done = std::move(done)](std::string text) mutable {
-    done({200, "text/plain; version=0.0.4; charset=utf-8", std::move(text)});
+    done({200, "text/plain; version=0.0.4; charset=utf-8", std::move(text), {}});
   });
 }
 

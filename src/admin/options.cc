@@ -5,7 +5,7 @@ namespace robustmq::admin {
 
 namespace {
 
-void options(ApiSeat& seat, ApiRequest, ApiDone done) { done({200, "application/json", seat.options_json() + "\n"}); }
+void options(ApiSeat& seat, ApiRequest, ApiDone done) { done({200, "application/json", seat.options_json() + "\n", {}}); }
 
 }  // namespace
 

@@ -77,7 +77,7 @@ void describe_partitions(ApiSeat& seat, broker::TopicFacts facts, ApiDone done) 
                          Json settings = Json::object();
                          for (const broker::TopicFacts::Setting& setting : facts.settings) settings[setting.name] = setting.value;
                          json["settings"] = std::move(settings);
-                         done({200, "application/json", text_of(json)});
+                         done({200, "application/json", text_of(json), {}});
                        });
 }
 
@@ -125,7 +125,7 @@ Result<broker::CreateTopics::One> topic_of(const std::string& body) {
 }
 
 void create(ApiSeat& seat, ApiRequest api, ApiDone done) {
-  Result<broker::CreateTopics::One> topic = topic_of(api.body);
+  Result<broker::CreateTopics::One> topic = topic_of(api.http.body);
   if (!topic) return done(error_answer(topic.error()));
   broker::CreateTopics request;
   request.topics.push_back(topic.take());
@@ -134,7 +134,7 @@ void create(ApiSeat& seat, ApiRequest api, ApiDone done) {
     if (!created || created->topics.size() != 1) return done(wrong_reply(reply));
     const broker::CreatedTopic& one = created->topics[0];
     if (one.code != Code::ok) return done(error_answer(Error{one.code, one.detail}));
-    done({201, "application/json", text_of(json_of(one.facts))});
+    done({201, "application/json", text_of(json_of(one.facts)), {}});
   });
 }
 
@@ -149,7 +149,7 @@ void remove(ApiSeat& seat, ApiRequest api, ApiDone done) {
                          if (one.code == Code::unknown_topic)
                            return done(error_answer(Error{one.code, fmt::format("there is no topic {}", name)}));
                          if (one.code != Code::ok) return done(error_answer(Error{one.code, one.detail}));
-                         done({204, "application/json", ""});
+                         done({204, "application/json", "", {}});
                        });
 }
 

@@ -1,0 +1,17 @@
+#include "admin/server.h"
+
+namespace robustmq::admin {
+
+AdminServer::AdminServer(net::Streams& streams, ApiSeat seat)
+    : seat_(std::move(seat)), http_(streams, {}, [this](net::HttpRequest request, net::HttpAnswer answer) {
+        run_api(seat_, std::move(request),
+                [answer = std::move(answer)](ApiAnswer response) mutable { answer(std::move(response)); });
+      }) {
+  seat_.context = &context_;
+}
+
+AdminServer::~AdminServer() {
+  if (seat_.broker) seat_.broker->close(context_);
+}
+
+}  // namespace robustmq::admin
