@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import unittest
+import urllib.request
 import uuid
 
 try:
@@ -23,7 +24,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from broker import REPO, Broker, find_binary, scratch
-from wire import Kafka, Mqtt, mqtt_connect
+from wire import Kafka, Mqtt, mqtt_connect, record_batch
 
 CONFIG = """
 [[topic_rule]]
@@ -396,6 +397,66 @@ class BothProtocols(WithBroker):
         client.response(5)
         self.assertLess(time.monotonic() - began, 5)
         client.close()
+
+
+class ByteCounters(WithBroker):
+    """A fetched batch is never decoded nor copied in user space, a produced one is copied at most once: the metrics show both."""
+
+    def metrics(self):
+        """Sums over all cores and labels, by name."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.broker.ports['admin']}/metrics", timeout=10) as r:
+            lines = r.read().decode().splitlines()
+        sums = collections.Counter()
+        for line in lines:
+            if line and not line.startswith("#"):
+                name, value = line.rsplit(" ", 1)
+                sums[name.split("{")[0]] += float(value)
+        return sums
+
+    def grown(self, before, suffix):
+        after = self.metrics()
+        names = [n for n in after if n.endswith(suffix)]
+        self.assertTrue(names, f"/metrics has nothing that ends in {suffix}")
+        return sum(after[n] - before[n] for n in names)
+
+    def test_batches_pass_without_copies(self):
+        topic, client = self.create(unique("copies")), Kafka(self.broker.ports["kafka"])
+        batch = record_batch([(None, os.urandom(1000), []) for _ in range(64)])
+        body, before = client.produce_body(topic, 0, batch), self.metrics()
+        for _ in range(300):
+            error, _ = client.produce_result(client.call(0, 7, body))
+            self.assertEqual(error, 0)
+        produced = 300 * len(batch)
+        self.assertLessEqual(self.grown(before, "input_copied_bytes_total"), 1.05 * produced, "produced batches are copied at most once")
+        before, offset, fetched = self.metrics(), 0, 0
+        while offset < 300 * 64:
+            _, _, batches = client.fetch(topic, {0: offset}, partition_bytes=1 << 20)[0]
+            fetched += sum(len(b) for _, _, b in batches)
+            offset = batches[-1][1] + 1
+        client.close()
+        self.assertEqual(fetched, produced)
+        self.assertLessEqual(self.grown(before, "output_copied_bytes_total"), 0.02 * fetched, "fetched batches are not copied on the way out")
+        self.assertLessEqual(self.grown(before, "read_copied_bytes_total"), 0.02 * fetched, "fetched batches are not read into user memory")
+
+
+class BenchTool(WithBroker):
+    """robust-bench, tiny, so that it does not rot."""
+
+    def test_every_load_runs(self):
+        tool = os.path.join(os.path.dirname(self.broker.binary), "robust-bench")
+        if not os.path.exists(tool):
+            self.skipTest("there is no robust-bench beside robust-server")
+        kafka_port = self.broker.ports["kafka"]
+        for command in ("mqtt-pairs --qos=0", "mqtt-pairs --qos=1", "mqtt-fan-out", "mqtt-fan-in", "mqtt-latency --rate=500",
+                        "mqtt-idle --connections=50", "kafka-produce", "kafka-fetch --fill_mib=4", f"bare-produce --dir={self.home}"):
+            port = kafka_port if command.startswith("kafka") else self.mqtt
+            pid = [] if command.startswith("bare") else [f"--pid={self.broker.pid}"]
+            done = subprocess.run([tool, *command.split(), f"--port={port}", *pid, "--seconds=0.2", "--warmup_s=0.1", "--publishers=10",
+                                   "--subscribers=10", "--json"], capture_output=True, text=True, check=False, timeout=60)
+            self.assertEqual(done.returncode, 0, f"robust-bench {command}: {done.stderr}")
+            values = json.loads(done.stdout)
+            self.assertGreater(values.get("messages", values.get("MBs", values.get("connections"))), 0, command)
+            self.assertEqual(values.get("missing", 0), 0, command)
 
 
 class NodeClients(WithBroker):
