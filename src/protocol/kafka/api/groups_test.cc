@@ -1,0 +1,410 @@
+// Consumer groups and committed offsets: what goes to the broker and what comes back, version by version.
+#include <gtest/gtest.h>
+
+#include "protocol/kafka/errors.h"
+#include "protocol/kafka/frames/all.h"
+#include "protocol/kafka/testing.h"
+
+namespace robustmq::protocol::kafka {
+namespace {
+
+using K = KafkaError;
+
+Uuid uuid(uint8_t byte) {
+  Uuid id;
+  id.bytes.fill(byte);
+  return id;
+}
+broker::ClusterFacts cluster() {
+  broker::ClusterFacts facts;
+  facts.nodes = {{7, "broker.example", 9092}};
+  facts.controller = 7;
+  return facts;
+}
+
+// One request, one call, one reply.
+template <class Call, class Response, class Request>
+struct Trip {
+  ConnectionHarness link;
+  Call asked;
+  Answer<Response> answer;
+
+  Trip(const Request& request, int version, broker::Reply reply) {
+    link.feed(request_bytes(request, version, 1));
+    asked = link.take_call<Call>();
+    link.reply_to_taken(std::move(reply));
+    answer = link.take<Response>(version);
+    EXPECT_EQ(answer.fault, "") << Request::kName << " version " << version;
+    EXPECT_FALSE(link.had_wrong_kind());
+  }
+};
+
+TEST(FindCoordinator, NamesThisNodeForGroups) {
+  for (int version = 0; version <= 6; ++version) {
+    FindCoordinatorRequest request;
+    request.key = "g";
+    request.coordinator_keys = {"g", "h"};
+    Trip<broker::DescribeCluster, FindCoordinatorResponse, FindCoordinatorRequest> trip(request, version, cluster());
+    const auto& body = trip.answer.body;
+    if (version < 4) {
+      EXPECT_EQ(body.error_code, 0);
+      EXPECT_EQ(body.node_id, 7);
+      EXPECT_EQ(body.host, "broker.example");
+      EXPECT_EQ(body.port, 9092);
+    } else {
+      ASSERT_EQ(body.coordinators.size(), 2u);
+      EXPECT_EQ(body.coordinators[1].key, "h");
+      EXPECT_EQ(body.coordinators[1].node_id, 7);
+      EXPECT_EQ(body.coordinators[1].error_code, 0);
+    }
+  }
+}
+
+TEST(FindCoordinator, EndsTheSearchForOtherTypes) {
+  struct Case {
+    int8_t type;
+    K error;
+  };
+  for (const Case& one :
+       {Case{1, K::transactional_id_authorization_failed}, Case{2, K::invalid_request}, Case{9, K::invalid_request}}) {
+    FindCoordinatorRequest request;
+    request.key_type = one.type;
+    request.key = "x";
+    request.coordinator_keys = {"x"};
+    Trip<broker::DescribeCluster, FindCoordinatorResponse, FindCoordinatorRequest> old(request, 2, cluster());
+    EXPECT_EQ(old.answer.body.error_code, wire(one.error));
+    EXPECT_EQ(old.answer.body.node_id, -1);
+    EXPECT_EQ(old.answer.body.port, -1);
+    Trip<broker::DescribeCluster, FindCoordinatorResponse, FindCoordinatorRequest> now(request, 6, cluster());
+    EXPECT_EQ(now.answer.body.coordinators.at(0).error_code, wire(one.error));
+  }
+}
+
+JoinGroupRequest join_request() {
+  JoinGroupRequest request;
+  request.group_id = "g";
+  request.session_timeout_ms = 10'000;
+  request.rebalance_timeout_ms = 60'000;
+  request.protocol_type = "consumer";
+  request.protocols.push_back({"range", Bytes::copy_of("meta")});
+  return request;
+}
+using JoinTrip = Trip<broker::JoinGroup, JoinGroupResponse, JoinGroupRequest>;
+
+TEST(JoinGroup, MapsEveryVersion) {
+  for (int version = 0; version <= 9; ++version) {
+    JoinGroupRequest request = join_request();
+    if (version >= 5) request.group_instance_id = "i";
+    broker::JoinedGroup joined;
+    joined.generation = 4;
+    joined.protocol_type = "consumer";
+    joined.protocol = "range";
+    joined.leader = "m1";
+    joined.member_id = "m1";
+    joined.members.push_back({"m1", "i", Bytes::copy_of("meta")});
+    JoinTrip trip(request, version, joined);
+    EXPECT_EQ(trip.asked.group, "g");
+    EXPECT_EQ(trip.asked.client_id, "test");
+    EXPECT_EQ(trip.asked.client_host, "/127.0.0.1");
+    EXPECT_EQ(trip.asked.rebalance_timeout_ms, version >= 1 ? 60'000 : 10'000);
+    EXPECT_EQ(trip.asked.member_id_required, version == 4);
+    EXPECT_EQ(trip.asked.protocols.at(0).metadata.text(), "meta");
+    const auto& body = trip.answer.body;
+    EXPECT_EQ(body.generation_id, 4);
+    EXPECT_EQ(body.protocol_name, "range");
+    EXPECT_EQ(body.protocol_type, version >= 7 ? std::optional<std::string_view>("consumer") : std::nullopt);
+    EXPECT_EQ(body.leader, "m1");
+    ASSERT_EQ(body.members.size(), 1u);
+    EXPECT_EQ(body.members[0].group_instance_id, version >= 5 ? std::optional<std::string_view>("i") : std::nullopt);
+    EXPECT_EQ(body.members[0].metadata.text(), "meta");
+  }
+}
+
+TEST(JoinGroup, AsksADynamicMemberToComeBackWithItsId) {
+  for (int version : {3, 4, 9}) {
+    broker::JoinedGroup joined;
+    joined.code = Code::member_id_required;
+    joined.member_id = "new-id";
+    JoinTrip trip(join_request(), version, joined);
+    EXPECT_EQ(trip.asked.member_id_required, version >= 4);
+    EXPECT_EQ(trip.answer.body.error_code, wire(K::member_id_required));
+    EXPECT_EQ(trip.answer.body.member_id, "new-id");
+    EXPECT_EQ(trip.answer.body.generation_id, -1);
+    EXPECT_EQ(trip.answer.body.protocol_name, version >= 7 ? std::nullopt : std::optional<std::string_view>(""));
+  }
+}
+
+TEST(JoinGroup, PassesOnRefusals) {
+  struct Case {
+    Code code;
+    K error;
+  };
+  for (const Case& one :
+       {Case{Code::inconsistent_protocol, K::inconsistent_group_protocol}, Case{Code::unknown_member, K::unknown_member_id},
+        Case{Code::fenced_instance, K::fenced_instance_id}, Case{Code::invalid_session_timeout, K::invalid_session_timeout},
+        Case{Code::invalid_group, K::invalid_group_id}, Case{Code::not_leader, K::not_coordinator},
+        Case{Code::shutting_down, K::coordinator_not_available},
+        Case{Code::coordinator_loading, K::coordinator_load_in_progress}}) {
+    JoinGroupRequest request = join_request();
+    request.member_id = "mine";
+    JoinTrip trip(request, 5, broker::JoinedGroup{.code = one.code});
+    EXPECT_EQ(trip.answer.body.error_code, wire(one.error));
+    EXPECT_EQ(trip.answer.body.member_id, "mine");
+    JoinTrip whole(request, 5, Error{one.code, ""});
+    EXPECT_EQ(whole.answer.body.error_code, wire(one.error));
+  }
+}
+
+using SyncTrip = Trip<broker::SyncGroup, SyncGroupResponse, SyncGroupRequest>;
+
+TEST(SyncGroup, MapsEveryVersion) {
+  for (int version = 0; version <= 5; ++version) {
+    SyncGroupRequest request;
+    request.group_id = "g";
+    request.generation_id = 4;
+    request.member_id = "m1";
+    request.protocol_type = "consumer";
+    request.protocol_name = "range";
+    request.assignments.push_back({"m1", Bytes::copy_of("assigned")});
+    broker::SyncedGroup synced;
+    synced.protocol_type = "consumer";
+    synced.protocol = "range";
+    synced.assignment = Bytes::copy_of("assigned");
+    SyncTrip trip(request, version, synced);
+    EXPECT_EQ(trip.asked.generation, 4);
+    EXPECT_EQ(trip.asked.protocol_type, version >= 5 ? "consumer" : "");
+    EXPECT_EQ(trip.asked.assignments.at(0).assignment.text(), "assigned");
+    EXPECT_EQ(trip.answer.body.assignment.text(), "assigned");
+    EXPECT_EQ(trip.answer.body.protocol_name, version >= 5 ? std::optional<std::string_view>("range") : std::nullopt);
+  }
+}
+
+TEST(SyncGroup, NeedsItsProtocolFromVersion5On) {
+  ConnectionHarness link;
+  SyncGroupRequest request;
+  request.group_id = "g";
+  link.feed(request_bytes(request, 5, 1));
+  EXPECT_TRUE(link.calls().empty());
+  EXPECT_EQ(link.take<SyncGroupResponse>(5).body.error_code, wire(K::inconsistent_group_protocol));
+}
+
+TEST(Heartbeat, MapsEveryVersion) {
+  for (int version = 0; version <= 4; ++version) {
+    HeartbeatRequest request;
+    request.group_id = "g";
+    request.generation_id = 4;
+    request.member_id = "m";
+    if (version >= 3) request.group_instance_id = "i";
+    Trip<broker::HeartbeatGroup, HeartbeatResponse, HeartbeatRequest> trip(request, version,
+                                                                           broker::HeartbeatReply{Code::rebalance_in_progress});
+    EXPECT_EQ(trip.asked.generation, 4);
+    EXPECT_EQ(trip.asked.instance_id, version >= 3 ? std::optional<std::string>("i") : std::nullopt);
+    EXPECT_EQ(trip.answer.body.error_code, wire(K::rebalance_in_progress));
+  }
+}
+
+TEST(LeaveGroup, HasOneMemberBeforeVersion3AndMoreLater) {
+  for (int version = 0; version <= 5; ++version) {
+    LeaveGroupRequest request;
+    request.group_id = "g";
+    request.member_id = "m1";
+    request.members.push_back({"m1", std::nullopt, std::nullopt});
+    request.members.push_back({"", "i2", std::nullopt});
+    broker::LeftGroup left;
+    left.members = {Code::unknown_member, Code::ok};
+    Trip<broker::LeaveGroup, LeaveGroupResponse, LeaveGroupRequest> trip(request, version, left);
+    EXPECT_EQ(trip.asked.members.size(), version < 3 ? 1u : 2u);
+    if (version < 3) {
+      EXPECT_EQ(trip.answer.body.error_code, wire(K::unknown_member_id));
+      continue;
+    }
+    EXPECT_EQ(trip.asked.members[1].instance_id, "i2");
+    EXPECT_EQ(trip.answer.body.error_code, 0);
+    ASSERT_EQ(trip.answer.body.members.size(), 2u);
+    EXPECT_EQ(trip.answer.body.members[0].error_code, wire(K::unknown_member_id));
+    EXPECT_EQ(trip.answer.body.members[1].group_instance_id, "i2");
+    EXPECT_EQ(trip.answer.body.members[1].error_code, 0);
+  }
+}
+
+TEST(OffsetCommit, MapsEveryVersion) {
+  for (int version = 2; version <= 10; ++version) {
+    OffsetCommitRequest request;
+    request.group_id = "g";
+    request.generation_id_or_member_epoch = 4;
+    request.member_id = "m";
+    request.topics.push_back({"a", uuid(1), {{0, 100, 3, "note"}, {1, 101, -1, std::nullopt}}});
+    request.topics.push_back({"b", uuid(2), {{5, 102, -1, ""}}});
+    Trip<broker::CommitOffsets, OffsetCommitResponse, OffsetCommitRequest> trip(
+        request, version, broker::CommittedOffsets{{Code::ok, Code::metadata_too_large, Code::illegal_generation}});
+    ASSERT_EQ(trip.asked.offsets.size(), 3u);
+    EXPECT_EQ(trip.asked.generation, 4);
+    EXPECT_EQ(trip.asked.topics[0].name, version < 10 ? "a" : "");
+    EXPECT_EQ(trip.asked.topics[0].id, version < 10 ? Uuid{} : uuid(1));
+    EXPECT_EQ(trip.asked.offsets[0].leader_epoch, version >= 6 ? 3 : -1);
+    EXPECT_EQ(trip.asked.offsets[0].metadata, "note");
+    EXPECT_EQ(trip.asked.offsets[1].metadata, "");
+    EXPECT_EQ(trip.asked.offsets[2].topic_index, 1);
+    const auto& topics = trip.answer.body.topics;
+    EXPECT_EQ(topics.at(0).partitions.at(0).error_code, 0);
+    EXPECT_EQ(topics.at(0).partitions.at(1).error_code, wire(K::offset_metadata_too_large));
+    EXPECT_EQ(topics.at(1).partitions.at(0).error_code, wire(K::illegal_generation));
+  }
+}
+
+TEST(OffsetCommit, KnowsNoTopicOfTheZeroId) {
+  ConnectionHarness link;
+  OffsetCommitRequest request;
+  request.group_id = "g";
+  request.topics.push_back({"", Uuid{}, {{0, 100, 3, "note"}}});
+  link.feed(request_bytes(request, 10, 1));
+  EXPECT_TRUE(link.calls().empty());
+  EXPECT_EQ(link.take<OffsetCommitResponse>(10).body.topics.at(0).partitions.at(0).error_code, wire(K::unknown_topic_id));
+}
+
+broker::FetchedOffsets fetched() {
+  broker::FetchedOffsets reply;
+  reply.offsets.push_back({"a", uuid(1), 0, Code::ok, 100, 3, "note"});
+  reply.offsets.push_back({"a", uuid(1), 1, Code::ok, -1, -1, ""});
+  return reply;
+}
+
+TEST(OffsetFetch, MapsOneGroupBeforeVersion8) {
+  for (int version = 1; version <= 7; ++version) {
+    OffsetFetchRequest request;
+    request.group_id = "g";
+    request.topics = std::vector<OffsetFetchRequest::OffsetFetchRequestTopic>{{"a", {0, 1}}};
+    Trip<broker::FetchOffsets, OffsetFetchResponse, OffsetFetchRequest> trip(request, version, fetched());
+    EXPECT_FALSE(trip.asked.all);
+    EXPECT_EQ(trip.asked.partitions, (std::vector<std::pair<int32_t, int32_t>>{{0, 0}, {0, 1}}));
+    const auto& partitions = trip.answer.body.topics.at(0).partitions;
+    EXPECT_EQ(partitions.at(0).committed_offset, 100);
+    EXPECT_EQ(partitions.at(0).metadata, "note");
+    EXPECT_EQ(partitions.at(0).committed_leader_epoch, version >= 5 ? 3 : -1);
+    EXPECT_EQ(partitions.at(1).committed_offset, -1);  // nothing committed is no error
+    EXPECT_EQ(partitions.at(1).error_code, 0);
+  }
+}
+
+TEST(OffsetFetch, PutsAnErrorOnThePartitionsWhereVersion1HasNoOtherPlace) {
+  for (int version : {1, 2}) {
+    OffsetFetchRequest request;
+    request.group_id = "g";
+    request.topics = std::vector<OffsetFetchRequest::OffsetFetchRequestTopic>{{"a", {0, 1}}};
+    Trip<broker::FetchOffsets, OffsetFetchResponse, OffsetFetchRequest> trip(
+        request, version, broker::FetchedOffsets{.code = Code::coordinator_loading});
+    if (version == 1) {
+      ASSERT_EQ(trip.answer.body.topics.at(0).partitions.size(), 2u);
+      for (const auto& partition : trip.answer.body.topics[0].partitions) {
+        EXPECT_EQ(partition.error_code, wire(K::coordinator_load_in_progress));
+        EXPECT_EQ(partition.committed_offset, -1);
+      }
+    } else {
+      EXPECT_EQ(trip.answer.body.error_code, wire(K::coordinator_load_in_progress));
+      EXPECT_TRUE(trip.answer.body.topics.empty());
+    }
+  }
+}
+
+TEST(OffsetFetch, GivesAllForNull) {
+  for (int version = 2; version <= 7; ++version) {
+    OffsetFetchRequest request;
+    request.group_id = "g";
+    request.topics.reset();
+    broker::FetchedOffsets reply = fetched();
+    reply.offsets.push_back({"b", uuid(2), 0, Code::ok, 7, -1, ""});
+    Trip<broker::FetchOffsets, OffsetFetchResponse, OffsetFetchRequest> trip(request, version, reply);
+    EXPECT_TRUE(trip.asked.all);
+    ASSERT_EQ(trip.answer.body.topics.size(), 2u);
+    EXPECT_EQ(trip.answer.body.topics[0].partitions.size(), 2u);
+    EXPECT_EQ(trip.answer.body.topics[1].name, "b");
+  }
+}
+
+TEST(OffsetFetch, AsksForSeveralGroupsFromVersion8On) {
+  for (int version = 8; version <= 10; ++version) {
+    ConnectionHarness link;
+    OffsetFetchRequest request;
+    auto& one = request.groups.emplace_back();
+    one.group_id = "g1";
+    one.topics->push_back({"a", uuid(1), {0, 1}});
+    auto& two = request.groups.emplace_back();
+    two.group_id = "g2";
+    two.topics.reset();
+    link.feed(request_bytes(request, version, 1));
+    ASSERT_EQ(link.calls().size(), 2u);
+    CallId first, second;
+    auto asked = link.take_call<broker::FetchOffsets>(&first);
+    EXPECT_EQ(asked.group, "g1");
+    EXPECT_EQ(asked.topics.at(0).id, version < 10 ? Uuid{} : uuid(1));
+    EXPECT_TRUE(link.take_call<broker::FetchOffsets>(&second).all);
+    link.reply(second, broker::FetchedOffsets{.code = Code::group_not_found});
+    link.reply(first, fetched());
+    auto answer = link.take<OffsetFetchResponse>(version);
+    EXPECT_EQ(answer.fault, "");
+    ASSERT_EQ(answer.body.groups.size(), 2u);
+    EXPECT_EQ(answer.body.groups[0].topics.at(0).partitions.at(0).committed_offset, 100);
+    EXPECT_EQ(answer.body.groups[0].topics.at(0).topic_id, version < 10 ? Uuid{} : uuid(1));
+    EXPECT_EQ(answer.body.groups[1].error_code, wire(K::group_id_not_found));
+  }
+}
+
+TEST(DescribeGroups, TellsADeadGroupAsEachVersionDoes) {
+  for (int version = 0; version <= 6; ++version) {
+    DescribeGroupsRequest request;
+    request.groups = {"there", "gone"};
+    broker::DescribedGroups reply;
+    auto& there = reply.groups.emplace_back();
+    there.group = "there";
+    there.state = "Stable";
+    there.protocol_type = "consumer";
+    there.protocol = "range";
+    there.members.push_back({"m", "i", "client", "/host", Bytes::copy_of("meta"), Bytes::copy_of("assigned")});
+    reply.groups.push_back({.code = Code::group_not_found, .group = "gone", .state = "Dead"});
+    Trip<broker::DescribeGroups, DescribeGroupsResponse, DescribeGroupsRequest> trip(request, version, reply);
+    ASSERT_EQ(trip.answer.body.groups.size(), 2u);
+    const auto& row = trip.answer.body.groups[0];
+    EXPECT_EQ(row.group_state, "Stable");
+    EXPECT_EQ(row.protocol_data, "range");
+    EXPECT_EQ(row.members.at(0).client_host, "/host");
+    EXPECT_EQ(row.members.at(0).member_assignment.text(), "assigned");
+    EXPECT_EQ(row.authorized_operations, INT32_MIN);
+    const auto& gone = trip.answer.body.groups[1];
+    EXPECT_EQ(gone.group_id, "gone");
+    EXPECT_EQ(gone.group_state, "Dead");
+    EXPECT_EQ(gone.error_code, version >= 6 ? wire(K::group_id_not_found) : 0);
+  }
+}
+
+TEST(ListGroups, FiltersWithoutLookingAtCase) {
+  broker::ListedGroups reply;
+  reply.groups.push_back({"a", "consumer", "Stable"});
+  reply.groups.push_back({"b", "consumer", "Empty"});
+  auto count = [&](int version, std::vector<std::string_view> states, std::vector<std::string_view> types) {
+    ListGroupsRequest request;
+    request.states_filter = std::move(states);
+    request.types_filter = std::move(types);
+    Trip<broker::ListGroups, ListGroupsResponse, ListGroupsRequest> trip(request, version, reply);
+    return trip.answer.body.groups.size();
+  };
+  for (int version = 0; version <= 5; ++version) EXPECT_EQ(count(version, {}, {}), 2u);
+  EXPECT_EQ(count(4, {"stable"}, {}), 1u);
+  EXPECT_EQ(count(5, {"STABLE", "empty"}, {"Classic"}), 2u);
+  EXPECT_EQ(count(5, {}, {"consumer"}), 0u);
+  EXPECT_EQ(count(5, {"Dead"}, {}), 0u);
+}
+
+TEST(DeleteGroups, AnswersEachGroup) {
+  for (int version = 0; version <= 2; ++version) {
+    DeleteGroupsRequest request;
+    request.groups_names = {"a", "b", "c"};
+    Trip<broker::DeleteGroups, DeleteGroupsResponse, DeleteGroupsRequest> trip(
+        request, version, broker::DeletedGroups{{Code::ok, Code::group_not_empty, Code::group_not_found}});
+    EXPECT_EQ(trip.answer.body.results.at(0).error_code, 0);
+    EXPECT_EQ(trip.answer.body.results.at(1).error_code, wire(K::non_empty_group));
+    EXPECT_EQ(trip.answer.body.results.at(2).error_code, wire(K::group_id_not_found));
+  }
+}
+
+}  // namespace
+}  // namespace robustmq::protocol::kafka
