@@ -1,0 +1,173 @@
+#include "tools/ctl/commands.h"
+
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+namespace robustmq::ctl {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Rows in columns as wide as their widest cell.
+std::string columns(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<size_t> widths;
+  for (const auto& row : rows) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  std::string out;
+  for (const auto& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) {
+      if (i + 1 == row.size())
+        out += row[i];
+      else
+        fmt::format_to(std::back_inserter(out), "{:<{}}  ", row[i], widths[i]);
+    }
+    out += '\n';
+  }
+  return out;
+}
+
+std::string text_at(const Json& json, const char* key) {
+  if (!json.is_object() || !json.contains(key)) return "";
+  const Json& value = json[key];
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+std::string show_topics(const Json& json) {
+  std::vector<std::vector<std::string>> rows = {{"NAME", "KIND", "MODE", "PARTITIONS"}};
+  if (json.is_object() && json.contains("topics")) {
+    for (const Json& topic : json["topics"]) {
+      rows.push_back({text_at(topic, "name"), text_at(topic, "kind"), text_at(topic, "mode"), text_at(topic, "partitions")});
+    }
+  }
+  return rows.size() == 1 ? "There are no streams. Make one: robust-ctl topics create NAME\n" : columns(rows);
+}
+
+std::string show_topic(const Json& json) {
+  std::vector<std::vector<std::string>> rows;
+  for (const char* key : {"name", "kind", "mode", "id", "mqtt_name", "partitions"}) {
+    const std::string text = text_at(json, key);
+    if (!text.empty()) rows.push_back({key, text});
+  }
+  std::string out = columns(rows);
+  if (json.contains("settings") && json["settings"].is_object()) {
+    rows.clear();
+    for (const auto& [name, value] : json["settings"].items())
+      rows.push_back({"  " + name, text_at(json["settings"], name.c_str())});
+    out += "settings\n" + columns(rows);
+  }
+  if (json.contains("partition_offsets") && json["partition_offsets"].is_array()) {
+    rows = {{"PARTITION", "FIRST OFFSET", "NEXT OFFSET"}};
+    for (const Json& row : json["partition_offsets"]) {
+      if (row.contains("error"))
+        rows.push_back({text_at(row, "partition"), text_at(row, "error")});
+      else
+        rows.push_back({text_at(row, "partition"), text_at(row, "first_offset"), text_at(row, "next_offset")});
+    }
+    out += columns(rows);
+  }
+  return out;
+}
+
+}  // namespace
+
+std::optional<Command> parse_commands(int argc, char** argv, int& exit_code) {
+  Command command;
+  command.server = "127.0.0.1:58080";
+  CLI::App app{"Looks after a RobustMQ node through its admin API.", "robust-ctl"};
+  app.require_subcommand(1);
+  app.add_option("-s,--server", command.server, "Address of the node's admin listener")->capture_default_str();
+  app.add_flag("--json", command.as_json, "Print the API's JSON as it is");
+  app.footer(
+      "Examples:\n"
+      "  robust-ctl topics create sensors --partitions 4 --set mode=persistent\n"
+      "  robust-ctl topics describe sensors\n"
+      "  robust-ctl -s 10.0.0.7:58080 health");
+  app.fallthrough();
+
+  CLI::App* topics = app.add_subcommand("topics", "List, describe, create and delete topics");
+  topics->require_subcommand(1);
+  std::string name;
+  int64_t partitions = 0;
+  std::vector<std::string> settings;
+  CLI::App* list = topics->add_subcommand("list", "All streams");
+  CLI::App* describe = topics->add_subcommand("describe", "A topic's settings and what each partition holds");
+  describe->add_option("name", name, "The Kafka name: sensors.temp")->required();
+  CLI::App* create = topics->add_subcommand("create", "Make a stream");
+  create->add_option("name", name, "Its name")->required();
+  create->add_option("-p,--partitions", partitions, "How many partitions; left out: the node's default")
+      ->check(CLI::Range(1, 1'000'000));
+  create->add_option("--set", settings, "A setting: mode=persistent, retention_ms=86400000; may be given several times");
+  CLI::App* remove = topics->add_subcommand("delete", "Delete a stream and its records");
+  remove->add_option("name", name, "Its name")->required();
+  CLI::App* health = app.add_subcommand("health", "Whether the node serves");
+  CLI::App* metrics = app.add_subcommand("metrics", "The metrics, as Prometheus reads them");
+  CLI::App* options = app.add_subcommand("options", "The options the node runs with");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    exit_code = app.exit(error) == 0 ? 0 : 2;
+    return std::nullopt;
+  }
+  exit_code = 0;
+  const std::string topic_target = "/api/v1/topics/" + net::percent_encode(name);
+  if (list->parsed()) {
+    command.request.path = "/api/v1/topics";
+    command.show = Show::topic_list;
+  } else if (describe->parsed()) {
+    command.request.path = topic_target;
+    command.show = Show::topic;
+  } else if (create->parsed()) {
+    Json body = {{"name", name}};
+    if (partitions > 0) body["partitions"] = partitions;
+    for (const std::string& setting : settings) {
+      const size_t equals = setting.find('=');
+      if (equals == std::string::npos || equals == 0) {
+        fmt::print(stderr, "--set {}: a setting is given as name=value\n", setting);
+        exit_code = 2;
+        return std::nullopt;
+      }
+      body["settings"][setting.substr(0, equals)] = setting.substr(equals + 1);
+    }
+    command.request.method = "POST";
+    command.request.path = "/api/v1/topics";
+    command.request.body = body.dump(-1, ' ', false, Json::error_handler_t::replace);
+    command.show = Show::topic;
+  } else if (remove->parsed()) {
+    command.request.method = "DELETE";
+    command.request.path = topic_target;
+    command.done_text = fmt::format("deleted {}\n", name);
+  } else if (health->parsed()) {
+    command.request.path = "/health/ready";
+  } else if (metrics->parsed()) {
+    command.request.path = "/metrics";
+  } else if (options->parsed()) {
+    command.request.path = "/api/v1/options";
+  }
+  return command;
+}
+
+std::string show(const Command& command, const std::string& body) {
+  if (body.empty()) return command.done_text;
+  if (command.as_json || command.show == Show::text) return body;
+  const Json json = Json::parse(body, nullptr, false);
+  if (json.is_discarded()) return body;
+  return command.show == Show::topic_list ? show_topics(json) : show_topic(json);
+}
+
+std::string show_error(int status, const std::string& body) {
+  const Json json = Json::parse(body, nullptr, false);
+  const std::string code = json.is_discarded() ? "" : text_at(json, "code");
+  if (!code.empty()) return fmt::format("{} ({})\n", text_at(json, "detail"), code);
+  const std::string state = json.is_discarded() ? "" : text_at(json, "status");
+  if (!state.empty()) return state + "\n";
+  return fmt::format("HTTP status {}: {}\n", status, body);
+}
+
+}  // namespace robustmq::ctl

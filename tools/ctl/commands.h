@@ -1,0 +1,29 @@
+// The commands of robust-ctl, parsed into HTTP requests, and their answers as text. The one door to CLI11 in this room.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "net/http_machine.h"
+
+namespace robustmq::ctl {
+
+enum class Show { text, topic_list, topic };
+
+struct Command {
+  std::string server;  // "127.0.0.1:58080"
+  net::HttpRequest request;
+  Show show = Show::text;
+  bool as_json = false;
+  std::string done_text;  // said when the answer has no body
+};
+
+// nullopt: help was printed, or what is wrong; `exit_code` says how to end.
+std::optional<Command> parse_commands(int argc, char** argv, int& exit_code);
+
+// What to print for an answer with a good status.
+std::string show(const Command& command, const std::string& body);
+// What to say of a bad one: the API's code and detail where it is its JSON.
+std::string show_error(int status, const std::string& body);
+
+}  // namespace robustmq::ctl

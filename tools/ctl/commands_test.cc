@@ -1,0 +1,74 @@
+// The promises of robust-ctl's command line.
+#include "tools/ctl/commands.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace robustmq::ctl {
+namespace {
+
+std::optional<Command> parse(std::vector<std::string> words, int* exit_code = nullptr) {
+  words.insert(words.begin(), "robust-ctl");
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  int code = 0;
+  std::optional<Command> command = parse_commands(static_cast<int>(words.size()), argv.data(), code);
+  if (exit_code) *exit_code = code;
+  return command;
+}
+
+TEST(Commands, BecomeRequests) {
+  auto list = parse({"topics", "list"});
+  ASSERT_TRUE(list);
+  EXPECT_EQ(list->server, "127.0.0.1:58080");
+  EXPECT_EQ(list->request.method, "GET");
+  EXPECT_EQ(list->request.path, "/api/v1/topics");
+
+  auto create =
+      parse({"-s", "h:1", "topics", "create", "a b", "--partitions", "4", "--set", "mode=memory", "--set", "retention_ms=5"});
+  ASSERT_TRUE(create);
+  EXPECT_EQ(create->server, "h:1");
+  EXPECT_EQ(create->request.method, "POST");
+  EXPECT_EQ(create->request.body, R"({"name":"a b","partitions":4,"settings":{"mode":"memory","retention_ms":"5"}})");
+
+  auto remove = parse({"topics", "delete", "a/b"});
+  ASSERT_TRUE(remove);
+  EXPECT_EQ(remove->request.method, "DELETE");
+  EXPECT_EQ(remove->request.path, "/api/v1/topics/a%2Fb");
+  EXPECT_EQ(show(*remove, ""), "deleted a/b\n");
+}
+
+TEST(Commands, RefuseWhatTheyDoNotKnow) {
+  int code = 0;
+  EXPECT_FALSE(parse({"topics", "burn"}, &code));
+  EXPECT_EQ(code, 2);
+  EXPECT_FALSE(parse({"topics", "create", "x", "--set", "mode"}, &code));
+  EXPECT_EQ(code, 2);
+  EXPECT_FALSE(parse({"--help"}, &code));
+  EXPECT_EQ(code, 0);
+}
+
+TEST(Answers, AreShownInColumns) {
+  const auto list = parse({"topics", "list"});
+  EXPECT_EQ(show(*list, R"({"topics":[{"name":"sensors","kind":"stream","mode":"persistent","partitions":4}]})"),
+            "NAME     KIND    MODE        PARTITIONS\nsensors  stream  persistent  4\n");
+  EXPECT_EQ(show(*list, R"({"topics":[]})"), "There are no streams. Make one: robust-ctl topics create NAME\n");
+  const auto describe = parse({"topics", "describe", "x"});
+  const std::string text =
+      show(*describe,
+           R"({"name":"x","settings":{"mode":"memory"},"partition_offsets":[{"partition":0,"first_offset":1,"next_offset":9}]})");
+  EXPECT_NE(text.find("name  x\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("0          1             9\n"), std::string::npos) << text;
+}
+
+TEST(Answers, TellErrorsInWords) {
+  EXPECT_EQ(show_error(404, R"({"code":"unknown_topic","detail":"there is no topic x"})"),
+            "there is no topic x (unknown_topic)\n");
+  EXPECT_EQ(show_error(503, R"({"status":"not ready"})"), "not ready\n");
+  EXPECT_EQ(show_error(500, "oops"), "HTTP status 500: oops\n");
+}
+
+}  // namespace
+}  // namespace robustmq::ctl
