@@ -18,6 +18,7 @@
 
 #include "base/describe.h"
 #include "protocol/mqtt/connection.h"
+#include "protocol/mqtt/delivery.h"
 #include "protocol/mqtt/machine.h"
 #include "protocol/mqtt/packet_text.h"
 #include "protocol/mqtt/scripted_link.h"
@@ -261,6 +262,305 @@ TEST(Transcripts, HoldWordForWord) {
   }
   EXPECT_GT(count, 0u);
 }
+
+// ---- beyond transcripts ----
+
+// A broker that agrees at once with everything, and remembers what was published.
+class Agreeable {
+ public:
+  explicit Agreeable(ScriptedLink& link) : link_(link) {
+    link_.after_turn = [this] { note(); };
+  }
+  void answer_all() {
+    while (!link_.calls.empty()) {
+      protocol::Outbox::Call call = std::move(link_.calls.front());
+      link_.calls.pop_front();
+      ++answered_;
+      broker::Reply reply = broker::SessionOpened{};
+      if (const auto* follow = std::get_if<broker::Follow>(&call.request)) {
+        reply = broker::Followed{std::vector<broker::FollowResult>(follow->filters.size())};
+      } else if (const auto* unfollow = std::get_if<broker::Unfollow>(&call.request)) {
+        reply = broker::Unfollowed{std::vector<bool>(unfollow->filters.size(), true)};
+      } else if (std::holds_alternative<broker::Publish>(call.request)) {
+        reply = broker::Published{std::vector<broker::PublishResult>(wanted_[call.id])};
+      }
+      link_.reply(call.id, std::move(reply));
+    }
+  }
+  std::vector<std::string> published;
+  size_t publish_calls = 0;
+
+ private:
+  void note() {
+    for (const protocol::Outbox::Call& call : link_.calls) {
+      if (call.id <= noted_) continue;
+      noted_ = call.id;
+      const auto* publish = std::get_if<broker::Publish>(&call.request);
+      if (!publish) continue;
+      ++publish_calls;
+      for (const broker::Message& message : publish->messages) {
+        published.push_back(text_of(message));
+        wanted_[call.id] += message.wants_reply;
+      }
+    }
+  }
+  ScriptedLink& link_;
+  protocol::CallId noted_ = 0;
+  size_t answered_ = 0;
+  std::map<protocol::CallId, size_t> wanted_;
+};
+
+std::string packet(std::string_view line, Version version) {
+  Buffer bytes;
+  EXPECT_TRUE(packet_text::encode_line(line, version, bytes)) << line;
+  return std::string(as_text(bytes.span()));
+}
+
+// The server's packets of one type each, in order: between types the order depends on when answers come.
+std::map<std::string, std::vector<std::string>> by_type(const std::string& sent, Version version) {
+  std::map<std::string, std::vector<std::string>> types;
+  for (const std::string& line : packet_text::lines_of(as_bytes(sent), version, Side::server))
+    types[line.substr(0, line.find(' '))].push_back(line);
+  return types;
+}
+
+TEST(Connection, GivesTheSameHoweverTheInputIsCut) {
+  const uint32_t seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  for (int round = 0; round < 20; ++round) {
+    const Version version = round % 2 ? Version::v5 : Version::v3_1_1;
+    std::string stream =
+        packet(version == Version::v5 ? "CONNECT v5 id=a will=w:bye" : "CONNECT v3.1.1 id=a will=w:bye", version);
+    const int count = 5 + static_cast<int>(random() % 30);
+    for (int i = 1; i <= count; ++i) {
+      const std::string n = std::to_string(i);
+      switch (random() % 8) {
+        case 0:
+          stream += packet("SUBSCRIBE id=" + n + " filter=a/" + n + ":1 filter=+x:0", version);
+          break;
+        case 1:
+          stream += packet("UNSUBSCRIBE id=" + n + " filter=a/" + n, version);
+          break;
+        case 2:
+          stream += packet("PINGREQ", version);
+          break;
+        case 3:
+          stream += packet("PUBREL id=" + n, version);
+          break;
+        case 4:
+          stream += packet("PUBLISH topic=t qos=1 id=" + n + " payload=" + std::string(random() % 300, 'x'), version);
+          break;
+        case 5:
+          stream += packet("PUBLISH topic=t/" + n + (version == Version::v5 ? " user:a=b" : ""), version);
+          break;
+        default:
+          stream += packet("PUBLISH topic=t payload=" + n, version);
+          break;
+      }
+    }
+    bool ends = true;
+    switch (random() % 4) {
+      case 0:
+        stream += packet("DISCONNECT", version);
+        break;
+      case 1:
+        stream += "\xF0\x01";
+        break;
+      case 2:
+        stream += packet("CONNECT v5 id=a", version);
+        break;
+      default:
+        ends = false;
+        break;
+    }
+    const auto play = [&](auto cut) {
+      ScriptedLink link;
+      Agreeable broker(link);
+      for (size_t at = 0; at < stream.size();) {
+        const size_t length = std::min(cut(), stream.size() - at);
+        link.receive(as_bytes(std::string_view(stream).substr(at, length)));
+        broker.answer_all();
+        at += length;
+      }
+      link.peer_closes();
+      auto sent = by_type(link.sent, version);
+      if (ends) {
+        // How many answers come before the end depends on how soon the end arrives.
+        for (const char* answer : {"PUBACK", "SUBACK", "UNSUBACK"}) sent.erase(answer);
+      }
+      return std::tuple(sent, broker.published, link.why, link.detail);
+    };
+    const auto whole = play([&] { return stream.size(); });
+    EXPECT_TRUE(play([] { return size_t{1}; }) == whole) << round;
+    EXPECT_TRUE(play([&] { return size_t{random() % 50 + 1}; }) == whole) << round;
+  }
+}
+
+TEST(Connection, TakesTenThousandPacketsInOneRead) {
+  ScriptedLink link;
+  Agreeable broker(link);
+  std::string stream = packet("CONNECT v3.1.1 id=a", Version::v3_1_1);
+  for (int i = 0; i < 10'000; ++i) stream += packet("PUBLISH topic=t payload=" + std::to_string(i), Version::v3_1_1);
+  link.receive(as_bytes(stream));
+  broker.answer_all();
+  ASSERT_EQ(broker.published.size(), 10'000u);
+  EXPECT_EQ(broker.publish_calls, (10'000 + link.options.publish_batch_messages - 1) / link.options.publish_batch_messages);
+  EXPECT_EQ(broker.published[9'999], "t=9999[mqtt.qos=0]");
+  EXPECT_EQ(link.unread.size(), 0u);
+}
+
+TEST(Connection, HandsOnTenThousandQos1PacketsAsTheirAnswersComeIn) {
+  ScriptedLink link;
+  Agreeable broker(link);
+  std::string stream = packet("CONNECT v3.1.1 id=a", Version::v3_1_1);
+  std::vector<std::string> acks;
+  for (int i = 1; i <= 10'000; ++i) {
+    stream += packet("PUBLISH topic=t qos=1 id=" + std::to_string(i), Version::v3_1_1);
+    acks.push_back("PUBACK id=" + std::to_string(i));
+  }
+  link.receive(as_bytes(stream));
+  broker.answer_all();
+  EXPECT_EQ(broker.published.size(), 10'000u);
+  EXPECT_EQ(by_type(link.sent, Version::v3_1_1)["PUBACK"], acks);
+}
+
+void connect(ScriptedLink& link, std::string_view line) {
+  link.receive(as_bytes(packet(line, line.starts_with("CONNECT v5") ? Version::v5 : Version::v3_1_1)));
+  ASSERT_EQ(link.calls.size(), 1u);
+  link.reply(link.calls.front().id, broker::SessionOpened{});
+  link.calls.clear();
+  link.sent.clear();
+}
+
+// Each follower of one record gets its own packet id, QoS and RETAIN, wherever the spelling came from.
+TEST(Connection, SharesOneSpellingAmongFollowers) {
+  for (const size_t payload_size : {0u, 64u, 200u, 20'000u}) {
+    const TestRecord record =
+        TestRecord::make(std::string(payload_size, 'p'), {{"mqtt.qos", "1"}, {"mqtt.retain", "1"}, {"k", "v"}}, 0);
+    broker::DeliveryScratch scratch;
+    for (int follower = 0; follower < 24; ++follower) {
+      ScriptedLink link;
+      const bool is_v5 = follower % 2;
+      const uint8_t qos = follower / 2 % 2;
+      const bool rap = follower / 4 % 2;
+      connect(link, is_v5 ? "CONNECT v5 id=a" : "CONNECT v3.1.1 id=a");
+      // A different number of earlier messages, so that packet ids differ.
+      const TestRecord earlier = TestRecord::make("x", {{"mqtt.qos", "1"}}, 0);
+      for (int i = 0; i < follower; ++i) link.deliver("e", earlier, 1);
+      link.sent.clear();
+      link.deliver("some/topic", record, qos, rap, nullptr, &scratch);
+      const Version version = is_v5 ? Version::v5 : Version::v3_1_1;
+      const std::vector<std::string> lines = packet_text::lines_of(as_bytes(link.sent), version, Side::server);
+      ASSERT_EQ(lines.size(), 1u);
+      std::string wanted = "PUBLISH topic=some/topic";
+      if (qos) wanted += " qos=1 id=" + std::to_string(follower + 1);
+      if (rap) wanted += " retain";
+      if (payload_size) wanted += " payload=" + std::string(payload_size, 'p');
+      if (is_v5) wanted += " user:k=v";
+      EXPECT_EQ(lines[0], wanted);
+    }
+  }
+}
+
+TEST(Connection, SendsLargePayloadsFromTheRecordsMemory) {
+  ScriptedLink link;
+  connect(link, "CONNECT v3.1.1 id=a");
+  const TestRecord record = TestRecord::make(std::string(kPayloadBytesShared, 'p'), {}, 0);
+  broker::DeliveryScratch scratch;
+  protocol::CallId last = 0;
+  protocol::Outbox out;
+  out.begin({}, {}, &last, 0, UINT64_MAX);
+  link.machine->on_delivery({"t", record.view, record.owner, 0, false, nullptr, scratch}, out);
+  const Pieces pieces = out.take_pieces();
+  ASSERT_EQ(pieces.size(), 2u);
+  EXPECT_EQ(pieces[1].bytes.data(), record.owner.data());
+}
+
+// A waiting message holds what it needs: a share where the record is most of the memory, a copy where it is a small part.
+TEST(Connection, KeepsWaitingMessagesWithoutPinningTheirBatch) {
+  ScriptedLink link;
+  connect(link, "CONNECT v5 id=a receive_maximum=1");
+  std::string batch(1 << 20, 'b');
+  batch.replace(500'000, 5, "hello");
+  Bytes owner = Bytes::copy_of(batch);
+  RecordView record;
+  record.value = owner.span().subspan(500'000, 5);
+  broker::DeliveryScratch scratch;
+  protocol::CallId last = 100;
+  protocol::Outbox out;
+  for (int i = 0; i < 3; ++i) {
+    out.clear();
+    out.begin({}, {}, &last, 0, UINT64_MAX);
+    link.machine->on_delivery({"t", record, owner, 1, false, nullptr, scratch}, out);
+  }
+  EXPECT_EQ(link.metrics.queued_messages, 2);
+  EXPECT_LT(link.metrics.queued_bytes, 2000);
+  std::memset(owner.patchable(), 'z', owner.size());
+  link.receive(as_bytes(packet("PUBACK id=1", Version::v5)));
+  EXPECT_EQ(packet_text::lines_of(as_bytes(link.sent), Version::v5, Side::server),
+            std::vector<std::string>{"PUBLISH topic=t qos=1 id=2 payload=hello"});
+}
+
+TEST(Connection, BoundsWaitingBytes) {
+  MqttOptions options;
+  options.queue_bytes_max = 10'000;
+  ScriptedLink link(options);
+  connect(link, "CONNECT v3.1.1 id=a");
+  link.unsent_limit = 10;
+  link.unsent = 11;
+  const TestRecord record = TestRecord::make(std::string(3000, 'p'), {}, 0);
+  for (int i = 0; i < 4; ++i) link.deliver("t", record, 1);
+  EXPECT_EQ(link.why, protocol::CloseWhy::slow_reader);
+  EXPECT_EQ(link.metrics.slow_readers_total, 1u);
+  EXPECT_EQ(link.metrics.queued_messages, 0);
+  EXPECT_EQ(link.metrics.queued_bytes, 0);
+}
+
+TEST(Connection, CountsItsDrops) {
+  ScriptedLink link;
+  connect(link, "CONNECT v5 id=a maximum_packet_size=30");
+  const TestRecord large = TestRecord::make(std::string(100, 'p'), {{"mqtt.qos", "1"}}, 0);
+  link.deliver("t", large, 0);
+  link.deliver("t", large, 1);
+  EXPECT_EQ(link.metrics.dropped_too_large_total, 2u);
+  const TestRecord old = TestRecord::make("x", {{"mqtt.message_expiry_s", "1"}}, link.wall.ms - 5000);
+  link.deliver("t", old, 0);
+  EXPECT_EQ(link.metrics.dropped_expired_total, 1u);
+  const TestRecord binary = TestRecord::make("x", {{"k", "\xff"}, {"mqtt.payload_format", "9"}}, 0);
+  link.deliver("t", binary, 0);
+  EXPECT_EQ(link.metrics.headers_left_out_total, 2u);
+  link.unsent_limit = 10;
+  link.unsent = 11;
+  link.deliver("t", binary, 0);
+  EXPECT_EQ(link.metrics.dropped_congested_total, 1u);
+  link.deliver("", binary, 0);
+  EXPECT_EQ(link.metrics.dropped_bad_topic_total, 1u);
+  EXPECT_EQ(link.sent.size(), packet("PUBLISH topic=t payload=x", Version::v5).size());
+}
+
+TEST(Connection, MovesBetweenCoresWhileItsSessionOpens) {
+  MqttOptions options;
+  MqttMetrics first, second;
+  Connections here(options, first), there(options, second);
+  const std::unique_ptr<protocol::Connection> connection = here.make({.id = 1, .seed = 2, .peer = {}});
+  EXPECT_EQ(first.connections, 1);
+  protocol::CallId last = 0;
+  protocol::Outbox out;
+  out.begin({}, {}, &last, 0, UINT64_MAX);
+  connection->on_open(out);
+  connection->on_bytes(Bytes::copy_of(packet("CONNECT v3.1.1 id=a", Version::v3_1_1)), out);
+  here.leave(*connection);
+  there.join(*connection);
+  EXPECT_EQ(first.connections, 0);
+  EXPECT_EQ(second.connections, 1);
+  connection->on_reply(1, broker::SessionOpened{}, out);
+  EXPECT_EQ(first.connects_total, 0u);
+  EXPECT_EQ(second.connects_total, 1u);
+}
+
+// An idle connection is the object and nothing else.
+TEST(Connection, IsSmallWhileIdle) { EXPECT_LE(sizeof(Machine), 250u); }
 
 }  // namespace
 }  // namespace robustmq::mqtt
