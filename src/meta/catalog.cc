@@ -1,0 +1,173 @@
+#include "meta/catalog.h"
+
+#include <algorithm>
+
+#include "base/hash.h"
+
+namespace robustmq::meta {
+namespace {
+
+Bytes encode_reply(const Result<int64_t>& result) {
+  CatalogReply reply;
+  reply.code = code_name(result.code());
+  if (result.ok())
+    reply.value = *result;
+  else
+    reply.detail = result.error().detail;
+  Buffer buffer;
+  encode_described(reply, buffer);
+  return buffer.take();
+}
+
+}  // namespace
+
+Result<int64_t> decode_reply(ByteSpan bytes) {
+  Result<CatalogReply> reply = decode_described<CatalogReply>(bytes);
+  if (!reply.ok()) return reply.error();
+  if (reply->code == code_name(Code::ok)) return reply->value;
+  constexpr Code kCodes[] = {
+#define X(name, text, retriable, outcome_unknown, http_status) Code::name,
+#include "base/codes.def"
+#undef X
+  };
+  for (const Code code : kCodes) {
+    if (reply->code == code_name(code)) return Error{code, reply->detail};
+  }
+  return Error{Code::internal, reply->code + ": " + reply->detail};
+}
+
+Bytes Catalog::apply(ByteSpan command, WallTime) {
+  if (command.empty()) return encode_reply(Error{Code::malformed, "an empty command"});
+  const ByteSpan body = command.subspan(1);
+  switch (static_cast<CommandKind>(command[0])) {
+    case CommandKind::node_started:
+      return run<NodeStarted>(body);
+    case CommandKind::create_topic:
+      return run<CreateTopic>(body);
+    case CommandKind::delete_topic:
+      return run<DeleteTopic>(body);
+    case CommandKind::allocate_producer_ids:
+      return run<AllocateProducerIds>(body);
+    case CommandKind::raise_feature_level:
+      return run<RaiseFeatureLevel>(body);
+  }
+  return encode_reply(Error{Code::not_supported, "a catalog command of kind " + std::to_string(command[0])});
+}
+
+template <class Command>
+Bytes Catalog::run(ByteSpan body) {
+  Result<Command> command = decode_described<Command>(body);
+  if (!command.ok()) return encode_reply(command.error());
+  const auto known = requests_.find(command->request);
+  if (known != requests_.end()) return encode_reply(known->second);
+  const Result<int64_t> result = on(*command);
+  // A refusal changed nothing, so it need not be remembered.
+  if (result.ok()) remember(command->request, *result);
+  return encode_reply(result);
+}
+
+void Catalog::remember(const Uuid& request, int64_t value) {
+  if (request.is_zero()) return;
+  requests_.emplace(request, value);
+  requests_by_age_.push_back(request);
+  if (requests_by_age_.size() <= kRequestsKept) return;
+  requests_.erase(requests_by_age_.front());
+  requests_by_age_.pop_front();
+}
+
+Result<int64_t> Catalog::on(const NodeStarted& command) {
+  if (feature_level_ > command.feature_level_max)
+    return Error{Code::not_supported, "the catalog is at feature level " + std::to_string(feature_level_) +
+                                          ", this build knows levels up to " + std::to_string(command.feature_level_max)};
+  if (feature_level_ == 0) feature_level_ = command.feature_level_max;
+  if (cluster_id_.is_zero()) cluster_id_ = command.cluster_id;
+  return ++starts_[command.node];
+}
+
+Result<int64_t> Catalog::on(const CreateTopic& command) {
+  const Topic& topic = command.topic;
+  const Status allowed = check_topic(topic, command.limits);
+  if (!allowed.ok()) return allowed.error();
+  if (topic.id.is_zero()) return Error{Code::invalid_topic, "a topic without an id"};
+  const auto alike = by_collision_name_.find(Name(topic.tenant, collision_name(topic.name)));
+  if (alike != by_collision_name_.end()) {
+    const std::string& other = topics_.at(alike->second)->name;
+    if (other == topic.name) return Error{Code::topic_exists, topic.name};
+    return Error{Code::invalid_topic, topic.name + " differs from " + other + " only in '.' and '_'"};
+  }
+  if (topics_.contains(topic.id)) return Error{Code::topic_exists, "the id is taken"};
+  if (topics_.size() >= command.limits.topics_max)
+    return Error{Code::quota_exceeded, "the limit is " + std::to_string(command.limits.topics_max) + " streams"};
+  if (partitions_ + static_cast<uint64_t>(topic.partitions) > command.limits.partitions_max)
+    return Error{Code::quota_exceeded, "the limit is " + std::to_string(command.limits.partitions_max) + " partitions"};
+  auto made = std::make_shared<const Topic>(topic);
+  add(made);
+  events_.push_back(TopicCreated{std::move(made)});
+  return 0;
+}
+
+void Catalog::add(std::shared_ptr<const Topic> topic) {
+  by_collision_name_.emplace(Name(topic->tenant, collision_name(topic->name)), topic->id);
+  partitions_ += static_cast<uint64_t>(topic->partitions);
+  const TopicId id = topic->id;
+  topics_.emplace(id, std::move(topic));
+}
+
+Result<int64_t> Catalog::on(const DeleteTopic& command) {
+  const auto found = topics_.find(command.id);
+  if (found == topics_.end()) return Error{Code::unknown_topic_id, command.id.to_string()};
+  std::shared_ptr<const Topic> topic = std::move(found->second);
+  topics_.erase(found);
+  by_collision_name_.erase(Name(topic->tenant, collision_name(topic->name)));
+  partitions_ -= static_cast<uint64_t>(topic->partitions);
+  events_.push_back(TopicDeleted{std::move(topic)});
+  return 0;
+}
+
+Result<int64_t> Catalog::on(const AllocateProducerIds& command) {
+  if (command.count < 1 || command.count > INT64_MAX - next_producer_id_)
+    return Error{Code::invalid_argument, "a number of producer ids"};
+  return std::exchange(next_producer_id_, next_producer_id_ + command.count);
+}
+
+Result<int64_t> Catalog::on(const RaiseFeatureLevel& command) {
+  if (command.level < feature_level_)
+    return Error{Code::invalid_argument, "the feature level is " + std::to_string(feature_level_)};
+  feature_level_ = command.level;
+  return feature_level_;
+}
+
+int64_t Catalog::starts(NodeId node) const {
+  const auto found = starts_.find(node);
+  return found == starts_.end() ? 0 : found->second;
+}
+
+Bytes Catalog::snapshot() const {
+  CatalogSnapshot snapshot{.cluster_id = cluster_id_, .feature_level = feature_level_, .next_producer_id = next_producer_id_};
+  for (const auto& [id, starts] : starts_) snapshot.nodes.push_back({id, starts});
+  for (const auto& [id, topic] : topics_) snapshot.topics.push_back(*topic);
+  for (const Uuid& request : requests_by_age_) snapshot.requests.push_back({request, requests_.at(request)});
+  Buffer buffer;
+  encode_described(snapshot, buffer);
+  return buffer.take();
+}
+
+Status Catalog::restore(ByteSpan bytes) {
+  Result<CatalogSnapshot> snapshot = decode_described<CatalogSnapshot>(bytes);
+  if (!snapshot.ok()) return Error{snapshot.code(), "the catalog's snapshot: " + snapshot.error().detail};
+  if (snapshot->feature_level > kFeatureLevelMax)
+    return Error{Code::not_supported, "the catalog is at feature level " + std::to_string(snapshot->feature_level) +
+                                          ", this build knows levels up to " + std::to_string(kFeatureLevelMax)};
+  *this = Catalog();
+  cluster_id_ = snapshot->cluster_id;
+  feature_level_ = snapshot->feature_level;
+  next_producer_id_ = snapshot->next_producer_id;
+  for (const NodeRow& node : snapshot->nodes) starts_[node.id] = node.starts;
+  for (Topic& topic : snapshot->topics) add(std::make_shared<const Topic>(std::move(topic)));
+  for (const RequestRow& request : snapshot->requests) remember(request.id, request.value);
+  return {};
+}
+
+uint64_t Catalog::fingerprint() const { return hash64(snapshot()); }
+
+}  // namespace robustmq::meta

@@ -1,0 +1,61 @@
+#include "meta/topic_check.h"
+
+#include <algorithm>
+
+namespace robustmq::meta {
+namespace {
+
+constexpr size_t kNameBytesMax = 249;
+
+bool is_name_character(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+}
+
+// Holds each field against the range it declares.
+struct RangeVisitor {
+  const TopicConfig& config;
+  std::string broken;
+
+  template <class T>
+  void field(std::string_view name, T TopicConfig::* member, FieldFacts facts = {}) {
+    if constexpr (std::is_integral_v<T>) {
+      const double value = static_cast<double>(config.*member);
+      if (broken.empty() && (value < facts.min || value > facts.max))
+        broken = std::string(name) + " = " + std::to_string(config.*member);
+    }
+  }
+};
+
+}  // namespace
+
+Status check_topic_name(std::string_view name) {
+  if (name.empty()) return Error{Code::invalid_topic, "the name is empty"};
+  if (name == "." || name == "..") return Error{Code::invalid_topic, "the name is '.' or '..'"};
+  if (name.size() > kNameBytesMax)
+    return Error{Code::invalid_topic, "the name has " + std::to_string(name.size()) + " characters, the limit is 249"};
+  if (!std::all_of(name.begin(), name.end(), is_name_character))
+    return Error{Code::invalid_topic, "the name has characters other than letters, digits, '.', '_' and '-'"};
+  return {};
+}
+
+std::string collision_name(std::string_view name) {
+  std::string alike(name);
+  std::replace(alike.begin(), alike.end(), '.', '_');
+  return alike;
+}
+
+Status check_topic(const Topic& topic, const CatalogLimits& limits) {
+  const Status name = check_topic_name(topic.name);
+  if (!name.ok()) return name;
+  if (topic.partitions < 1 || static_cast<uint32_t>(topic.partitions) > limits.topic_partitions_max)
+    return Error{Code::invalid_partitions, std::to_string(topic.partitions) + " partitions, allowed are 1 to " +
+                                               std::to_string(limits.topic_partitions_max)};
+  if (!is_built(topic.config.mode))
+    return Error{Code::invalid_config, "mode " + std::string(enum_name(topic.config.mode)) + " is not built in this version"};
+  RangeVisitor ranges{topic.config, {}};
+  TopicConfig::describe(ranges);
+  if (!ranges.broken.empty()) return Error{Code::invalid_config, ranges.broken};
+  return {};
+}
+
+}  // namespace robustmq::meta
