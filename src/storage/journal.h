@@ -82,6 +82,7 @@ struct JournalEntry {
   std::vector<runtime::DiskStep> before;  // run before the frame, all required
   std::shared_ptr<void> owner;            // entries of one owner fail together when the disk is full
   uint32_t tag = 0;                       // the sink's
+  uint64_t serial = 0;                    // the sink's
   Offset next_offset = 0;                 // the sink's: append: where the log ends with this entry
   Callback<void(Status)> done;            // the sink's
 

@@ -2,12 +2,12 @@
 //
 // The rows are an ordered map in memory. Each KvBatch is one record batch of a reserved log (kKvLogId) of a durable engine, so it
 // shares the journal's sync rounds with everything else. When that log has grown past a limit, a snapshot file is written
-// ("kv/snapshot.tmp", synced, renamed to "kv/snapshot"; the one before stays as "kv/snapshot.old") and the log is trimmed to
+// ("kv/snapshot.new", synced, renamed to "kv/snapshot"; the one before stays as "kv/snapshot.old") and the log is trimmed to
 // what the older snapshot covers: a damaged snapshot costs nothing as long as the one before it is whole.
 //
 // Value of a record: changes one after the other: kind (1: put, 2: delete, 3: delete range), then each string as varint length
-// and bytes. Snapshot file: magic "RMQK", format version (1 byte), reserved (3), CRC-32C of the rest (4, little-endian),
-// as-of offset (8), row count (8), rows as varint-prefixed strings.
+// and bytes. Snapshot file (little-endian): magic "RMQK" (4), format version (4), CRC-32C of the rest (4), as-of offset (8),
+// row count (8), rows as varint-prefixed strings.
 #pragma once
 
 #include <map>
@@ -42,12 +42,14 @@ class KvLog final : public Kv {
   uint64_t snapshot_count() const { return snapshots_; }
 
  private:
-  struct Opening;
+  class Opening;
+  class Snapshotting;
   KvLog(runtime::Core& core, const StorageOptions& options);
-  void apply(ByteSpan changes);
-  void snapshot_if_due();
-  void write_snapshot();
-  void trim_log(Offset keep_from);
+  bool apply(ByteSpan changes);
+  bool apply_batch(ByteSpan batch);
+  Bytes encode_snapshot() const;
+  Status load_snapshot(ByteSpan bytes);
+  void start_snapshot();
 
   runtime::Core& core_;
   int64_t log_bytes_max_;
@@ -55,11 +57,12 @@ class KvLog final : public Kv {
   std::map<std::string, std::string, std::less<>> rows_;
   Offset applied_ = 0;         // rows_ holds everything below
   Offset snapshot_as_of_ = 0;  // of kv/snapshot
+  uint64_t snapshot_base_bytes_ = 0;
   bool has_snapshot_ = false;
   bool is_snapshotting_ = false;
   uint64_t snapshots_ = 0;
   std::string report_;
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  std::shared_ptr<void> snapshotting_;
 };
 
 }  // namespace robustmq::storage

@@ -99,8 +99,8 @@ class Replay : public std::enable_shared_from_this<Replay> {
 
 }  // namespace
 
-void replay_batches(runtime::Core& core, Log& log, Offset from, Callback<bool()> is_wanted,
-                    Callback<Status(ByteSpan)> each, Callback<void(Status)> done) {
+void replay_batches(runtime::Core& core, Log& log, Offset from, Callback<bool()> is_wanted, Callback<Status(ByteSpan)> each,
+                    Callback<void(Status)> done) {
   std::make_shared<Replay>(core, log, from, std::move(is_wanted), std::move(each), std::move(done))->run();
 }
 

@@ -14,7 +14,7 @@ namespace robustmq::storage {
 // The first batch may begin below `from`. When `is_wanted` turns false (the owner of the log is gone) it ends without another
 // call. The first status of `each` that is not ok ends it too, and is what `done` gets. Errors else: corrupt_storage,
 // storage_failed.
-void replay_batches(runtime::Core& core, Log& log, Offset from, Callback<bool()> is_wanted,
-                    Callback<Status(ByteSpan)> each, Callback<void(Status)> done);
+void replay_batches(runtime::Core& core, Log& log, Offset from, Callback<bool()> is_wanted, Callback<Status(ByteSpan)> each,
+                    Callback<void(Status)> done);
 
 }  // namespace robustmq::storage

@@ -1,0 +1,37 @@
+// Access: what the activities that read segments share. Every wait may change the log: segments are looked up anew after each.
+#pragma once
+
+#include "storage/activity.h"
+#include "storage/segment/batch_walker.h"
+#include "storage/segment/engine_core.h"
+
+namespace robustmq::storage::segment {
+
+class EngineCore::Access : public Activity {
+ protected:
+  Access(EngineCore& engine, LogPtr log) : engine_(engine), log_(std::move(log)), handle_(log_->handle) { ++engine_.background_; }
+  ~Access() override {
+    --engine_.background_;
+    engine_.finish_close_if_idle();
+  }
+
+  // The Log object that asked is still there.
+  bool is_wanted() const { return log_->handle == handle_; }
+  runtime::Task<Result<runtime::FilePtr>> open(Offset base);
+  runtime::Task<Result<Bytes>> read_bytes(Offset base, uint64_t position, uint64_t size);
+  // Reads and verifies what the segment's index does not cover yet.
+  runtime::Task<Status> load_index(Offset base);
+  // The bytes of a block as far as they are durable, and where they end.
+  struct BlockBytes {
+    Bytes bytes;
+    Offset begin = 0;
+    Offset end = 0;
+  };
+  runtime::Task<Result<BlockBytes>> read_block(Offset base, size_t block);
+
+  EngineCore& engine_;
+  LogPtr log_;
+  uint32_t handle_;
+};
+
+}  // namespace robustmq::storage::segment

@@ -1,0 +1,71 @@
+// The open files of segments: opened when needed, closed when least recently used.
+#include <utility>
+
+#include "storage/activity.h"
+#include "storage/segment/engine_core.h"
+
+namespace robustmq::storage::segment {
+
+using runtime::DiskStep;
+using runtime::FilePtr;
+
+FilePtr EngineCore::file_if_open(Segment& segment) {
+  if (!segment.open) return nullptr;
+  segment.open->unlink();
+  open_files_.push_back(*segment.open);
+  return segment.open->file;
+}
+
+void EngineCore::open_segment(const LogPtr& log, Offset base, bool create, Callback<void(Result<FilePtr>)> done) {
+  if (Segment* segment = log->find(base)) {
+    if (FilePtr file = file_if_open(*segment)) return done(std::move(file));
+  }
+  ++background_;
+  auto kept = std::make_unique<Callback<void(Result<FilePtr>)>>(std::move(done));
+  auto open = [this, log, base, create, kept = std::move(kept)]() mutable {
+    std::string path = log->path_of(base);
+    core_.disk().open(std::move(path), {.create = create}, [this, log, base, kept = std::move(kept)](Result<FilePtr> file) {
+      --background_;
+      if (file.ok()) keep_open(log, base, *file);
+      (*kept)(std::move(file));
+      finish_close_if_idle();
+    });
+  };
+  if (!create || log->has_folder) return open();
+  core_.disk().run({DiskStep::make_directory(log->folder())},
+                   [log, open = std::move(open)](std::vector<Status> statuses) mutable {
+                     if (statuses[0].ok()) log->has_folder = true;
+                     open();  // says by itself when there is no folder
+                   });
+}
+
+void EngineCore::keep_open(const LogPtr& log, Offset base, FilePtr file) {
+  Segment* segment = log->find(base);
+  if (!segment || segment->open) return;
+  // A file that someone else holds stays open beyond the limit; a few are tried.
+  for (int tries = 0; open_file_count_ >= static_cast<size_t>(options_.open_files_max) && !open_files_.empty() && tries < 8;
+       ++tries) {
+    OpenSegment& oldest = open_files_.pop_front();
+    if (oldest.file.use_count() > 1) {
+      open_files_.push_back(oldest);
+      continue;
+    }
+    --open_file_count_;
+    oldest.log->find(oldest.base)->open.reset();
+  }
+  segment->open = std::make_unique<OpenSegment>();
+  segment->open->log = log.get();
+  segment->open->base = base;
+  segment->open->file = std::move(file);
+  open_files_.push_back(*segment->open);
+  ++open_file_count_;
+}
+
+// Before segments leave a log, so that the count stays right.
+void EngineCore::close_file(Segment& segment) {
+  if (!segment.open) return;
+  --open_file_count_;
+  segment.open.reset();
+}
+
+}  // namespace robustmq::storage::segment

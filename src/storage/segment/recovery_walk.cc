@@ -1,0 +1,277 @@
+// Recovery: the walk of one log along its chain.
+#include <algorithm>
+#include <utility>
+
+#include "storage/segment/batch_walker.h"
+#include "storage/segment/recovery.h"
+
+namespace robustmq::storage::segment {
+
+using runtime::DiskStep;
+using runtime::FileEntry;
+using runtime::FilePtr;
+using runtime::Task;
+
+namespace {
+constexpr uint64_t kWindowBytes = 256 << 10;
+constexpr size_t kStepsPerRun = 64;
+constexpr uint64_t kBytesPerRun = 4 << 20;
+}  // namespace
+
+struct EngineCore::Recovery::Walk {
+  Replay& replay;
+  LogState& log;
+  std::map<Offset, uint64_t> files;  // base and size
+  Offset window_base = -1;           // what was read last, of which file and from where
+  uint64_t window_position = 0;
+  Bytes window;
+  FilePtr active;
+  Offset active_base = -1;
+  std::vector<FilePtr> to_sync;
+  std::vector<DiskStep> writes;
+  uint64_t write_bytes = 0;
+};
+
+Task<Status> EngineCore::Recovery::walk(Replay& replay) {
+  Walk walk{replay, *replay.log};
+  LogState& log = walk.log;
+  Status status = co_await find_files(walk);
+  if (!status.ok()) co_return status;
+  while (true) {
+    bool taken = false;
+    auto frame = replay.appends.find(log.placed_end);
+    if (frame != replay.appends.end()) {
+      status = co_await take_frame(walk, *frame->second, taken);
+      if (!status.ok()) co_return status;
+    }
+    if (!taken) {
+      status = co_await take_stored(walk, taken);
+      if (!status.ok()) co_return status;
+    }
+    if (taken) continue;
+    // While rebuilding, damage within a segment that is not the last is left where it is: a read reports it.
+    auto next_file = walk.files.upper_bound(log.placed_end);
+    if (!is_rebuilding_ || log.segments.empty() || next_file == walk.files.end()) break;
+    Segment& damaged = log.segments.back();
+    const uint64_t size = std::min(walk.files[damaged.base], kSegmentBytesMax);
+    if (size <= damaged.size_bytes) break;
+    damaged.index->add(log.placed_end, size - damaged.size_bytes, -1, false);
+    damaged.size_bytes = size;
+    damaged.end = log.placed_end = next_file->first;
+  }
+  status = co_await finish(walk);
+  co_return status;
+}
+
+Task<Status> EngineCore::Recovery::find_files(Walk& walk) {
+  Result<std::vector<FileEntry>> entries = co_await list_folder(walk.log.folder());
+  if (!entries.ok()) co_return entries.error();
+  for (const FileEntry& entry : *entries) {
+    if (std::optional<Offset> base = parse_segment_file_name(entry.name)) walk.files[*base] = entry.size;
+  }
+  for (const Segment& segment : walk.log.segments) {
+    if (walk.files.contains(segment.base) || segment.size_bytes == 0 || segment.end <= walk.log.start) continue;
+    walk.log.report += walk.log.path_of(segment.base) + " is missing\n";
+  }
+  co_return Status();
+}
+
+Task<Status> EngineCore::Recovery::open_active(Walk& walk) {
+  const Offset base = walk.log.active().base;
+  if (walk.active && walk.active_base == base) co_return Status();
+  if (!walk.log.has_folder) {
+    std::vector<DiskStep> make;
+    make.push_back(DiskStep::make_directory(walk.log.folder()));
+    Status made = co_await run_steps(std::move(make));
+    if (!made.ok()) co_return made;
+    walk.log.has_folder = true;
+  }
+  const std::string path = walk.log.path_of(base);
+  Result<FilePtr> file = co_await wait<Result<FilePtr>>([&](auto done) { disk().open(path, {.create = true}, std::move(done)); });
+  if (!file.ok()) co_return file.error();
+  walk.active = file.take();
+  walk.active_base = base;
+  walk.to_sync.push_back(walk.active);
+  walk.files.insert({base, 0});
+  co_return Status();
+}
+
+// A frame is taken when its batches are whole and continue the chain at the place where they were written.
+Task<Status> EngineCore::Recovery::take_frame(Walk& walk, const Frame& frame, bool& taken) {
+  LogState& log = walk.log;
+  const FrameHeader& header = frame.header;
+  const bool begins_segment = header.position == 0 && header.segment_base == log.placed_end;
+  const bool continues =
+      !log.segments.empty() && header.segment_base == log.active().base && header.position == log.active().size_bytes;
+  if (!begins_segment && !continues) co_return Status();
+  std::vector<Bytes> batches;
+  Offset expected = log.placed_end;
+  LeaderEpoch epoch = log.last_epoch;
+  for (size_t at = 0; at < frame.payload.size();) {
+    const size_t size = whole_batch_size(frame.payload.span().subspan(at));
+    if (size == 0) co_return Status();
+    Bytes batch = frame.payload.slice(at, size);
+    const BatchView view(batch);
+    if (!is_whole_batch(batch) || view.base_offset() != expected || view.leader_epoch() < epoch) co_return Status();
+    expected = view.next_offset();
+    epoch = view.leader_epoch();
+    batches.push_back(std::move(batch));
+    at += size;
+  }
+  if (batches.empty()) co_return Status();
+  taken = true;
+  Status status = co_await place(walk, header.segment_base, batches);
+  co_return status;
+}
+
+Task<Status> EngineCore::Recovery::take_stored(Walk& walk, bool& taken) {
+  LogState& log = walk.log;
+  std::vector<std::pair<Offset, uint64_t>> places;
+  if (!log.segments.empty()) places.emplace_back(log.active().base, log.active().size_bytes);
+  if (log.segments.empty() || log.active().base != log.placed_end) places.emplace_back(log.placed_end, 0);
+  for (auto [base, position] : places) {
+    Result<Bytes> batch = co_await stored_batch(walk, base, position);
+    if (!batch.ok()) co_return batch.error();
+    if (batch->empty()) continue;
+    const BatchView view(*batch);
+    if (view.base_offset() != log.placed_end || view.leader_epoch() < log.last_epoch) continue;
+    taken = true;
+    std::vector<Bytes> batches;
+    batches.push_back(batch.take());
+    Status status = co_await place(walk, base, batches);
+    co_return status;
+  }
+  co_return Status();
+}
+
+// The whole batch stored at this place; empty when there is none.
+Task<Result<Bytes>> EngineCore::Recovery::stored_batch(Walk& walk, Offset base, uint64_t position) {
+  auto file_size = walk.files.find(base);
+  if (file_size == walk.files.end() || position + kBatchHeaderBytes > file_size->second || position >= kSegmentBytesMax) {
+    co_return Bytes();
+  }
+  uint64_t wanted = kWindowBytes;
+  for (int tries = 0; tries < 2; ++tries) {
+    const bool is_in_window = walk.window_base == base && position >= walk.window_position &&
+                              position + kBatchHeaderBytes <= walk.window_position + walk.window.size();
+    if (is_in_window) {
+      const ByteSpan rest = walk.window.span().subspan(position - walk.window_position);
+      const std::optional<size_t> size = BatchView::size_at(rest);
+      if (!size || *size < kBatchHeaderBytes || position + *size > file_size->second) co_return Bytes();
+      if (*size <= rest.size()) {
+        if (!is_whole_batch(rest.first(*size))) co_return Bytes();
+        co_return walk.window.slice(position - walk.window_position, *size);
+      }
+      wanted = std::max<uint64_t>(wanted, *size);
+    }
+    const std::string path = walk.log.path_of(base);
+    Result<FilePtr> file = co_await wait<Result<FilePtr>>([&](auto done) { disk().open(path, {}, std::move(done)); });
+    if (!file.ok()) co_return file.error();
+    const uint64_t size = std::min(wanted, file_size->second - position);
+    Result<Bytes> bytes = co_await wait<Result<Bytes>>(
+        [&](auto done) { disk().read(*file, position, static_cast<size_t>(size), std::move(done)); });
+    if (!bytes.ok()) co_return bytes.error();
+    walk.window_base = base;
+    walk.window_position = position;
+    walk.window = bytes.take();
+  }
+  // Read twice: the second time as long as the batch says, or the first window was already there.
+  if (walk.window.size() < kBatchHeaderBytes) co_return Bytes();
+  const size_t size = whole_batch_size(walk.window);
+  if (size == 0 || !is_whole_batch(walk.window.span().first(size))) co_return Bytes();
+  co_return walk.window.slice(0, size);
+}
+
+Task<Status> EngineCore::Recovery::place(Walk& walk, Offset base, const std::vector<Bytes>& batches) {
+  LogState& log = walk.log;
+  if (log.segments.empty() || log.active().base != base) log.roll(engine_.core_.wall_now().ms, engine_.index_interval());
+  Segment& active = log.active();
+  Status opened = co_await open_active(walk);
+  if (!opened.ok()) co_return opened;
+  for (const Bytes& batch : batches) {
+    const BatchView view(batch);
+    walk.writes.push_back(DiskStep::write(walk.active, active.size_bytes, {batch}));
+    walk.write_bytes += batch.size();
+    active.index->add(view.base_offset(), batch.size(), view.max_timestamp(), true);
+    active.max_timestamp = std::max(active.max_timestamp, view.max_timestamp());
+    active.size_bytes += batch.size();
+    active.end = log.placed_end = view.next_offset();
+    log.last_epoch = view.leader_epoch();
+    engine_.metrics_.recovered_batches_total += 1;
+  }
+  if (walk.writes.size() >= kStepsPerRun || walk.write_bytes >= kBytesPerRun) {
+    walk.write_bytes = 0;
+    Status written = co_await run_steps(std::exchange(walk.writes, {}));
+    co_return written;
+  }
+  co_return Status();
+}
+
+// Cuts what lies behind the end, removes files that are not of the chain, syncs.
+Task<Status> EngineCore::Recovery::finish(Walk& walk) {
+  LogState& log = walk.log;
+  uint64_t cut = 0;
+  std::vector<DiskStep> steps = std::exchange(walk.writes, {});
+  if (log.placed_end < log.start) {
+    log.report += "the log ended at " + std::to_string(log.placed_end) + ", below its start " + std::to_string(log.start) + "\n";
+    log.segments.clear();
+    log.placed_end = log.start;
+  }
+  if (!log.segments.empty()) {
+    const Segment& active = log.active();
+    auto file = walk.files.find(active.base);
+    if (file != walk.files.end() && file->second > active.size_bytes) {
+      cut += file->second - active.size_bytes;
+      Status opened = co_await open_active(walk);
+      if (!opened.ok()) co_return opened;
+      steps.push_back(DiskStep::truncate(walk.active, active.size_bytes));
+    }
+  }
+  bool removes = false;
+  for (const auto& [base, size] : walk.files) {
+    if (log.find(base)) continue;
+    if (base >= log.start) cut += size;
+    steps.push_back(DiskStep::remove(log.path_of(base)));
+    steps.back().required = false;
+    removes = true;
+  }
+  if (cut > 0) {
+    engine_.metrics_.cut_bytes_total += cut;
+    log.report += "cut " + std::to_string(cut) + " bytes behind offset " + std::to_string(log.placed_end) + "\n";
+  }
+  if (auto behind = walk.replay.appends.lower_bound(log.placed_end); behind != walk.replay.appends.end()) {
+    log.report += "the journal goes on at offset " + std::to_string(behind->first) + " but nothing leads there from " +
+                  std::to_string(log.placed_end) + "\n";
+  }
+  if (!engine_.unsafe_skip_sync()) {
+    for (FilePtr& file : walk.to_sync) steps.push_back(DiskStep::sync(std::move(file)));
+    if (!walk.to_sync.empty() || removes) {
+      steps.push_back(DiskStep::sync_directory(log.folder()));
+      steps.push_back(DiskStep::sync_directory(std::string(kLogsFolder)));
+    }
+  }
+  if (!steps.empty()) {
+    // Removals may find nothing.
+    Statuses statuses = co_await wait<Statuses>([&](auto done) { disk().run(std::move(steps), std::move(done)); });
+    for (const Status& status : statuses) {
+      if (!status.ok() && status.code() != Code::not_found) co_return status;
+    }
+  }
+  log.end = log.durable = log.durable_base = log.placed_end;
+  log.durable_position = 0;
+  log.durable_epoch = log.last_epoch;
+  if (log.state_as_of > log.end) {
+    log.replica_state = {};
+    log.state_as_of = log.start;
+  }
+  if (!log.segments.empty()) {
+    log.durable_base = log.active().base;
+    log.durable_position = log.active().size_bytes;
+    for (Segment& segment : log.segments) segment.is_name_durable = true;
+  }
+  for (Segment& segment : log.take_below_start()) static_cast<void>(segment);
+  if (!log.report.empty()) engine_.report_ += log.folder() + ": " + log.report;
+  co_return Status();
+}
+
+}  // namespace robustmq::storage::segment

@@ -1,0 +1,150 @@
+// Truncation: waits for the appends before it, finds the place, then cuts the file and tells the journal in one round.
+#include <algorithm>
+#include <utility>
+
+#include "storage/segment/access.h"
+
+namespace robustmq::storage::segment {
+
+using runtime::DiskStep;
+using runtime::FilePtr;
+using runtime::Task;
+
+// Finds the file and position of a batch boundary.
+class EngineCore::Locating final : public Access {
+ public:
+  Locating(EngineCore& engine, LogPtr log, Offset offset) : Access(engine, std::move(log)), offset_(offset) {}
+
+  Task<> run() {
+    Segment* segment = &log_->segment_at(offset_);
+    // The end of a segment rather than the beginning of the next.
+    if (segment->base == offset_ && segment != &log_->segments.front()) --segment;
+    const Offset base = segment->base;
+    uint64_t position = 0;
+    if (offset_ == segment->end) {
+      position = segment->size_bytes;
+    } else if (offset_ != base) {
+      Result<uint64_t> found = co_await position_within(base);
+      if (!found.ok()) {
+        engine_.end_truncation(log_, found.error());
+        co_return;
+      }
+      position = *found;
+    }
+    Result<FilePtr> file = co_await open(base);
+    if (file.ok()) {
+      engine_.truncate_at(log_, base, position, file.take());
+    } else {
+      engine_.end_truncation(log_, file.error());
+    }
+  }
+
+ private:
+  Task<Result<uint64_t>> position_within(Offset base) {
+    Status loaded = co_await load_index(base);
+    if (!loaded.ok()) co_return loaded.error();
+    Segment* segment = log_->find(base);
+    const std::optional<size_t> block = segment && segment->index ? segment->index->block_at(offset_) : std::nullopt;
+    if (!block) co_return Code::offset_out_of_range;
+    const uint64_t begin = segment->index->position_of(*block);
+    if (segment->index->offset_of(*block) == offset_) co_return begin;
+    Result<BlockBytes> read = co_await read_block(base, *block);
+    if (!read.ok()) co_return read.error();
+    BatchWalker walker(read->bytes, read->begin, read->end);
+    BatchWalker::Step step;
+    while (walker.next(step)) {
+      if (step.next == offset_) co_return begin + step.position + step.size;
+    }
+    co_return Error{Code::invalid_argument, "the offset to truncate to is no batch boundary"};
+  }
+
+  Offset offset_;
+};
+
+void EngineCore::truncate(const LogPtr& log, Offset keep_until, Callback<void(Status)> done) {
+  if (is_closing_) return done(Code::shutting_down);
+  if (keep_until >= log->end) return done({});
+  if (keep_until < log->start) return done(Code::offset_out_of_range);
+  if (has_failed() || log->has_failed) return done(Code::storage_failed);
+  ROBUSTMQ_CHECK(!log->truncation, "a second truncation before the first is done");
+  log->end = keep_until;
+  log->last_epoch = -1;
+  log->truncation = std::make_unique<Truncation>();
+  log->truncation->keep_until = keep_until;
+  log->truncation->done = std::move(done);
+  log->truncation->handle = log->handle;
+  continue_truncation(log);
+}
+
+void EngineCore::continue_truncation(const LogPtr& log) {
+  if (!log->truncation || log->truncation->is_started) return;
+  if (log->appends_in_journal > 0 || !log->waiting.empty() || log->is_opening) return;
+  log->truncation->is_started = true;
+  if (has_failed() || log->has_failed) return end_truncation(log, Code::storage_failed);
+  if (log->truncation->keep_until >= log->placed_end) return end_truncation(log, {});
+  auto locating = std::make_shared<Locating>(*this, log, log->truncation->keep_until);
+  locating->start(locating->run());
+}
+
+void EngineCore::truncate_at(const LogPtr& log, Offset base, uint64_t position, FilePtr file) {
+  JournalEntry entry = entry_of(log, FrameKind::truncate);
+  entry.offset = log->truncation->keep_until;
+  entry.segment_base = base;
+  entry.position = position;
+  entry.before.push_back(DiskStep::truncate(file, position));
+  if (!switches_.unsafe_skip_sync) entry.before.push_back(DiskStep::sync(std::move(file)));
+  bool removes = false;
+  for (const Segment& segment : log->segments) {
+    if (segment.base <= base) continue;
+    entry.before.push_back(DiskStep::remove(log->path_of(segment.base)));
+    entry.before.back().required = false;
+    removes = true;
+  }
+  if (removes && !switches_.unsafe_skip_sync) entry.before.push_back(DiskStep::sync_directory(log->folder()));
+  const Offset keep_until = entry.offset;
+  entry.done = [this, log, base, position, keep_until](Status status) {
+    if (status.ok()) {
+      const Offset end = log->end;
+      for (Segment& segment : log->rewind_to(base, position, keep_until)) close_file(segment);
+      log->end = std::max(end, keep_until);
+      log->durable = keep_until;
+      log->durable_base = base;
+      log->durable_position = position;
+      log->durable_epoch = -1;
+      if (log->state_as_of > keep_until) {
+        log->replica_state = {};
+        log->state_as_of = log->start;
+      }
+    }
+    end_truncation(log, status);
+  };
+  journal_.submit(std::move(entry));
+}
+
+void EngineCore::end_truncation(const LogPtr& log, const Status& status) {
+  std::unique_ptr<Truncation> ended = std::move(log->truncation);
+  std::vector<AskedAppend> asked = std::exchange(log->asked, {});
+  if (!status.ok()) {
+    log->end = log->placed_end;
+    log->last_epoch = log->durable_epoch;
+  } else {
+    log->last_epoch = asked.empty() ? log->durable_epoch : BatchView(asked.back().batches.back()).leader_epoch();
+    log->end = asked.empty() ? log->placed_end : log->end;
+  }
+  if (ended->done && ended->handle == log->handle) ended->done(status);
+  for (AskedAppend& append : asked) {
+    if (status.ok() && !has_failed() && BatchView(append.batches.front()).base_offset() == log->placed_end) {
+      place(log, std::move(append.batches), append.handle, std::move(append.done));
+    } else if (append.handle == log->handle) {
+      append.done(status.ok() ? Status(Code::storage_failed) : status);
+    }
+  }
+}
+
+// What was placed with a refused entry and behind it never was.
+void EngineCore::rewind(const LogPtr& log, const JournalEntry& entry) {
+  log->serial_rewound = log->serial_last;
+  for (Segment& segment : log->rewind_to(entry.segment_base, entry.position, entry.offset)) close_file(segment);
+}
+
+}  // namespace robustmq::storage::segment
