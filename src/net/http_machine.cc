@@ -95,9 +95,12 @@ http_parser_settings make_settings() {
     return gathered(p).headers_done ? outcome(gathered(p).add_header_bytes(size)) : outcome(gathered(p).add_value(at, size));
   };
   settings.on_headers_complete = [](http_parser* p) {
-    gathered(p).headers_done = true;
+    Gathered& message = gathered(p);
+    message.headers_done = true;
     p->upgrade = 0;
-    return 0;
+    bool has_length = (p->flags & F_CHUNKED) == 0 && p->content_length != UINT64_MAX;
+    message.is_body_too_large = has_length && p->content_length > message.limits.body_bytes_max;
+    return message.is_body_too_large ? -1 : 0;  // 1 and 2 have meanings of their own
   };
   settings.on_body = [](http_parser* p, const char* at, size_t size) { return outcome(gathered(p).add_body(at, size)); };
   settings.on_message_complete = [](http_parser* p) {
@@ -279,10 +282,6 @@ size_t HttpRequestMachine::feed(ByteSpan bytes) {
     return used;
   }
   if (!had_headers && at.message.headers_done) {
-    if (at.parser.content_length != UINT64_MAX && at.parser.content_length > at.message.limits.body_bytes_max) {
-      at.refuse(413, "the body is too large");
-      return used;
-    }
     std::string_view expect = first_value(at.message.headers, "expect");
     at.wants_continue = !at.message.is_complete && (expect == "100-continue" || expect == "100-Continue");
   }

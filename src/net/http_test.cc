@@ -79,6 +79,13 @@ TEST(HttpRequestMachine, RefusesWhatItDoesNotTake) {
   }
 }
 
+// Found by the fuzzer: the size of a first chunk was taken for a content length, but only when it came with the headers.
+TEST(HttpRequestMachine, BoundsChunkedBodiesByWhatArrived) {
+  std::string text = "GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\nabc";
+  EXPECT_EQ(requests_of(text, text.size(), {.body_bytes_max = 10}), "");
+  EXPECT_EQ(requests_of(text, 1, {.body_bytes_max = 10}), "");
+}
+
 TEST(HttpRequestMachine, SaysWhenTheClientWaitsToContinue) {
   HttpRequestMachine machine({});
   machine.feed(as_bytes("POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"));
