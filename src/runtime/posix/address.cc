@@ -1,3 +1,4 @@
+// See address.h.
 #include "runtime/posix/address.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,4 @@
+// See core.h.
 #include "runtime/posix/core.h"
 
 #include <sys/eventfd.h>

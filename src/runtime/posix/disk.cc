@@ -1,3 +1,4 @@
+// See disk.h.
 #include "runtime/posix/disk.h"
 
 #include <dirent.h>

@@ -1,3 +1,4 @@
+// See net.h.
 #include "runtime/posix/net.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// See socket.h.
 #include "runtime/posix/socket.h"
 
 #include <sys/sendfile.h>

@@ -1,3 +1,4 @@
+// See worker.h.
 #include "runtime/posix/worker.h"
 
 #include <pthread.h>

@@ -1,8 +1,10 @@
+// See world.h.
 #include "runtime/posix/world.h"
 
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -64,6 +66,13 @@ Result<int> open_directory(const std::string& path) {
   int descriptor = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   char text[128];
   if (descriptor < 0) return Error{Code::storage_failed, path + ": " + strerror_r(errno, text, sizeof(text))};
+  // One process a directory; the lock goes with the process, however it ends.
+  if (flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+    const bool is_taken = errno == EWOULDBLOCK;
+    const std::string why = is_taken ? "another process uses this directory" : strerror_r(errno, text, sizeof(text));
+    close(descriptor);
+    return Error{is_taken ? Code::already_exists : Code::storage_failed, path + ": " + why};
+  }
   return descriptor;
 }
 
