@@ -1,9 +1,11 @@
 // Anchor: lets completions find out that their owner is gone. Pure.
 //
-// The owner holds an AnchorOwner; completions hold Anchors, which give the owner or nullptr. One thread only: the count is not
-// atomic. Allocated with the first Anchor taken, so owners that never wait pay 8 bytes.
+// The owner holds an AnchorOwner; completions hold Anchors, which give the owner or nullptr. Asked on the owner's core alone; the
+// count is atomic, as a completion may be dropped on another. Allocated with the first Anchor taken, so owners that never wait
+// pay 8 bytes.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <utility>
 
@@ -13,7 +15,7 @@ template <class T>
 class Anchor {
  public:
   Anchor(Anchor&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
-  Anchor(const Anchor& other) : block_(other.block_) { ++block_->references; }
+  Anchor(const Anchor& other) : block_(other.block_) { block_->references.fetch_add(1, std::memory_order_relaxed); }
   Anchor& operator=(const Anchor&) = delete;
   ~Anchor() { release(block_); }
 
@@ -24,11 +26,11 @@ class Anchor {
   friend class AnchorOwner;
   struct Block {
     T* owner;
-    uint32_t references;
+    std::atomic<uint32_t> references;
   };
-  explicit Anchor(Block* block) : block_(block) { ++block_->references; }
+  explicit Anchor(Block* block) : block_(block) { block_->references.fetch_add(1, std::memory_order_relaxed); }
   static void release(Block* block) {
-    if (block && --block->references == 0) delete block;
+    if (block && block->references.fetch_sub(1, std::memory_order_acq_rel) == 1) delete block;
   }
   Block* block_;
 };
@@ -41,7 +43,7 @@ class AnchorOwner {
   ~AnchorOwner() { cut(); }
 
   Anchor<T> anchor(T* owner) {
-    if (!block_) block_ = new typename Anchor<T>::Block{owner, 1};
+    if (!block_) block_ = new typename Anchor<T>::Block{owner, {1}};
     return Anchor<T>(block_);
   }
   // From now on every anchor gives nullptr. No anchor is taken afterwards.

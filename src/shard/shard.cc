@@ -92,6 +92,8 @@ void Shard::append(Bytes batch, uint64_t origin, Callback<void(Result<Appended>)
   if (listener_) waiting.batch = batch;
   unsealed_bytes_ += batch.size();
 
+  if (in_log_ == 0 && log_->append_now(batch)) return settle(waiting, Status());
+
   if (inline_) enqueue(std::move(*std::exchange(inline_, nullptr)));
   inline_ = &waiting;
   const Anchor<Shard> self = anchor_.anchor(this);

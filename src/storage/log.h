@@ -72,6 +72,11 @@ class Log {
   // synced. Errors: storage_full (nothing of this call is kept; later appends may succeed), storage_failed (final: the log
   // takes no more appends and the end is unknown until reopened).
   virtual void append(std::vector<Bytes> batches, Callback<void(Status)> done) = 0;
+  // The same for one batch, without a callback, where the engine completes at once (memory). False: nothing was done.
+  virtual bool append_now(const Bytes& batch) {
+    (void)batch;
+    return false;
+  }
   // Reads whole batches from the one that holds `from`. `from` == end gives none; below start or past end: offset_out_of_range.
   // corrupt_storage when the batch asked for is damaged. A batch is verified at its first read after a start.
   virtual void read(Offset from, ReadLimits limits, Callback<void(Result<ReadResult>)> done) = 0;

@@ -40,6 +40,7 @@ Listener::Listener(ListenerSeat seat, std::string protocol, ListenerOptions opti
       unsent_limit_(seat.streams.limits().drain_mark_bytes) {}
 
 Listener::~Listener() {
+  *alive_ = nullptr;
   for (Slot& slot : slots_) {
     if (!slot.link) continue;
     if (slot.link->connection_) broker_.close(slot.link->context_);

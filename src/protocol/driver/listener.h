@@ -26,7 +26,7 @@
 
 namespace robustmq::protocol::driver {
 
-// What a listener works with. All outlive it; the broker answers nothing after the listener is gone.
+// What a listener works with. All outlive it; answers that come after it are dropped.
 struct ListenerSeat {
   runtime::Core& core;
   net::Streams& streams;
@@ -122,6 +122,8 @@ class Listener final : private runtime::Deferred {
   std::vector<LinkHandle> ending_;
   std::vector<LinkHandle> moving_;
   bool is_pumping_ = false;
+  // Null once this listener is gone. Shared with the answers under way, which may be dropped on any core.
+  std::shared_ptr<Listener*> alive_ = std::make_shared<Listener*>(this);
   const Bytes* input_ = nullptr;  // what views in the calls of this frame may point into
 
   List<Link, StalledTag> stalled_;  // links whose output waits, or that wait for the core

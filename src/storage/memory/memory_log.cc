@@ -56,7 +56,7 @@ MemoryLog::~MemoryLog() {
   delete[] ring_;
 }
 
-void MemoryLog::append_now(Bytes batch) {
+bool MemoryLog::append_now(const Bytes& batch) {
   const BatchView view(batch);
   ROBUSTMQ_CHECK(view.base_offset() == end_, "an append does not continue the chain");
   end_ = view.next_offset();
@@ -69,10 +69,11 @@ void MemoryLog::append_now(Bytes batch) {
   push(stored);
   if (settings_->records_max >= 0) enforce_records_max();
   if (budget_->metrics_.bytes > budget_->bytes_max_) budget_->make_room();
+  return true;
 }
 
 void MemoryLog::append(std::vector<Bytes> batches, Callback<void(Status)> done) {
-  for (Bytes& batch : batches) append_now(std::move(batch));
+  for (const Bytes& batch : batches) append_now(batch);
   done({});
 }
 

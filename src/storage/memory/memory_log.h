@@ -67,8 +67,7 @@ class MemoryLog final : public Log {
   MemoryLog(const MemoryLog&) = delete;
 
   void append(std::vector<Bytes> batches, Callback<void(Status)> done) override;
-  // The hot path: appends one batch without a callback. Same promise.
-  void append_now(Bytes batch);
+  bool append_now(const Bytes& batch) override;
   void read(Offset from, ReadLimits limits, Callback<void(Result<ReadResult>)> done) override;
   void find(FindWhat what, Callback<void(Result<std::optional<Found>>)> done) override;
   void trim(Offset keep_from, Callback<void(Status)> done) override;
