@@ -72,6 +72,26 @@ TEST(TopicNames, Utf8IsStrict) {
   }
 }
 
+// Texts are read eight bytes at a time where that can be: a bad byte is seen at every place.
+TEST(TopicNames, BadBytesAreSeenAnywhere) {
+  for (size_t length = 1; length < 40; ++length) {
+    for (size_t at = 0; at < length; ++at) {
+      std::string text(length, 'a');
+      EXPECT_TRUE(is_utf8(text) && is_valid_topic_name(text));
+      for (const char bad : {'\0', '\x80', '\xff'}) {
+        text[at] = bad;
+        EXPECT_FALSE(is_utf8(text));
+        EXPECT_FALSE(is_valid_topic_name(text));
+      }
+      for (const char odd : {'\x01', '\x7f'}) {
+        text[at] = odd;
+        EXPECT_TRUE(is_utf8(text));
+        EXPECT_FALSE(is_valid_topic_name(text));
+      }
+    }
+  }
+}
+
 TEST(TopicNames, ValidTopics) {
   for (std::string_view good : {"a", "/", "a//b", " ", "$SYS/x", "\xC3\xA9", "\xEF\xBB\xBF"})
     EXPECT_TRUE(is_valid_topic_name(good)) << good;

@@ -560,7 +560,7 @@ TEST(Connection, MovesBetweenCoresWhileItsSessionOpens) {
 }
 
 // An idle connection is the object and nothing else.
-TEST(Connection, IsSmallWhileIdle) { EXPECT_LE(sizeof(Machine), 250u); }
+TEST(Connection, IsSmallWhileIdle) { EXPECT_LE(sizeof(Machine), 200u); }
 
 }  // namespace
 }  // namespace robustmq::mqtt

@@ -90,6 +90,7 @@ void Machine::on_reply(CallId id, broker::Reply reply, Outbox& out) {
       if ((*pending_)[i].call != id) continue;
       Pending pending = std::move((*pending_)[i]);
       pending_->erase(pending_->begin() + static_cast<ptrdiff_t>(i));
+      if (pending_->empty()) pending_.reset();
       on_pending_reply(std::move(pending), reply, out);
       return;
     }
