@@ -14,6 +14,8 @@ namespace {
 constexpr size_t kSizeField = 4;
 constexpr size_t kKeyAndVersion = 4;
 constexpr size_t kHeaderMin = 8;  // key, version, correlation id
+constexpr int16_t kProduceKey = 0;
+constexpr int16_t kFetchKey = 1;
 constexpr int16_t kApiVersionsKey = 18;
 constexpr size_t kSmallResponse = 1024;    // copied into the outbox's buffer
 constexpr size_t kWantedAtOnce = 1 << 20;  // of a longer frame, as much again as came, thrice: its memory grows with what arrived
@@ -116,7 +118,7 @@ class KafkaConnection final : public protocol::Connection {
   }
 
   void on_peer_closed(Outbox& out) override {
-    cancel_all(out);
+    if (!is_closed_) leave(out);
     is_closed_ = true;
   }
 
@@ -186,13 +188,13 @@ class KafkaConnection final : public protocol::Connection {
     while (!is_closed_) {
       while (started_ > 0 && queue_.front()->is_done()) {
         send(*queue_.front(), out);
-        if (queue_.front()->facts().key == 0) --produces_;
+        if (queue_.front()->facts().key == kProduceKey) --produces_;
         queue_.pop_front();
         --started_;
       }
       if (started_ == queue_.size() || out.is_congested() || out.is_closing()) break;
       Exchange& next = *queue_[started_];
-      const bool is_produce = next.facts().key == 0;
+      const bool is_produce = next.facts().key == kProduceKey;
       if (started_ > 0 && !(is_produce && produces_ == started_)) break;
       if (const char* fault = next.decode()) return malformed(next.facts(), fault, out);
       ++started_;
@@ -200,7 +202,7 @@ class KafkaConnection final : public protocol::Connection {
       next.start(out);
     }
     if (!is_closed_ && out.is_closing()) {
-      cancel_all(out);
+      leave(out);
       is_closed_ = true;
       return;
     }
@@ -243,12 +245,14 @@ class KafkaConnection final : public protocol::Connection {
   }
 
   void end(Outbox& out, CloseWhy why, std::string detail) {
-    cancel_all(out);
+    leave(out);
     out.close(why, std::move(detail));
     is_closed_ = true;
   }
-  void cancel_all(Outbox& out) {
+  // Nobody waits any more. Parked fetches are called off; what changes something takes effect.
+  void leave(Outbox& out) {
     for (size_t i = 0; i < started_; ++i) {
+      if (queue_[i]->facts().key != kFetchKey) continue;
       for (CallId id : queue_[i]->open_calls()) out.cancel(id);
     }
     // The exchanges stay until the connection goes: one of them may be on the stack.

@@ -319,7 +319,7 @@ TEST(Connection, BeginsNothingWhileItsOutputIsFull) {
   EXPECT_EQ(link.calls().size(), 1u);
 }
 
-TEST(Connection, CancelsItsCallsWhenTheClientGoes) {
+TEST(Connection, CallsOffAParkedFetchWhenTheClientGoes) {
   ConnectionHarness link;
   link.feed(fetch(1));
   ASSERT_EQ(link.calls().size(), 1u);
@@ -327,6 +327,14 @@ TEST(Connection, CancelsItsCallsWhenTheClientGoes) {
   link.run([&](Outbox& out) { link.connection().on_peer_closed(out); });
   EXPECT_EQ(link.cancelled(), std::vector<CallId>{id});
   EXPECT_EQ(link.budget().used(), 0u);
+}
+
+TEST(Connection, StoresWhatWasProducedBeforeTheClientWent) {
+  ConnectionHarness link;
+  link.feed(produce(1, 0) + produce(2, 0));
+  link.run([&](Outbox& out) { link.connection().on_peer_closed(out); });
+  EXPECT_TRUE(link.cancelled().empty());
+  EXPECT_EQ(link.calls().size(), 2u);
 }
 
 TEST(Connection, ClosesWhenTheNodeStops) {
