@@ -18,6 +18,7 @@ constexpr int kReadsAtOnce = 4;           // a stream's share of a turn
 constexpr size_t kSmallPiece = 512;       // put together with its neighbours
 constexpr size_t kSpareOutputs = 64;
 constexpr size_t kSparePieces = 32;
+constexpr size_t kSpareSmall = 16 << 10;
 
 }  // namespace
 
@@ -82,7 +83,8 @@ std::unique_ptr<StreamOutput> Streams::take_output() {
 }
 
 void Streams::give_back(std::unique_ptr<StreamOutput> output) {
-  if (spare_.size() >= kSpareOutputs || output->pieces.capacity() > kSparePieces) return;
+  if (spare_.size() >= kSpareOutputs || output->pieces.capacity() > kSparePieces || output->small.capacity() > kSpareSmall)
+    return;
   output->pieces.clear();
   output->head = output->skip = 0;
   output->small.clear();
@@ -440,6 +442,16 @@ void ByteStream::send(Bytes bytes) {
   if (events_) streams_.core().defer(*this);
 }
 
+void ByteStream::send_copy(ByteSpan bytes) {
+  if (state_ != State::open || bytes.empty()) return;
+  if (!output_) output_ = streams_.take_output();
+  unsent_bytes_ += bytes.size();
+  streams_.counters_.output_copied_bytes_total += bytes.size();
+  output_->small.append(bytes);
+  if (unsent_bytes_ > streams_.limits_.drain_mark_bytes) is_congested_ = true;
+  if (events_) streams_.core().defer(*this);
+}
+
 void ByteStream::send(Pieces pieces) {
   if (state_ != State::open) return;
   for (Piece& piece : pieces) {
@@ -485,12 +497,32 @@ void ByteStream::drop_sent(size_t moved) {
   }
 }
 
+// Small pieces with nothing in front of them go straight from their buffer, which is then used again.
+runtime::IoResult ByteStream::write_small() {
+  const size_t size = output_->small.size();
+  const Piece piece = Piece::of(Bytes::unowned(output_->small.span()));
+  const runtime::IoResult result = socket_->write({&piece, 1}, 0);
+  if (result.kind != runtime::IoResult::Kind::moved || result.bytes < size) {
+    output_->close_small();
+    return result;
+  }
+  output_->small.clear();
+  streams_.counters_.written_bytes_total += size;
+  unsent_bytes_ -= size;
+  return {runtime::IoResult::Kind::moved, 0};
+}
+
 // One write of what is queued; then, when closing and all is out, the end.
 void ByteStream::flush() {
   if (output_ && !waits_for_writable_) {
-    output_->close_small();
-    std::span<const Piece> waiting(output_->pieces.data() + output_->head, output_->pieces.size() - output_->head);
-    runtime::IoResult result = socket_->write(waiting, output_->skip);
+    runtime::IoResult result;
+    if (output_->head == output_->pieces.size() && !output_->small.empty()) {
+      result = write_small();
+    } else {
+      output_->close_small();
+      std::span<const Piece> waiting(output_->pieces.data() + output_->head, output_->pieces.size() - output_->head);
+      result = socket_->write(waiting, output_->skip);
+    }
     ++streams_.counters_.writes_total;
     if (result.kind == runtime::IoResult::Kind::failed) return end(StreamEnd::failed);
     if (result.kind == runtime::IoResult::Kind::moved) drop_sent(result.bytes);

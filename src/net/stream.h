@@ -118,6 +118,8 @@ class ByteStream final : private runtime::SocketEvents, private runtime::Deferre
 
   void send(Bytes bytes);
   void send(Pieces pieces);
+  // Copies the bytes behind what is queued: for the small messages of a turn, which then share a buffer that streams share too.
+  void send_copy(ByteSpan bytes);
   uint64_t unsent_bytes() const { return unsent_bytes_; }
   // Over the drain mark now; on_drained will follow.
   bool is_congested() const { return is_congested_; }
@@ -168,6 +170,7 @@ class ByteStream final : private runtime::SocketEvents, private runtime::Deferre
   void drop_input();
   void discard_some();
   void flush();
+  runtime::IoResult write_small();
   void drop_sent(size_t moved);
   void end(StreamEnd why);
   static void on_close_timer(void* self);

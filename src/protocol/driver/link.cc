@@ -5,6 +5,11 @@
 #include "protocol/driver/listener.h"
 
 namespace robustmq::protocol::driver {
+namespace {
+
+constexpr size_t kCopiedBytesMax = 4096;  // of one input's output
+
+}  // namespace
 
 Link::Link(Listener& listener, std::unique_ptr<runtime::Socket> socket, uint64_t id)
     : listener_(listener), stream_(listener.streams_, std::move(socket)) {
@@ -89,7 +94,10 @@ void Link::send(Outbox& out) {
     stream_.send(std::move(pieces));
   } else {
     sent_bytes_ += out.out().size();
-    stream_.send(out.out().take());
+    if (out.out().size() <= kCopiedBytesMax)
+      stream_.send_copy(out.out().span());  // the outbox keeps its buffer
+    else
+      stream_.send(out.out().take());
   }
   if (stream_.unsent_bytes() > listener_.options_.unsent_bytes_max)
     listener_.end(*this, CloseWhy::slow_reader, std::to_string(stream_.unsent_bytes()) + " bytes wait");
