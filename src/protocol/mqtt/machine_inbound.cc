@@ -277,7 +277,8 @@ void Machine::on_subscribe(const Frame& frame, Outbox& out) {
       fail({ReasonCode::protocol_error, "No Local on a shared subscription"}, out);  // MQTT5 3.8.3.1
       return;
     }
-    const ReasonCode fault = filter_fault(asked.filter, options_->topic_levels_max);
+    const bool is_over = follow.filters.size() >= options_->subscribe_filters_max;
+    const ReasonCode fault = is_over ? ReasonCode::quota_exceeded : filter_fault(asked.filter, options_->topic_levels_max);
     if (fault != ReasonCode::success) {
       pending.codes += is_v5() ? as_char(fault) : as_char(ReasonCode::unspecified_error);
       continue;
@@ -312,7 +313,8 @@ void Machine::on_unsubscribe(const Frame& frame, Outbox& out) {
   broker::Unfollow unfollow;
   FilterReader reader(packet);
   for (std::string_view filter; reader.next(filter);) {
-    const ReasonCode fault = filter_fault(filter, options_->topic_levels_max);
+    const bool is_over = unfollow.filters.size() >= options_->subscribe_filters_max;
+    const ReasonCode fault = is_over ? ReasonCode::unspecified_error : filter_fault(filter, options_->topic_levels_max);
     if (fault == ReasonCode::success) {
       pending.codes += kAsked;
       unfollow.filters.emplace_back(filter);

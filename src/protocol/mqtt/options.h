@@ -17,6 +17,7 @@ struct MqttOptions {
   uint16_t topic_levels_max = 128;
   uint16_t client_id_bytes_max = 1024;
   uint16_t requests_max = 16;
+  uint32_t subscribe_filters_max = 1024;
   uint32_t queue_messages_max = 10'000;
   uint64_t queue_bytes_max = 4 << 20;
   uint32_t publish_batch_messages = 512;
@@ -60,6 +61,10 @@ struct MqttOptions {
             {.doc = "SUBSCRIBEs and UNSUBSCRIBEs of a client that may wait for their answer; then it is read no further.",
              .min = 1,
              .max = 1024});
+    v.field("subscribe_filters_max", &O::subscribe_filters_max,
+            {.doc = "Filters of one SUBSCRIBE or UNSUBSCRIBE that are looked at; those behind them are refused.",
+             .min = 1,
+             .max = 65'536});
     v.field("queue_messages_max", &O::queue_messages_max,
             {.doc = "QoS 1 messages that wait for a slow client; beyond it the client is disconnected.",
              .min = 1,
