@@ -28,11 +28,6 @@ format() {
 
 guard() { python3 tools/guard/guard.py && python3 tools/guard/guard_test.py; }
 
-generated_frames() {
-  [ -f tools/kafka_frames/generate.py ] || return 0
-  python3 tools/kafka_frames/generate.py --check || { echo "run: python3 tools/kafka_frames/generate.py"; return 1; }
-}
-
 docs() {
   tools/build.sh "$preset" robust || return 1
   local fresh
@@ -69,7 +64,6 @@ headers() {
 
 step "format" format
 step "import guard" guard
-step "generated frames" generated_frames
 step "generated docs" docs
 if [ "${CI:-}" = true ]; then
   step "clang-tidy" tidy

@@ -1,7 +1,6 @@
 // SegmentEngine: the door to EngineCore.
 #include "storage/segment/engine.h"
 
-#include <cstdlib>
 #include <utility>
 
 #include "storage/segment/engine_core.h"
@@ -9,11 +8,6 @@
 namespace robustmq::storage {
 
 using segment::EngineCore;
-
-bool unsafe_skip_sync_is_asked() {
-  const char* value = std::getenv("ROBUSTMQ_UNSAFE_SKIP_SYNC");
-  return value != nullptr && std::string_view(value) == "1";
-}
 
 SegmentEngine::SegmentEngine(std::unique_ptr<EngineCore> core) : core_(std::move(core)) {}
 SegmentEngine::~SegmentEngine() = default;

@@ -63,8 +63,6 @@ struct SegmentMetrics {
 struct SegmentTestSwitches {
   bool unsafe_skip_sync = false;  // acknowledges without syncing: what a power cut must show to be wrong
 };
-// Of a running server: asked by the environment variable ROBUSTMQ_UNSAFE_SKIP_SYNC=1, which only tests set. Then say so loudly.
-bool unsafe_skip_sync_is_asked();
 
 namespace segment {
 class EngineCore;

@@ -1,0 +1,134 @@
+#include "server/main.h"
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <string>
+
+#include "config/config.h"
+#include "server/command_line.h"
+#include "server/options.h"
+#include "server/output.h"
+#include "server/reference.h"
+#include "server/run.h"
+#include "server/version.h"
+
+namespace robustmq::server {
+
+namespace {
+
+constexpr int kWrongUse = 2;
+
+Result<std::string> read_whole_file(const std::string& path) {
+  std::FILE* file = std::fopen(path.c_str(), "rb");
+  if (!file) return Error{Code::not_found, fmt::format("{}: {}", path, std::strerror(errno))};
+  std::string text;
+  char block[16 << 10];
+  size_t size = 0;
+  while (text.size() <= config::kFileBytesMax && (size = std::fread(block, 1, sizeof block, file)) > 0) text.append(block, size);
+  const bool failed = std::ferror(file) != 0;
+  std::fclose(file);
+  if (failed) return Error{Code::storage_failed, fmt::format("{}: cannot be read", path)};
+  return text;
+}
+
+bool write_whole_file(const std::filesystem::path& path, const std::string& text) {
+  std::FILE* file = std::fopen(path.c_str(), "wb");
+  if (!file) return false;
+  const bool good = std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  return std::fclose(file) == 0 && good;
+}
+
+// Variables of the project's own tests, which are no options.
+bool is_for_tests(std::string_view name) { return name == "ROBUSTMQ_SERVER" || name.starts_with("ROBUSTMQ_UNSAFE_"); }
+
+Result<config::Inputs> gather(const CommandLine& line) {
+  config::Inputs inputs;
+  inputs.flags = line.flags;
+  if (!line.config_file.empty()) {
+    Result<std::string> text = read_whole_file(line.config_file);
+    if (!text) return text.error();
+    inputs.file = config::ConfigFile{line.config_file, text.take()};
+  }
+  for (char** variable = environ; variable && *variable; ++variable) {
+    const std::string_view whole = *variable;
+    const size_t equals = whole.find('=');
+    if (equals == std::string_view::npos || is_for_tests(whole.substr(0, equals))) continue;
+    inputs.environment.emplace_back(whole.substr(0, equals), whole.substr(equals + 1));
+  }
+  return inputs;
+}
+
+Result<ServerOptions> options_of(const CommandLine& line) {
+  const Result<config::Inputs> inputs = gather(line);
+  if (!inputs) return inputs.error();
+  return load_options(*inputs);
+}
+
+int print_config(const CommandLine& line) {
+  if (!line.effective) {
+    ServerOptions defaults;
+    tell("# The options of robust-server with their defaults. Take the '#' before a name away to change it.\n");
+    tell(config::commented_file(config::bind(defaults)));
+    return 0;
+  }
+  Result<ServerOptions> options = options_of(line);
+  if (!options) {
+    complain(options.error().detail);
+    return kWrongUse;
+  }
+  tell(config::to_json(config::bind(*options)));
+  return 0;
+}
+
+int write_docs(const std::string& directory) {
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  for (const auto& [name, text] : reference_files()) {
+    const std::filesystem::path path = std::filesystem::path(directory) / name;
+    if (!write_whole_file(path, text)) {
+      complain(fmt::format("{}: cannot be written: {}", path.string(), std::strerror(errno)));
+      return 1;
+    }
+  }
+  return 0;
+}
+
+int start(const CommandLine& line) {
+  const Result<ServerOptions> options = options_of(line);
+  if (!options) {
+    complain(options.error().detail);
+    return kWrongUse;
+  }
+  NodeSwitches switches;
+  const char* skip_sync = std::getenv("ROBUSTMQ_UNSAFE_SKIP_SYNC");  // only tests set it; the node says so loudly
+  switches.unsafe_skip_sync = skip_sync && std::string_view(skip_sync) == "1";
+  return run_server(*options, switches);
+}
+
+}  // namespace
+
+int robust_server_main(int argc, char** argv) {
+  int exit_code = 0;
+  const std::optional<CommandLine> line = parse_command_line(argc, argv, exit_code);
+  if (!line) return exit_code;
+  switch (line->command) {
+    case CommandLine::Command::start:
+      return start(*line);
+    case CommandLine::Command::config:
+      return print_config(*line);
+    case CommandLine::Command::version:
+      tell(fmt::format("robustmq {}", version_with_commit()));
+      return 0;
+    case CommandLine::Command::docs:
+      return write_docs(line->docs_dir);
+  }
+  return exit_code;
+}
+
+}  // namespace robustmq::server

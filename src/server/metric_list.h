@@ -1,0 +1,31 @@
+// Every metrics struct of a node with its prefix, for the reference; the node registers the same ones. Pure.
+#pragma once
+
+#include "broker/group/options.h"
+#include "broker/options.h"
+#include "observe/metrics.h"
+#include "protocol/driver/metrics.h"
+#include "protocol/kafka/options.h"
+#include "protocol/mqtt/metrics.h"
+#include "raft/group.h"
+#include "storage/journal.h"
+#include "storage/memory/memory_log.h"
+#include "storage/segment/engine.h"
+
+namespace robustmq::server {
+
+// Calls visit.operator()<Struct>(prefix, title) for each.
+template <class Visit>
+void for_each_metrics_struct(Visit&& visit) {
+  visit.template operator()<mqtt::MqttMetrics>("mqtt", "MQTT");
+  visit.template operator()<protocol::kafka::KafkaMetrics>("kafka", "Kafka");
+  visit.template operator()<protocol::driver::ListenerMetrics>("listener", "Listeners (label `protocol`)");
+  visit.template operator()<broker::BrokerMetrics>("broker", "Broker");
+  visit.template operator()<broker::GroupMetrics>("consumer_group", "Consumer groups");
+  visit.template operator()<raft::GroupMetrics>("catalog", "Catalog");
+  visit.template operator()<storage::MemoryMetrics>("memory", "Memory logs");
+  visit.template operator()<storage::SegmentMetrics>("segment", "Segments");
+  visit.template operator()<storage::JournalMetrics>("journal", "Journal");
+}
+
+}  // namespace robustmq::server

@@ -1,0 +1,340 @@
+#include "server/node.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "config/config.h"
+#include "server/data_format.h"
+#include "server/node_room.h"
+#include "server/node_store.h"
+
+namespace robustmq::server {
+
+using runtime::completion;
+using runtime::Core;
+using runtime::Endpoint;
+using runtime::Task;
+
+namespace {
+
+// Waits for several answers; gives the first error.
+struct Gather {
+  size_t left = 0;
+  Status first;
+  Callback<void(Status)> done;
+
+  static void answer(const std::shared_ptr<Gather>& gather, Status status) {
+    if (!status.ok() && gather->first.ok()) gather->first = std::move(status);
+    if (--gather->left == 0) gather->done(std::move(gather->first));
+  }
+};
+
+Error with_lead(std::string_view lead, const Error& error) {
+  return {error.code, fmt::format("{}: {}", lead, error.to_string())};
+}
+
+}  // namespace
+
+Node::Node(ServerOptions options, CoreIndex cores, MakeSink make_sink, NodeSwitches switches)
+    : options_(std::move(options)),
+      make_sink_(std::move(make_sink)),
+      switches_(switches),
+      rules_(options_.topic_rule),
+      rooms_(cores) {
+  facts_.id = options_.node.id;
+}
+
+Node::~Node() {
+  // Halls use the stores; consumer groups that wait are answered through the halls.
+  if (store_) {
+    store_->admin.reset();
+    store_->groups.reset();
+  }
+  for (auto& room : rooms_) {
+    if (room) room->close();
+  }
+  store_.reset();
+}
+
+void Node::set_up(Core& core) {
+  const int64_t memory = options_.broker.memory_bytes / static_cast<int64_t>(rooms_.size());
+  rooms_[core.index()] = std::make_unique<NodeRoom>(core, make_sink_(core), options_.node.log_level, memory);
+}
+
+void Node::tear_down(Core& core) {
+  std::unique_ptr<NodeRoom>& room = rooms_[core.index()];
+  if (room) room->close();
+  room.reset();
+}
+
+// ---- Work on cores ----
+
+void Node::on_core(CoreIndex index, OnCore& work, Callback<void(Status)> done) {
+  if (index == 0) return work(home(), std::move(done));
+  home().core.send(index, [this, index, &work, done = std::move(done)]() mutable {
+    work(*rooms_[index], [this, index, done = std::move(done)](Status status) mutable {
+      rooms_[index]->core.send(0, [done = std::move(done), status = std::move(status)]() mutable { done(std::move(status)); });
+    });
+  });
+}
+
+Task<Status> Node::on_every_core(OnCore work) {
+  Status result = co_await completion<Status>([&](auto done) {
+    auto gather = std::make_shared<Gather>();
+    gather->left = rooms_.size();
+    gather->done = std::move(done);
+    for (CoreIndex i = 0; i < rooms_.size(); ++i) {
+      on_core(i, work, [gather](Status status) { Gather::answer(gather, std::move(status)); });
+    }
+  });
+  co_return result;
+}
+
+// Messages that were under way between cores, and those that they caused, have arrived.
+Task<void> Node::settle() {
+  for (int i = 0; i < 3; ++i) {
+    OnCore nothing = [](NodeRoom& room, Callback<void(Status)> done) {
+      room.core.post([done = std::move(done)]() mutable { done({}); });
+    };
+    Status status = co_await on_every_core(std::move(nothing));
+    (void)status;
+  }
+}
+
+// ---- Start ----
+
+void Node::start(Callback<void(Result<Listening>)> done) {
+  ROBUSTMQ_CHECK(state_ == State::made, "a node is started once");
+  state_ = State::starting;
+  tasks_.spawn(run_start(std::move(done)));
+}
+
+Task<void> Node::run_start(Callback<void(Result<Listening>)> done) {
+  Status opened = co_await open_all();
+  if (!opened.ok()) {
+    done(opened.error());
+    co_return;
+  }
+  state_ = State::serving;
+  home().log.info("node_started", {{"node", options_.node.id}, {"cores", rooms_.size()}, {"topic_rules", rules_.all().size()}});
+  done(listening_);
+}
+
+Task<Status> Node::open_all() {
+  store_ = std::make_unique<NodeStore>();
+  Status stored = co_await open_store();
+  if (!stored.ok()) co_return stored;
+  Status halls = co_await open_halls();
+  if (!halls.ok()) co_return halls;
+  Status listening = co_await open_listeners();
+  if (!listening.ok()) co_return listening;
+  co_return start_admin();
+}
+
+Task<Status> Node::open_store() {
+  NodeRoom& room = home();
+  Status claimed = co_await claim_data_directory(room.core);
+  if (!claimed.ok()) co_return with_lead(options_.node.data_dir, claimed.error());
+  if (switches_.unsafe_skip_sync)
+    room.log.error("sync_is_left_out", {{"warning", "nothing survives a power cut; for tests only"}});
+  std::vector<Core*> cores;
+  for (auto& each : rooms_) cores.push_back(&each->core);
+  Status opened = co_await store_->open(std::move(cores), room.log, options_, switches_.unsafe_skip_sync);
+  if (!opened.ok()) co_return with_lead(options_.node.data_dir, opened.error());
+  store_->add_metrics(room.metrics);
+  co_return Status{};
+}
+
+Task<Status> Node::open_halls() {
+  std::vector<broker::TopicFacts::Setting> settings;
+  ServerOptions defaults;
+  for (config::OptionRow& row : config::to_rows(config::bind(options_), config::bind(defaults))) {
+    settings.push_back({std::move(row.path), std::move(row.value), row.is_default});
+  }
+  OnCore make = [this, &settings](NodeRoom& room, Callback<void(Status)> done) {
+    const bool is_home = room.core.index() == 0;
+    if (!is_home) room.remote = storage::make_remote_engine(room.core, 0, *store_->engine);
+    broker::HallSetup setup;
+    setup.core = &room.core;
+    setup.meta = &store_->catalog->on(room.core.index());
+    setup.engines.memory = &room.memory;
+    setup.engines.persistent = is_home ? store_->engine.get() : room.remote.get();
+    setup.groups = is_home ? store_->groups.get() : nullptr;
+    room.hall = std::make_unique<broker::Hall>(setup, options_.broker, rules_, facts_);
+    room.hall->set_option_facts(settings);
+    room.metrics.add("broker", room.hall->metrics());
+    room.metrics.add("memory", room.budget.metrics());
+    done({});
+  };
+  Status made = co_await on_every_core(std::move(make));
+  if (!made.ok()) co_return made;
+  std::vector<broker::Hall*> halls;
+  for (auto& room : rooms_) halls.push_back(room->hall.get());
+  broker::Hall::introduce(halls);
+  OnCore open = [](NodeRoom& room, Callback<void(Status)> done) { room.hall->start(std::move(done)); };
+  Status started = co_await on_every_core(std::move(open));
+  co_return started;
+}
+
+Task<Status> Node::open_listeners() {
+  OnCore make = [this](NodeRoom& room, Callback<void(Status)> done) {
+    make_doors(room);
+    done({});
+  };
+  Status made = co_await on_every_core(std::move(make));
+  if (!made.ok()) co_return made;
+  OnCore introduce = [this](NodeRoom& room, Callback<void(Status)> done) {
+    for (size_t d = 0; d < room.doors.size(); ++d) {
+      std::vector<protocol::driver::Listener*> peers;
+      for (auto& other : rooms_) peers.push_back(other->doors[d].listener.get());
+      room.doors[d].listener->set_peers(std::move(peers));
+    }
+    done({});
+  };
+  Status introduced = co_await on_every_core(std::move(introduce));
+  if (!introduced.ok()) co_return introduced;
+
+  for (size_t d = 0; d < home().doors.size(); ++d) {
+    // Core 0 first: it takes the port when any will do, and what clients are told of it stands before another core accepts.
+    Door& door = home().doors[d];
+    Result<Endpoint> at = Endpoint::parse(door.listen);
+    if (at.ok()) at = door.listener->start(*at);
+    if (!at.ok()) co_return with_lead(fmt::format("{}.listen = {}", door.name, door.listen), at.error());
+    if (door.name == "kafka") set_kafka_address(*at);
+    Endpoint where = *at;
+    OnCore listen = [d, where](NodeRoom& room, Callback<void(Status)> done) {
+      if (room.core.index() == 0) return done({});
+      Result<Endpoint> here = room.doors[d].listener->start(where);
+      done(here.ok() ? Status{} : Status{here.error()});
+    };
+    Status listening = co_await on_every_core(std::move(listen));
+    if (!listening.ok()) co_return with_lead(fmt::format("{}.listen = {}", door.name, door.listen), listening.error());
+    listening_.emplace_back(door.name, where);
+  }
+  co_return Status{};
+}
+
+void Node::make_doors(NodeRoom& room) {
+  const CoreIndex cores = static_cast<CoreIndex>(rooms_.size());
+  auto add = [&](std::string name, const std::string& listen, std::unique_ptr<ProtocolSeat> seat) {
+    if (listen.empty()) return;
+    Door door;
+    door.name = std::move(name);
+    door.listen = listen;
+    door.seat = std::move(seat);
+    door.listener = std::make_unique<protocol::driver::Listener>(
+        protocol::driver::ListenerSeat{room.core, room.streams, *room.hall, door.seat->connections(), room.log}, door.name,
+        options_.listener);
+    door.seat->add_metrics(room.metrics);
+    room.metrics.add("listener", door.listener->metrics(), fmt::format("protocol=\"{}\"", door.name));
+    room.doors.push_back(std::move(door));
+  };
+#define PROTOCOL(section, Seat) add(#section, options_.section.listen, std::make_unique<Seat>(options_, cores));
+#include "server/plugins.def"
+#undef PROTOCOL
+}
+
+// What Kafka clients are told to connect to.
+void Node::set_kafka_address(const Endpoint& listening) {
+  Endpoint told = listening;
+  if (!options_.kafka.advertised.empty()) {
+    const Result<Endpoint> given = Endpoint::parse(options_.kafka.advertised);
+    ROBUSTMQ_CHECK(given.ok(), "options were checked");
+    told = *given;
+    if (told.port == 0) told.port = listening.port;
+  } else if (told.host == "0.0.0.0" || told.host == "::") {
+    told.host = "127.0.0.1";
+    home().log.warn("kafka_address_is_local",
+                    {{"told", told.to_string()}, {"remedy", "set kafka.advertised for clients on other hosts"}});
+  }
+  facts_.kafka_host = told.host;
+  facts_.kafka_port = told.port;
+}
+
+Status Node::start_admin() {
+  if (options_.admin.listen.empty()) return {};
+  admin::ApiSeat seat;
+  seat.broker = home().hall.get();
+  seat.is_ready = [this] { return is_serving() && !store_->engine->has_failed(); };
+  seat.metrics_text = [this](Callback<void(std::string)> done) { metrics_text(std::move(done)); };
+  seat.options_json = [this] { return config::to_json(config::bind(options_)); };
+  store_->admin = std::make_unique<admin::AdminServer>(home().streams, std::move(seat));
+  const Result<Endpoint> at = Endpoint::parse(options_.admin.listen);
+  Status status = at.ok() ? store_->admin->listen(*at) : Status{at.error()};
+  if (!status.ok()) return with_lead(fmt::format("admin.listen = {}", options_.admin.listen), status.error());
+  listening_.emplace_back("admin", store_->admin->local());
+  return {};
+}
+
+// ---- Stop ----
+
+void Node::stop(Callback<void(Status)> done) {
+  ROBUSTMQ_CHECK(state_ == State::serving || state_ == State::starting, "a node is stopped once");
+  state_ = State::stopping;
+  tasks_.spawn(run_stop(std::move(done)));
+}
+
+Task<void> Node::run_stop(Callback<void(Status)> done) {
+  home().log.info("node_stopping");
+  if (store_) store_->admin.reset();
+  OnCore end_links = [this](NodeRoom& room, Callback<void(Status)> ended) {
+    if (room.doors.empty()) return ended({});
+    auto gather = std::make_shared<Gather>();
+    gather->left = room.doors.size();
+    gather->done = std::move(ended);
+    for (Door& door : room.doors) {
+      door.listener->stop(Duration::millis(options_.node.stop_ms), [gather] { Gather::answer(gather, {}); });
+    }
+  };
+  Status ended = co_await on_every_core(std::move(end_links));
+  co_await settle();
+  if (store_) store_->groups.reset();
+  co_await settle();
+  Status closed;
+  if (store_ && store_->engine) {
+    closed = co_await completion<Status>([&](auto engine_done) { store_->engine->close(std::move(engine_done)); });
+  }
+  co_await settle();
+  OnCore close_halls = [](NodeRoom& room, Callback<void(Status)> halls_done) {
+    room.doors.clear();
+    room.hall.reset();
+    halls_done({});
+  };
+  Status halls = co_await on_every_core(std::move(close_halls));
+  co_await settle();
+  OnCore close_engines = [](NodeRoom& room, Callback<void(Status)> engines_done) {
+    room.remote.reset();
+    engines_done({});
+  };
+  Status engines = co_await on_every_core(std::move(close_engines));
+  co_await settle();
+  store_.reset();
+  state_ = State::stopped;
+  home().log.info("node_stopped");
+  done(std::move(closed));
+}
+
+// ---- Metrics ----
+
+void Node::metrics_text(Callback<void(std::string)> done) {
+  struct Merge {
+    size_t left;
+    observe::MetricsSnapshot all;
+    Callback<void(std::string)> done;
+  };
+  auto merge = std::make_shared<Merge>(Merge{rooms_.size(), {}, std::move(done)});
+  auto take = [merge](observe::MetricsSnapshot snapshot) {
+    merge->all.merge(std::move(snapshot));
+    if (--merge->left == 0) merge->done(merge->all.to_prometheus());
+  };
+  for (CoreIndex i = 1; i < rooms_.size(); ++i) {
+    home().core.send(i, [this, i, take] {
+      rooms_[i]->core.send(0, [take, snapshot = rooms_[i]->metrics.collect()]() mutable { take(std::move(snapshot)); });
+    });
+  }
+  take(home().metrics.collect());
+}
+
+}  // namespace robustmq::server

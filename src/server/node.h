@@ -1,0 +1,97 @@
+// Node: all rooms of one node, put together on the cores of a world, the real or the simulated one. Not pure.
+//
+// Start, on core 0: format file, segment engine (recovery), key-value rows, catalog; then a hall on each core, the rule streams,
+// listeners on each core, the admin API. Stop goes the other way: nothing is accepted any more, connections are told and ended,
+// the storage finishes what was asked and makes its last checkpoint.
+//
+//   Node node(options, sinks);
+//   on every core: node.set_up(core);
+//   on core 0, when all are set up: node.start(done); ... node.stop(done);
+//   on every core, when no loop turns any more: node.tear_down(core);
+// After a simulated crash, abandon() and the destructor alone.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/callback.h"
+#include "base/result.h"
+#include "broker/options.h"
+#include "broker/topic_rules.h"
+#include "observe/log.h"
+#include "runtime/core.h"
+#include "runtime/net.h"
+#include "runtime/task.h"
+#include "server/options.h"
+
+namespace robustmq::server {
+
+struct NodeRoom;   // what stands on every core (node_room.h)
+struct NodeStore;  // what stands on core 0 alone (node_store.h)
+
+// Makes the log's way out for a core; called on it.
+using MakeSink = Callback<std::unique_ptr<observe::LogSink>(runtime::Core&)>;
+
+// Where the listeners are, with the ports that were taken: "mqtt", "kafka", "admin".
+using Listening = std::vector<std::pair<std::string, runtime::Endpoint>>;
+
+// For tests only.
+struct NodeSwitches {
+  bool unsafe_skip_sync = false;
+};
+
+class Node {
+ public:
+  // The options were checked. `cores`: of the world it will stand on.
+  Node(ServerOptions options, CoreIndex cores, MakeSink make_sink, NodeSwitches switches = {});
+  Node(const Node&) = delete;
+  ~Node();
+
+  void set_up(runtime::Core& core);
+  // Core 0. Error: why the node cannot start; what was started is stopped again by stop().
+  void start(Callback<void(Result<Listening>)> done);
+  // Core 0, once, after start has called back. `done` comes when everything is on the disk.
+  void stop(Callback<void(Status)> done);
+  void tear_down(runtime::Core& core);
+  // Core 0's tasks end where they are: after a simulated crash.
+  void abandon() { tasks_.abandon(); }
+
+  bool is_serving() const { return state_ == State::serving; }
+  const ServerOptions& options() const { return options_; }
+  // Core 0: the Prometheus text of all cores.
+  void metrics_text(Callback<void(std::string)> done);
+
+ private:
+  enum class State : uint8_t { made, starting, serving, stopping, stopped };
+  using OnCore = Callback<void(NodeRoom&, Callback<void(Status)>)>;
+
+  runtime::Task<Status> open_all();
+  runtime::Task<Status> open_store();
+  runtime::Task<Status> open_halls();
+  runtime::Task<Status> open_listeners();
+  void make_doors(NodeRoom& room);
+  void set_kafka_address(const runtime::Endpoint& listening);
+  runtime::Task<void> run_start(Callback<void(Result<Listening>)> done);
+  runtime::Task<void> run_stop(Callback<void(Status)> done);
+  // Runs `work` on every core and waits for all; the first error, if any.
+  runtime::Task<Status> on_every_core(OnCore work);
+  runtime::Task<void> settle();
+  void on_core(CoreIndex index, OnCore& work, Callback<void(Status)> done);
+  NodeRoom& home() { return *rooms_[0]; }
+  Status start_admin();
+
+  ServerOptions options_;
+  MakeSink make_sink_;
+  NodeSwitches switches_;
+  broker::TopicRules rules_;
+  broker::NodeFacts facts_;
+  State state_ = State::made;
+  Listening listening_;
+  std::vector<std::unique_ptr<NodeRoom>> rooms_;  // by core
+  std::unique_ptr<NodeStore> store_;
+  runtime::TaskScope tasks_;
+};
+
+}  // namespace robustmq::server

@@ -1,0 +1,52 @@
+// What a node has on each core, and what it has on core 0 alone. Private to the room.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "broker/hall.h"
+#include "net/stream.h"
+#include "observe/log.h"
+#include "observe/metrics.h"
+#include "protocol/driver/listener.h"
+#include "runtime/core.h"
+#include "server/seats.h"
+#include "storage/log.h"
+#include "storage/memory/memory_log.h"
+
+namespace robustmq::server {
+
+// One protocol's listener on one core.
+struct Door {
+  std::string name;
+  std::string listen;
+  std::unique_ptr<ProtocolSeat> seat;
+  std::unique_ptr<protocol::driver::Listener> listener;
+};
+
+// Lives on its core. Members in the order they are made.
+struct NodeRoom {
+  NodeRoom(runtime::Core& core_in, std::unique_ptr<observe::LogSink> sink_in, observe::Level level, int64_t memory_bytes)
+      : core(core_in), sink(std::move(sink_in)), log(*sink, level), streams(core_in), budget(memory_bytes), memory(budget) {}
+
+  // What uses other cores' or the store's parts goes.
+  void close() {
+    doors.clear();
+    hall.reset();
+    remote.reset();
+  }
+
+  runtime::Core& core;
+  std::unique_ptr<observe::LogSink> sink;
+  observe::Log log;
+  observe::Metrics metrics;
+  net::Streams streams;
+  storage::MemoryBudget budget;
+  storage::MemoryEngine memory;
+  std::unique_ptr<storage::Engine> remote;  // the segment engine as seen from here; core 0 uses it itself
+  std::unique_ptr<broker::Hall> hall;
+  std::vector<Door> doors;
+};
+
+}  // namespace robustmq::server

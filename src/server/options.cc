@@ -1,0 +1,50 @@
+#include "server/options.h"
+
+#include <fmt/core.h>
+
+#include "broker/topic_rules.h"
+#include "runtime/net.h"
+
+namespace robustmq::server {
+
+Status check(const ServerOptions& options, const config::Origins& origins) {
+  std::string problems;
+  auto problem = [&](std::string_view path, std::string_view text) {
+    if (!problems.empty()) problems += '\n';
+    problems += fmt::format("{}: {}: {}", origins.of(path), path, text);
+  };
+  auto address = [&](std::string_view path, const std::string& text) {
+    if (text.empty()) return;
+    if (!runtime::Endpoint::parse(text))
+      problem(path, fmt::format("\"{}\" is no address; allowed is host:port, as in 127.0.0.1:1883", text));
+  };
+  address("mqtt.listen", options.mqtt.listen);
+  address("kafka.listen", options.kafka.listen);
+  address("kafka.advertised", options.kafka.advertised);
+  address("admin.listen", options.admin.listen);
+  if (options.node.data_dir.empty()) problem("node.data_dir", "a directory is needed");
+  for (size_t i = 0; i < options.topic_rule.size(); ++i) {
+    // One at a time, so that the place of the wrong one is known.
+    const Status status = broker::TopicRules::check({options.topic_rule[i]});
+    if (!status)
+      problem(fmt::format("topic_rule[{}]", i),
+              status.error().detail.empty() ? status.error().to_string() : status.error().detail);
+  }
+  if (problems.empty()) {
+    const Status together = broker::TopicRules::check(options.topic_rule);
+    if (!together) problem("topic_rule", together.error().detail);
+  }
+  if (problems.empty()) return {};
+  return Error{Code::invalid_config, std::move(problems)};
+}
+
+Result<ServerOptions> load_options(const config::Inputs& inputs) {
+  ServerOptions options;
+  const Result<config::Origins> origins = config::load(inputs, options);
+  if (!origins) return origins.error();
+  const Status status = check(options, *origins);
+  if (!status) return status.error();
+  return options;
+}
+
+}  // namespace robustmq::server

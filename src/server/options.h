@@ -1,0 +1,126 @@
+// The options of a server: one tree, whose sections are described beside the code that uses them. Pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/describe.h"
+#include "base/result.h"
+#include "broker/group/options.h"
+#include "broker/options.h"
+#include "config/config.h"
+#include "meta/commands.h"
+#include "observe/log.h"
+#include "protocol/driver/metrics.h"
+#include "protocol/kafka/options.h"
+#include "protocol/mqtt/options.h"
+#include "storage/options.h"
+
+namespace robustmq::server {
+
+struct NodeOptions {
+  int32_t id = 1;
+  std::string data_dir = "data";
+  observe::Level log_level = observe::Level::info;
+  int64_t stop_ms = 10'000;
+
+  template <class V>
+  static void describe(V& v) {
+    using O = NodeOptions;
+    v.field("id", &O::id, {.doc = "This node's number in its cluster.", .min = 0});
+    v.field("data_dir", &O::data_dir,
+            {.doc = "Directory of everything the node keeps; made when missing. One process a directory."});
+    v.field("log_level", &O::log_level, {.doc = "Least level of events that are logged."});
+    v.field("stop_ms", &O::stop_ms,
+            {.doc = "Longest time a stop waits for connections to drain.", .unit = "ms", .min = 0, .max = 600'000});
+  }
+};
+
+struct RuntimeOptions {
+  uint16_t cores = 0;
+  bool pin = false;
+
+  template <class V>
+  static void describe(V& v) {
+    v.field("cores", &RuntimeOptions::cores, {.doc = "Threads that serve; 0 takes one a CPU.", .max = 64});
+    v.field("pin", &RuntimeOptions::pin, {.doc = "Keep each of these threads on a CPU of its own."});
+  }
+};
+
+struct MqttSection : mqtt::MqttOptions {
+  std::string listen = "127.0.0.1:1883";
+
+  template <class V>
+  static void describe(V& v) {
+    v.field("listen", &MqttSection::listen,
+            {.doc = "Address and port of the MQTT listener (TCP); port 0 takes a free one, empty none."});
+    mqtt::MqttOptions::describe(v);
+  }
+};
+
+struct KafkaSection : protocol::kafka::KafkaOptions {
+  std::string listen = "127.0.0.1:9092";
+  std::string advertised;
+
+  template <class V>
+  static void describe(V& v) {
+    v.field("listen", &KafkaSection::listen,
+            {.doc = "Address and port of the Kafka listener; port 0 takes a free one, empty none."});
+    v.field("advertised", &KafkaSection::advertised,
+            {.doc = "Address and port that Kafka clients are told to connect to; empty: where the listener is."});
+    protocol::kafka::KafkaOptions::describe(v);
+  }
+};
+
+struct AdminSection {
+  std::string listen = "127.0.0.1:58080";
+
+  template <class V>
+  static void describe(V& v) {
+    v.field("listen", &AdminSection::listen,
+            {.doc = "Address and port of health, metrics and the admin API (HTTP); port 0 takes a free one, empty none."});
+  }
+};
+
+struct ServerOptions {
+  NodeOptions node;
+  RuntimeOptions runtime;
+  MqttSection mqtt;
+  KafkaSection kafka;
+  AdminSection admin;
+  protocol::driver::ListenerOptions listener;
+  broker::BrokerOptions broker;
+  broker::GroupOptions consumer_group;
+  meta::CatalogLimits catalog;
+  storage::StorageOptions storage;
+  std::vector<broker::TopicRule> topic_rule;
+
+  template <class V>
+  static void describe(V& v) {
+    using O = ServerOptions;
+    v.field("node", &O::node, {.doc = "The node itself."});
+    v.field("runtime", &O::runtime, {.doc = "Threads."});
+    v.field("mqtt", &O::mqtt, {.doc = "MQTT 3.1.1 and 5.0."});
+    v.field("kafka", &O::kafka, {.doc = "The Kafka protocol."});
+    v.field("admin", &O::admin, {.doc = "HTTP for people and monitoring."});
+    v.field("listener", &O::listener, {.doc = "Limits of every connection, whatever the protocol."});
+    v.field("broker", &O::broker, {.doc = "Topics and limits, whatever the protocol."});
+    v.field("consumer_group", &O::consumer_group, {.doc = "Consumer groups."});
+    v.field("catalog", &O::catalog, {.doc = "Limits of the catalog of streams."});
+    v.field("storage", &O::storage, {.doc = "The journal, segments and memory logs."});
+    v.field("topic_rule", &O::topic_rule,
+            {.doc = "Topic rules say which MQTT topics go to a stream, and how it is kept; the first that matches wins. An MQTT "
+                    "topic without a "
+                    "rule is a light topic in memory."});
+  }
+};
+
+// What one value alone does not show: addresses, topic rules, modes that are not built yet. Each problem on a line of its own,
+// with the place it came from.
+Status check(const ServerOptions& options, const config::Origins& origins);
+
+// Reads all sources and checks. Error: invalid_config, a problem a line.
+Result<ServerOptions> load_options(const config::Inputs& inputs);
+
+}  // namespace robustmq::server
