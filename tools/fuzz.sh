@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every fuzzer for FUZZ_SECONDS (20 unless given), as many at a time as there are cores. Seeds: tests/corpus/<fuzzer>;
+# Runs every fuzzer for FUZZ_SECONDS (20 unless given), as many at a time as there are cores. Seeds: tests/corpus/<fuzzer>, or its short name;
 # what is found stays in build/fuzz/found. FUZZ_ONLY=name runs one. The last line counts: "fuzz: N passed, N failed".
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -12,8 +12,10 @@ mkdir -p build/fuzz/found build/fuzz/corpus build/fuzz/logs
 one() {
   local name=$1 seconds=$2
   mkdir -p "build/fuzz/corpus/$name"
-  local seeds=()
-  [ -d "tests/corpus/$name" ] && seeds=("tests/corpus/$name")
+  local seeds=() short=${name#protocol_}
+  for dir in "tests/corpus/$name" "tests/corpus/${short%_fuzz}"; do
+    [ -d "$dir" ] && seeds+=("$dir")
+  done
   if "build/fuzz/$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -artifact_prefix="build/fuzz/found/$name-" \
     -print_final_stats=1 "build/fuzz/corpus/$name" "${seeds[@]}" >"build/fuzz/logs/$name.log" 2>&1; then
     echo "fuzz: $name: ok, $(sed -n 's/^stat::number_of_executed_units: *//p' "build/fuzz/logs/$name.log") inputs"
