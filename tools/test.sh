@@ -52,30 +52,14 @@ tsan_tests() {
   run_ctest build/tsan -R "^($(paste -sd'|' build/tsan/tsan_tests.txt))$"
 }
 
-# Real clients against real processes: each tests/e2e/*_test.py is a program that ends with zero when all is well.
-end_to_end() {
-  local good=0 bad=0 test
-  export ROBUSTMQ_SERVER=$PWD/build/asan/bin/robust-server
-  for test in tests/e2e/*_test.py tests/interop/*_test.py; do
-    [ -f "$test" ] || continue
-    echo "-- $test"
-    if timeout 600 python3 "$test"; then good=$((good + 1)); else
-      echo "-- $test FAILED"
-      bad=$((bad + 1))
-    fi
-  done
-  echo "$good passed, $bad failed"
-  [ "$bad" -eq 0 ]
-}
-
-crash_rounds() { timeout 900 python3 tests/e2e/crash.py --server build/asan/bin/robust-server --rounds "${CRASH_ROUNDS:-30}"; }
+# Real clients against real processes, and the crash rounds.
+end_to_end() { timeout 1200 python3 tests/e2e/run.py --server build/asan/bin/robust-server --rounds "${CRASH_ROUNDS:-30}"; }
 
 # The build of ASan serves check as well, for the generated docs.
 if stage build-asan tools/build.sh asan; then
   stage check env PRESET=asan tools/check.sh
   stage tests-asan run_ctest build/asan
   stage end-to-end end_to_end
-  stage crash crash_rounds
 else
   stage check env PRESET=asan tools/check.sh
 fi
