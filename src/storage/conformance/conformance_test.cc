@@ -41,5 +41,29 @@ TEST(Conformance, SegmentFollowsTheModel) {
   }
 }
 
+// Crashes of both kinds at random moments, again and again, with operations under way.
+void crash_rounds(RigOptions options, int rounds, int steps, std::string& failure) {
+  Rig rig(std::move(options));
+  if (!rig.start()) return;
+  for (int round = 0; round < rounds && rig.failures().empty(); ++round) {
+    const uint64_t count = rig.random().below(static_cast<uint64_t>(steps));
+    for (uint64_t i = 0; i < count && rig.failures().empty(); ++i) rig.step();
+    if (rig.random().chance(100'000)) {
+      rig.close_and_start();
+    } else {
+      rig.crash_and_start(rig.random().chance(800'000) ? CrashKind::power : CrashKind::process);
+    }
+  }
+  failure = rig.first_failure();
+}
+
+TEST(Conformance, SegmentKeepsWhatItAcknowledgedThroughCrashes) {
+  for (uint64_t seed = getenv("RIG_SEED") ? atoi(getenv("RIG_SEED")) : 1; seed <= 400; ++seed) {
+    std::string failure;
+    crash_rounds(options_of(EngineKind::segment, seed), 5, 60, failure);
+    ASSERT_EQ(failure, "");
+  }
+}
+
 }  // namespace
 }  // namespace robustmq::storage::conformance

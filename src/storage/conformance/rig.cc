@@ -54,7 +54,16 @@ Rig::~Rig() {
   budget_.reset();
 }
 
-void Rig::fail(const std::string& what) { failures_.push_back("seed " + std::to_string(options_.seed) + ": " + what); }
+void Rig::fail(const std::string& what) {
+  if (getenv("RIG_DUMP")) {
+    fprintf(stderr, "%s\nreport: %s\n", what.c_str(), segment_ ? segment_->report().c_str() : "");
+    for (auto& p : disk().file_paths()) fprintf(stderr, "  %s %zu\n", p.c_str(), disk().contents(p)->size());
+    for (auto& [n, m] : models_) {
+      fprintf(stderr, "log %s start %ld/%ld acked %ld end %ld\n", m.id.to_string().c_str(), m.start, m.start_asked, m.acked_end, m.end);
+      for (auto& i : m.issued) fprintf(stderr, "   [%ld,%ld) %zu\n", i.base, i.next, i.bytes.size());
+    }
+  }
+ failures_.push_back("seed " + std::to_string(options_.seed) + ": " + what); }
 
 Rig::Model* Rig::model(int number) {
   auto found = models_.find(number);
@@ -158,19 +167,18 @@ void Rig::check_opened(Model& model, const OpenedLog& opened) {
   if (!model.issued.empty() && model.issued.back().next != bounds.end && bounds.end > bounds.start)
     fail(name + "ends within a batch");
   model.end = model.acked_end = bounds.end;
-  model.truncating_to = -1;
   model.under_way = 0;
-  bool is_known_state = model.seals.empty() ? opened.replica_state.empty() : false;
+  bool is_known_state = opened.replica_state.empty() && (!model.has_seal || model.truncating_to >= 0);
   for (const auto& [as_of, state] : model.seals) is_known_state = is_known_state || opened.replica_state.text() == state;
-  // A truncation drops a state that is ahead of it.
   if (!is_known_state && !opened.replica_state.empty()) fail(name + "a replica state that was never sealed");
-  if (!is_known_state && opened.replica_state.empty() && !forgives_losses_ && model.seals.front().first <= bounds.end &&
-      !model.seals.front().second.empty()) {
+  if (!is_known_state && opened.replica_state.empty() && !forgives_losses_) {
     fail(name + "the replica state is lost");
   }
   if (opened.state_as_of > bounds.end) fail(name + "a replica state ahead of the log");
+  model.truncating_to = -1;
   model.seals.clear();
-  if (!opened.replica_state.empty()) model.seals.emplace_back(opened.state_as_of, std::string(opened.replica_state.text()));
+  model.has_seal = !opened.replica_state.empty();
+  if (model.has_seal) model.seals.emplace_back(opened.state_as_of, std::string(opened.replica_state.text()));
 }
 
 void Rig::crash(CrashKind kind) {
@@ -205,7 +213,7 @@ bool Rig::close_and_start() {
 
 void Rig::settle() {
   world_->run_until([&] { return under_way_ == 0; }, Duration::seconds(600));
-  if (under_way_ != 0) fail("operations do not end");
+  if (under_way_ != 0) fail("operations do not end: " + std::to_string(under_way_));
 }
 
 void Rig::run_a_little() {
@@ -274,11 +282,14 @@ void Rig::trim(int number, Offset keep_from) {
   if (!model.log) return;
   model.start_asked = std::max(model.start_asked, keep_from);
   ++under_way_;
+  ++model.under_way;
   model.log->trim(keep_from, [this, number, keep_from, life = life_](Status status) {
     if (life != life_) return;
     --under_way_;
     auto found = models_.find(number);
-    if (found != models_.end() && status.ok()) found->second.start = std::max(found->second.start, keep_from);
+    if (found == models_.end()) return;
+    --found->second.under_way;
+    if (status.ok()) found->second.start = std::max(found->second.start, keep_from);
   });
 }
 
@@ -302,7 +313,10 @@ void Rig::truncate(int number, Offset keep_until) {
     m.truncating_to = -1;
     while (!m.issued.empty() && m.issued.back().base >= keep_until) m.issued.pop_back();
     m.end = m.acked_end = std::min(keep_until, m.end);
-    std::erase_if(m.seals, [&](const auto& seal) { return seal.first > keep_until; });
+    // A truncation drops a state that is ahead of it.
+    const auto is_ahead = [&](const auto& seal) { return seal.first > keep_until; };
+    if (!m.seals.empty() && is_ahead(m.seals.front())) m.has_seal = false;
+    std::erase_if(m.seals, is_ahead);
   });
 }
 
@@ -313,17 +327,20 @@ void Rig::seal(int number) {
   std::string state = "state " + std::to_string(++serial_) + std::string(random_.below(300), 's');
   model.seals.emplace_back(as_of, state);
   ++under_way_;
+  ++model.under_way;
   model.log->seal(Bytes::copy_of(state), as_of, [this, number, state, life = life_](Status status) {
     if (life != life_) return;
     --under_way_;
     auto found = models_.find(number);
     if (found == models_.end()) return;
+    --found->second.under_way;
     auto& seals = found->second.seals;
     auto at = std::find_if(seals.begin(), seals.end(), [&](const auto& seal) { return seal.second == state; });
     if (at == seals.end()) return;
-    if (status.ok())
+    if (status.ok()) {
       seals.erase(seals.begin(), at);
-    else if (status.code() == Code::storage_full || status.code() == Code::offset_out_of_range)
+      found->second.has_seal = true;
+    } else if (status.code() == Code::storage_full || status.code() == Code::offset_out_of_range)
       seals.erase(at);
   });
 }
@@ -384,6 +401,7 @@ void Rig::check_read(Model& model, Offset from, const ReadLimits& limits, const 
     const Issued& issued = model.issued[*i];
     if (issued.bytes.size() > bytes.size() - at ||
         std::memcmp(issued.bytes.data(), bytes.data() + at, issued.bytes.size()) != 0) {
+      if (getenv("RIG_DUMP")) { BatchView v(bytes.span().subspan(at)); fprintf(stderr, "got base %ld next %ld epoch %d size %zu left %zu; pieces %zu stored %d; start %ld end %ld acked %ld trunc %ld\n", v.base_offset(), v.next_offset(), v.leader_epoch(), *BatchView::size_at(bytes.span().subspan(at)), bytes.size()-at, result.pieces.size(), result.pieces[0].is_stored(), model.start, model.end, model.acked_end, model.truncating_to); }
       return fail(name + "batch at " + std::to_string(issued.base) + " differs");
     }
     if (issued.base >= limits.end) fail(name + "a batch past the asked end");
@@ -404,6 +422,7 @@ void Rig::read(int number, Offset from, ReadLimits limits) {
   if (!model.log) return;
   const Bounds bounds = model.log->bounds();
   ++under_way_;
+  ++model.under_way;
   const Offset acked_before = model.acked_end;
   model.log->read(from, limits, [this, number, from, limits, bounds, acked_before, life = life_](Result<ReadResult> result) {
     if (life != life_) return;
@@ -411,6 +430,7 @@ void Rig::read(int number, Offset from, ReadLimits limits) {
     auto found = models_.find(number);
     if (found == models_.end()) return;
     Model& m = found->second;
+    --m.under_way;
     // What was trimmed or cut meanwhile is not judged.
     const bool has_changed =
         !m.log || m.log->bounds().start != bounds.start || m.acked_end < acked_before || m.truncating_to >= 0;
@@ -418,7 +438,7 @@ void Rig::read(int number, Offset from, ReadLimits limits) {
       if (!has_changed) check_read(m, from, limits, *result);
     } else if (result.code() == Code::offset_out_of_range) {
       if (from >= bounds.start && from <= bounds.end && !has_changed) fail("read refused at " + std::to_string(from));
-    } else if (!forgives_losses_) {
+    } else if (!forgives_losses_ && !has_changed) {
       fail(m.id.to_string() + " read at " + std::to_string(from) + ": " + result.error().to_string());
     }
   });
@@ -429,13 +449,15 @@ void Rig::find_by_time(int number, int64_t timestamp_ms) {
   if (!model.log || model.under_way > 0) return;
   ++under_way_;
   ++model.under_way;
-  model.log->find(FindByTime{timestamp_ms}, [this, number, timestamp_ms, life = life_](Result<std::optional<Found>> found) {
+  const auto before = std::pair(model.log->bounds().start, model.acked_end);
+  model.log->find(FindByTime{timestamp_ms}, [this, number, timestamp_ms, before,
+                                             life = life_](Result<std::optional<Found>> found) {
     if (life != life_) return;
     --under_way_;
     if (!models_.contains(number)) return;
     Model& m = models_.at(number);
     --m.under_way;
-    if (!m.log) return;
+    if (!m.log || before != std::pair(m.log->bounds().start, m.acked_end)) return;
     const Issued* expected = nullptr;
     for (const Issued& issued : m.issued) {
       if (!expected && issued.next > m.log->bounds().start && issued.next <= m.acked_end && issued.timestamp_ms >= timestamp_ms)
@@ -453,13 +475,14 @@ void Rig::find_max_time(int number) {
   if (!model.log || model.under_way > 0) return;
   ++under_way_;
   ++model.under_way;
-  model.log->find(FindMaxTime{}, [this, number, life = life_](Result<std::optional<Found>> found) {
+  const auto before = std::pair(model.log->bounds().start, model.acked_end);
+  model.log->find(FindMaxTime{}, [this, number, before, life = life_](Result<std::optional<Found>> found) {
     if (life != life_) return;
     --under_way_;
     if (!models_.contains(number)) return;
     Model& m = models_.at(number);
     --m.under_way;
-    if (!m.log) return;
+    if (!m.log || before != std::pair(m.log->bounds().start, m.acked_end)) return;
     const Issued* expected = nullptr;
     for (const Issued& issued : m.issued) {
       if (issued.next <= m.log->bounds().start || issued.next > m.acked_end) continue;
@@ -485,7 +508,7 @@ void Rig::check_all() {
         is_done = true;
         if (!result.ok()) {
           if (!forgives_losses_)
-            fail(model.id.to_string() + " read at " + std::to_string(at) + ": " + result.error().to_string());
+            fail(model.id.to_string() + " check at " + std::to_string(at) + ": " + result.error().to_string());
           return;
         }
         if (!forgives_losses_ || result->next > at) check_read(model, at, limits, *result);

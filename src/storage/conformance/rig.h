@@ -101,6 +101,7 @@ class Rig {
     LeaderEpoch epoch = 0;
     int64_t last_timestamp_ms = 1000;
     std::vector<std::pair<Offset, std::string>> seals;  // from the newest acknowledged one on
+    bool has_seal = false;                              // the first of them is acknowledged
     int under_way = 0;
   };
   Model* model(int number);

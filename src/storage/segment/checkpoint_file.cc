@@ -11,6 +11,7 @@ namespace {
 constexpr uint64_t kMagic = 0x43514D52;  // "RMQC"
 constexpr uint64_t kVersion = 1;
 constexpr size_t kCrcEnd = 8;
+constexpr uint64_t kIsBeingCut = 1;
 
 void put(uint64_t value, size_t bytes, Buffer& to) { wire::put_fixed(value, bytes, to); }
 
@@ -23,6 +24,7 @@ void put_log(const CheckpointLog& log, Buffer& to) {
   put(static_cast<uint64_t>(log.state_as_of), 8, to);
   put(log.replica_state.size(), 4, to);
   put(log.segments.size(), 4, to);
+  put(log.is_being_cut ? kIsBeingCut : 0, 4, to);
   to.append(log.replica_state);
   for (const CheckpointSegment& segment : log.segments) {
     put(static_cast<uint64_t>(segment.base), 8, to);
@@ -43,6 +45,7 @@ bool take_log(wire::Reader& reader, CheckpointLog& log) {
   log.state_as_of = static_cast<Offset>(reader.fixed(8));
   const uint64_t state_bytes = reader.fixed(4);
   const uint64_t segment_count = reader.fixed(4);
+  log.is_being_cut = (reader.fixed(4) & kIsBeingCut) != 0;
   log.replica_state = Bytes::copy_of(reader.take(state_bytes));
   if (reader.failed() || segment_count > reader.left() / 32) return false;
   Offset expected = INT64_MIN;

@@ -4,7 +4,8 @@
 //   16 generation (8)   24 covered sequence (8): journal frames up to it are in here   32 last journal file epoch (8)
 //   40 number of logs (8)   48 logs
 // Log: topic id (16), partition (4), last leader epoch (4), start (8), end (8), state as of (8), length of the replica state (4),
-//   number of segments (4), replica state, segments. Segment: base (8), end (8), bytes (8), max timestamp (8).
+//   number of segments (4), flags (4; 1: a truncation was under way, so there may be bytes behind the end), replica state,
+//   segments. Segment: base (8), end (8), bytes (8), max timestamp (8).
 // The last segment's bytes are where recovery goes on. A log without segments begins (and ends) at `end`.
 #pragma once
 
@@ -29,6 +30,7 @@ struct CheckpointLog {
   Offset start = 0;
   Offset end = 0;
   Offset state_as_of = 0;
+  bool is_being_cut = false;
   Bytes replica_state;
   std::vector<CheckpointSegment> segments;
 };

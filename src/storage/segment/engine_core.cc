@@ -42,7 +42,8 @@ void EngineCore::open(ShardId id, const LogSettings& settings, Offset first_offs
   auto log = std::make_shared<LogState>();
   log->id = id;
   log->settings = settings;
-  log->start = log->end = log->placed_end = log->durable = log->durable_base = log->state_as_of = first_offset;
+  log->start = log->start_durable = log->end = log->placed_end = log->durable = log->durable_base = log->state_as_of =
+      first_offset;
   logs_.emplace(id, log);
   log->handle = UINT32_MAX;  // nobody else opens it meanwhile
   JournalEntry entry = entry_of(log, FrameKind::create);
@@ -307,15 +308,18 @@ void EngineCore::on_append_done(const LogPtr& log, JournalEntry& entry, const St
 void EngineCore::trim(const LogPtr& log, Offset keep_from, Callback<void(Status)> done) {
   if (is_closing_) return done(Code::shutting_down);
   if (keep_from > log->end) return done(Code::offset_out_of_range);
-  if (keep_from <= log->start) return done({});
+  if (keep_from <= log->start_durable) return done({});
   if (has_failed()) return done(Code::storage_failed);
-  log->start = keep_from;
+  log->start = std::max(log->start, keep_from);
   JournalEntry entry = entry_of(log, FrameKind::trim);
   entry.tag = log->handle;
   entry.offset = keep_from;
   auto kept = std::make_unique<Callback<void(Status)>>(std::move(done));
-  entry.done = [this, log, kept = std::move(kept)](Status status) {
-    if (status.ok()) drop_below_start(log);
+  entry.done = [this, log, keep_from, kept = std::move(kept)](Status status) {
+    if (status.ok()) {
+      log->start_durable = std::max(log->start_durable, keep_from);
+      drop_below_start(log);
+    }
     (*kept)(std::move(status));
   };
   submit_or_wait(log, std::move(entry));

@@ -74,6 +74,7 @@ class EngineCore final : public JournalSink {
   void submit_waiting(const LogPtr& log);
   void refuse_waiting(const LogPtr& log, Code code);
   void truncate_at(const LogPtr& log, Offset base, uint64_t position, runtime::FilePtr file);
+  void cut_segments(const LogPtr& log, std::vector<runtime::DiskStep> steps);
   void continue_truncation(const LogPtr& log);
   void end_truncation(const LogPtr& log, const Status& status);
   void rewind(const LogPtr& log, const JournalEntry& entry);

@@ -96,7 +96,7 @@ void LogState::roll(int64_t now_ms, uint32_t index_interval) {
 std::vector<Segment> LogState::take_below_start() {
   std::vector<Segment> taken;
   size_t count = 0;
-  while (count + 1 < segments.size() && segments[count].end <= start && segments[count].base < durable_base) ++count;
+  while (count + 1 < segments.size() && segments[count].end <= start_durable && segments[count].base < durable_base) ++count;
   for (size_t i = 0; i < count; ++i) taken.push_back(std::move(segments[i]));
   segments.erase(segments.begin(), segments.begin() + static_cast<ptrdiff_t>(count));
   return taken;
@@ -129,10 +129,12 @@ CheckpointLog LogState::to_checkpoint() const {
   log.start = std::min(start, durable);
   log.end = durable;
   log.state_as_of = state_as_of;
+  log.is_being_cut = truncation && truncation->is_started;
   log.replica_state = replica_state;
   for (const Segment& segment : segments) {
     if (segment.base > durable_base) break;
     const bool is_last = segment.base == durable_base;
+    if (is_last && durable_position == 0) break;  // nothing of it is durable, not even its name
     log.segments.push_back(
         {segment.base, is_last ? durable : segment.end, is_last ? durable_position : segment.size_bytes, segment.max_timestamp});
   }

@@ -57,8 +57,9 @@ struct LogState {
   LogSettings settings;
   std::vector<Segment> segments;
   Offset start = 0;
-  Offset end = 0;         // as asked: operations that wait included
-  Offset placed_end = 0;  // end of the last segment; where the first one will begin
+  Offset start_durable = 0;  // trims up to it are done; files below may go
+  Offset end = 0;            // as asked: operations that wait included
+  Offset placed_end = 0;     // end of the last segment; where the first one will begin
   Offset durable = 0;
   Offset durable_base = 0;        // the segment that `durable` lies in
   uint64_t durable_position = 0;  // and where

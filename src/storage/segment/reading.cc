@@ -85,6 +85,9 @@ class EngineCore::Reading final : public Access {
 
   Task<> run() {
     Result<ReadResult> result = co_await read();
+    // Trimmed or truncated while the disk was asked.
+    const bool is_gone = from_ < log_->start || from_ >= log_->readable_end();
+    if (!result.ok() && is_gone) result = Error{Code::offset_out_of_range, {}};
     if (is_wanted()) done_(std::move(result));
   }
 
@@ -140,7 +143,8 @@ class EngineCore::Reading final : public Access {
     }
     if (stop == begin) {
       if (read->bytes.empty())
-        co_return Error{Code::corrupt_storage, "the bytes of offset " + std::to_string(from_) + " are missing"};
+        co_return Error{Code::corrupt_storage,
+                        "the bytes of offset " + std::to_string(from_) + " are missing from " + log_->path_of(base)};
       co_return result;
     }
     engine_.metrics_.read_copied_bytes_total += stop - begin;

@@ -49,7 +49,10 @@ Task<Status> EngineCore::Recovery::recover() {
     status = co_await walk(replay);
     if (!status.ok()) co_return status;
   }
-  for (auto& [id, replay] : replays_) engine_.logs_.emplace(id, replay.log);
+  for (auto& [id, replay] : replays_) {
+    replay.log->start_durable = replay.log->start;
+    engine_.logs_.emplace(id, replay.log);
+  }
 
   if (!walks_all_) {
     for (const ShardId& id : folders_) {
@@ -115,6 +118,7 @@ void EngineCore::Recovery::add_checkpointed_logs() {
     replay.log = std::make_shared<LogState>();
     LogState& log = *replay.log;
     log.id = kept.id;
+    replay.is_touched = kept.is_being_cut;
     log.start = kept.start;
     log.end = log.placed_end = log.durable = log.durable_base = replay.offset = kept.end;
     log.last_epoch = log.durable_epoch = kept.last_epoch;
@@ -177,11 +181,18 @@ Task<Status> EngineCore::Recovery::add_folders() {
   co_return Status();
 }
 
+void EngineCore::Recovery::forget_appends(Replay& replay, Offset from) {
+  auto first = replay.appends.erase(replay.appends.lower_bound(from), replay.appends.end());
+  if (first == replay.appends.begin()) return;
+  ReplayedAppend& before = std::prev(first)->second;
+  before.end = std::min(before.end, from);
+}
+
 // The walk begins at this place instead; the segments behind it are found anew.
 void EngineCore::Recovery::cut_walk_to(Replay& replay, Offset offset, Offset base, uint64_t position) {
   LogState& log = *replay.log;
   replay.offset = offset;
-  replay.appends.erase(replay.appends.lower_bound(offset), replay.appends.end());
+  forget_appends(replay, offset);
   while (!log.segments.empty() && log.segments.back().base >= std::max(base, offset)) log.segments.pop_back();
   while (!log.segments.empty() && log.segments.back().base > base) log.segments.pop_back();
   log.end = log.placed_end = offset;
@@ -217,12 +228,12 @@ void EngineCore::Recovery::apply_frame(const Frame& frame) {
     case FrameKind::append:
       if (header.offset < replay.offset && !is_rebuilding_)
         cut_walk_to(replay, header.offset, header.segment_base, header.position);
-      replay.appends.erase(replay.appends.lower_bound(header.offset), replay.appends.end());
-      replay.appends[header.offset] = &frame;
+      forget_appends(replay, header.offset);
+      replay.appends[header.offset] = {&frame};
       return;
     case FrameKind::truncate:
       if (header.offset < replay.offset) cut_walk_to(replay, header.offset, header.segment_base, header.position);
-      replay.appends.erase(replay.appends.lower_bound(header.offset), replay.appends.end());
+      forget_appends(replay, header.offset);
       if (log.state_as_of > header.offset) {
         log.replica_state = {};
         log.state_as_of = log.start;

@@ -28,10 +28,14 @@ class EngineCore::Recovery final : public Activity {
   runtime::Task<> run();
 
  private:
+  struct ReplayedAppend {
+    const Frame* frame = nullptr;
+    Offset end = INT64_MAX;  // its batches at and past this were truncated
+  };
   // What the journal says of one log.
   struct Replay {
     LogPtr log;
-    std::map<Offset, const Frame*> appends;
+    std::map<Offset, ReplayedAppend> appends;
     Offset offset = 0;  // the walk begins here
     bool is_touched = false;
   };
@@ -46,6 +50,7 @@ class EngineCore::Recovery final : public Activity {
   void add_checkpointed_logs();
   void look_for_gaps();
   void apply_frame(const Frame& frame);
+  static void forget_appends(Replay& replay, Offset from);
   void cut_walk_to(Replay& replay, Offset offset, Offset base, uint64_t position);
   runtime::Task<Status> write_checkpoint();
 
@@ -53,8 +58,9 @@ class EngineCore::Recovery final : public Activity {
   struct Walk;
   runtime::Task<Status> walk(Replay& replay);
   runtime::Task<Status> find_files(Walk& walk);
+  bool jump_to_start(Walk& walk);
   runtime::Task<Status> open_active(Walk& walk);
-  runtime::Task<Status> take_frame(Walk& walk, const Frame& frame, bool& taken);
+  runtime::Task<Status> take_frame(Walk& walk, const ReplayedAppend& append, bool& taken);
   runtime::Task<Status> take_stored(Walk& walk, bool& taken);
   runtime::Task<Result<Bytes>> stored_batch(Walk& walk, Offset base, uint64_t position);
   runtime::Task<Status> place(Walk& walk, Offset base, const std::vector<Bytes>& batches);

@@ -41,14 +41,14 @@ Task<Status> EngineCore::Recovery::walk(Replay& replay) {
     bool taken = false;
     auto frame = replay.appends.find(log.placed_end);
     if (frame != replay.appends.end()) {
-      status = co_await take_frame(walk, *frame->second, taken);
+      status = co_await take_frame(walk, frame->second, taken);
       if (!status.ok()) co_return status;
     }
     if (!taken) {
       status = co_await take_stored(walk, taken);
       if (!status.ok()) co_return status;
     }
-    if (taken) continue;
+    if (taken || jump_to_start(walk)) continue;
     // While rebuilding, damage within a segment that is not the last is left where it is: a read reports it.
     auto next_file = walk.files.upper_bound(log.placed_end);
     if (!is_rebuilding_ || log.segments.empty() || next_file == walk.files.end()) break;
@@ -63,9 +63,26 @@ Task<Status> EngineCore::Recovery::walk(Replay& replay) {
   co_return status;
 }
 
+// Segments below the start were deleted since the checkpoint: the walk goes on at the one that holds the start.
+bool EngineCore::Recovery::jump_to_start(Walk& walk) {
+  LogState& log = walk.log;
+  if (log.placed_end >= log.start) return false;
+  Offset to = -1;
+  if (auto file = walk.files.upper_bound(log.start); file != walk.files.begin()) to = std::prev(file)->first;
+  for (const auto& [offset, append] : walk.replay.appends) {
+    const FrameHeader& header = append.frame->header;
+    if (offset <= log.start && header.position == 0 && header.segment_base == offset) to = std::max(to, offset);
+  }
+  if (to <= log.placed_end) return false;
+  log.segments.clear();
+  log.placed_end = to;
+  return true;
+}
+
 Task<Status> EngineCore::Recovery::find_files(Walk& walk) {
   Result<std::vector<FileEntry>> entries = co_await list_folder(walk.log.folder());
   if (!entries.ok()) co_return entries.error();
+  walk.log.has_folder = !entries->empty();
   for (const FileEntry& entry : *entries) {
     if (std::optional<Offset> base = parse_segment_file_name(entry.name)) walk.files[*base] = entry.size;
   }
@@ -97,8 +114,9 @@ Task<Status> EngineCore::Recovery::open_active(Walk& walk) {
 }
 
 // A frame is taken when its batches are whole and continue the chain at the place where they were written.
-Task<Status> EngineCore::Recovery::take_frame(Walk& walk, const Frame& frame, bool& taken) {
+Task<Status> EngineCore::Recovery::take_frame(Walk& walk, const ReplayedAppend& append, bool& taken) {
   LogState& log = walk.log;
+  const Frame& frame = *append.frame;
   const FrameHeader& header = frame.header;
   const bool begins_segment = header.position == 0 && header.segment_base == log.placed_end;
   const bool continues =
@@ -113,6 +131,7 @@ Task<Status> EngineCore::Recovery::take_frame(Walk& walk, const Frame& frame, bo
     Bytes batch = frame.payload.slice(at, size);
     const BatchView view(batch);
     if (!is_whole_batch(batch) || view.base_offset() != expected || view.leader_epoch() < epoch) co_return Status();
+    if (view.base_offset() >= append.end) break;
     expected = view.next_offset();
     epoch = view.leader_epoch();
     batches.push_back(std::move(batch));
@@ -269,7 +288,8 @@ Task<Status> EngineCore::Recovery::finish(Walk& walk) {
     log.durable_position = log.active().size_bytes;
     for (Segment& segment : log.segments) segment.is_name_durable = true;
   }
-  for (Segment& segment : log.take_below_start()) static_cast<void>(segment);
+  log.start_durable = log.start;
+  static_cast<void>(log.take_below_start());
   if (!log.report.empty()) engine_.report_ += log.folder() + ": " + log.report;
   co_return Status();
 }

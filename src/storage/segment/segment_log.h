@@ -25,9 +25,7 @@ class SegmentLog final : public Log {
   void seal(Bytes replica_state, Offset as_of, Callback<void(Status)> done) override {
     core_.seal(log_, std::move(replica_state), as_of, std::move(done));
   }
-  Bounds bounds() const override {
-    return {log_->start, log_->end, log_->readable_end(), log_->size_bytes()};
-  }
+  Bounds bounds() const override { return {log_->start, log_->end, log_->readable_end(), log_->size_bytes()}; }
   void retain(WallTime now) override { core_.retain(log_, now); }
   void configure(const LogSettings& settings) override { log_->settings = settings; }
   bool has_failed() const override { return core_.has_failed() || log_->has_failed; }

@@ -1,4 +1,4 @@
-// Truncation: waits for the appends before it, finds the place, then cuts the file and tells the journal in one round.
+// Truncation: waits for the appends before it, finds the place, tells the journal, then cuts the file.
 #include <algorithm>
 #include <utility>
 
@@ -86,39 +86,54 @@ void EngineCore::continue_truncation(const LogPtr& log) {
   locating->start(locating->run());
 }
 
+// The journal first: until it knows, the segments hold what the last checkpoint says they hold.
 void EngineCore::truncate_at(const LogPtr& log, Offset base, uint64_t position, FilePtr file) {
   JournalEntry entry = entry_of(log, FrameKind::truncate);
   entry.offset = log->truncation->keep_until;
   entry.segment_base = base;
   entry.position = position;
-  entry.before.push_back(DiskStep::truncate(file, position));
-  if (!switches_.unsafe_skip_sync) entry.before.push_back(DiskStep::sync(std::move(file)));
-  bool removes = false;
-  for (const Segment& segment : log->segments) {
-    if (segment.base <= base) continue;
-    entry.before.push_back(DiskStep::remove(log->path_of(segment.base)));
-    entry.before.back().required = false;
-    removes = true;
-  }
-  if (removes && !switches_.unsafe_skip_sync) entry.before.push_back(DiskStep::sync_directory(log->folder()));
   const Offset keep_until = entry.offset;
-  entry.done = [this, log, base, position, keep_until](Status status) {
-    if (status.ok()) {
-      const Offset end = log->end;
-      for (Segment& segment : log->rewind_to(base, position, keep_until)) close_file(segment);
-      log->end = std::max(end, keep_until);
-      log->durable = keep_until;
-      log->durable_base = base;
-      log->durable_position = position;
-      log->durable_epoch = -1;
-      if (log->state_as_of > keep_until) {
-        log->replica_state = {};
-        log->state_as_of = log->start;
-      }
+  entry.done = [this, log, base, position, keep_until, file = std::move(file)](Status status) mutable {
+    if (!status.ok()) return end_truncation(log, status);
+    std::vector<DiskStep> steps;
+    steps.push_back(DiskStep::truncate(file, position));
+    if (!switches_.unsafe_skip_sync) steps.push_back(DiskStep::sync(std::move(file)));
+    const Offset end = log->end;
+    const size_t steps_before = steps.size();
+    for (Segment& segment : log->rewind_to(base, position, keep_until)) {
+      close_file(segment);
+      steps.push_back(DiskStep::remove(log->path_of(segment.base)));
+      steps.back().required = false;
     }
-    end_truncation(log, status);
+    if (steps.size() > steps_before && !switches_.unsafe_skip_sync) steps.push_back(DiskStep::sync_directory(log->folder()));
+    log->end = std::max(end, keep_until);
+    log->durable = keep_until;
+    log->durable_base = base;
+    log->durable_position = position;
+    log->durable_epoch = -1;
+    if (log->state_as_of > keep_until) {
+      log->replica_state = {};
+      log->state_as_of = log->start;
+    }
+    cut_segments(log, std::move(steps));
   };
   journal_.submit(std::move(entry));
+}
+
+void EngineCore::cut_segments(const LogPtr& log, std::vector<DiskStep> steps) {
+  ++background_;
+  std::vector<bool> required;
+  for (const DiskStep& step : steps) required.push_back(step.required);
+  core_.disk().run(std::move(steps), [this, log, required = std::move(required)](std::vector<Status> statuses) {
+    --background_;
+    Status failed;
+    for (size_t i = 0; i < statuses.size(); ++i) {
+      if (required[i] && !statuses[i].ok()) failed = Code::storage_failed;
+    }
+    if (!failed.ok()) journal_.fail();
+    end_truncation(log, failed);
+    finish_close_if_idle();
+  });
 }
 
 void EngineCore::end_truncation(const LogPtr& log, const Status& status) {
