@@ -75,7 +75,7 @@ function(robustmq_room path)
     elseif(stem MATCHES "_bench$" AND TARGET benchmark::benchmark_main AND NOT ROBUSTMQ_SANITIZE STREQUAL "fuzzer")
       set(bench "${prefix}_${stem}")
       add_executable(${bench} "${file}")
-      target_link_libraries(${bench} PRIVATE ${target} benchmark::benchmark_main)
+      target_link_libraries(${bench} PRIVATE ${target} ${test_deps} benchmark::benchmark_main)
       target_precompile_headers(${bench} REUSE_FROM robustmq_pch)
       # Runs tiny in every test run, so that no benchmark rots.
       add_test(NAME ${bench} COMMAND ${bench} --benchmark_min_time=0.001)
