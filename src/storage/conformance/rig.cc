@@ -59,11 +59,13 @@ void Rig::fail(const std::string& what) {
     fprintf(stderr, "%s\nreport: %s\n", what.c_str(), segment_ ? segment_->report().c_str() : "");
     for (auto& p : disk().file_paths()) fprintf(stderr, "  %s %zu\n", p.c_str(), disk().contents(p)->size());
     for (auto& [n, m] : models_) {
-      fprintf(stderr, "log %s start %ld/%ld acked %ld end %ld\n", m.id.to_string().c_str(), m.start, m.start_asked, m.acked_end, m.end);
+      fprintf(stderr, "log %s start %ld/%ld acked %ld end %ld\n", m.id.to_string().c_str(), m.start, m.start_asked, m.acked_end,
+              m.end);
       for (auto& i : m.issued) fprintf(stderr, "   [%ld,%ld) %zu\n", i.base, i.next, i.bytes.size());
     }
   }
- failures_.push_back("seed " + std::to_string(options_.seed) + ": " + what); }
+  failures_.push_back("seed " + std::to_string(options_.seed) + ": " + what);
+}
 
 Rig::Model* Rig::model(int number) {
   auto found = models_.find(number);
@@ -401,7 +403,14 @@ void Rig::check_read(Model& model, Offset from, const ReadLimits& limits, const 
     const Issued& issued = model.issued[*i];
     if (issued.bytes.size() > bytes.size() - at ||
         std::memcmp(issued.bytes.data(), bytes.data() + at, issued.bytes.size()) != 0) {
-      if (getenv("RIG_DUMP")) { BatchView v(bytes.span().subspan(at)); fprintf(stderr, "got base %ld next %ld epoch %d size %zu left %zu; pieces %zu stored %d; start %ld end %ld acked %ld trunc %ld\n", v.base_offset(), v.next_offset(), v.leader_epoch(), *BatchView::size_at(bytes.span().subspan(at)), bytes.size()-at, result.pieces.size(), result.pieces[0].is_stored(), model.start, model.end, model.acked_end, model.truncating_to); }
+      if (getenv("RIG_DUMP")) {
+        BatchView v(bytes.span().subspan(at));
+        fprintf(stderr,
+                "got base %ld next %ld epoch %d size %zu left %zu; pieces %zu stored %d; start %ld end %ld acked %ld trunc %ld\n",
+                v.base_offset(), v.next_offset(), v.leader_epoch(), *BatchView::size_at(bytes.span().subspan(at)),
+                bytes.size() - at, result.pieces.size(), result.pieces[0].is_stored(), model.start, model.end, model.acked_end,
+                model.truncating_to);
+      }
       return fail(name + "batch at " + std::to_string(issued.base) + " differs");
     }
     if (issued.base >= limits.end) fail(name + "a batch past the asked end");

@@ -9,7 +9,8 @@ namespace robustmq::storage {
 
 using segment::EngineCore;
 
-SegmentEngine::SegmentEngine(std::unique_ptr<EngineCore> core) : core_(std::move(core)) {}
+SegmentEngine::SegmentEngine(std::unique_ptr<EngineCore> core) : core_(std::move(core)), listed_at_start_(core_->list()) {}
+runtime::Core& SegmentEngine::core() const { return core_->core(); }
 SegmentEngine::~SegmentEngine() = default;
 
 void SegmentEngine::open(runtime::Core& core, const StorageOptions& options, SegmentTestSwitches switches,

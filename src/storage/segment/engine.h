@@ -89,16 +89,21 @@ class SegmentEngine final : public Engine {
   bool has_failed() const;
   // What recovery cut or found damaged, one line each; empty when nothing.
   const std::string& report() const;
+  // The logs that the start found; never changes, so other cores may read it.
+  const std::vector<ShardId>& listed_at_start() const { return listed_at_start_; }
+  runtime::Core& core() const;  // its home
   const SegmentMetrics& metrics() const;
   const JournalMetrics& journal_metrics() const;
 
  private:
   explicit SegmentEngine(std::unique_ptr<segment::EngineCore> core);
   std::unique_ptr<segment::EngineCore> core_;
+  std::vector<ShardId> listed_at_start_;
 };
 
 // The same engine as seen from another core: calls go to the engine's home core and answers come back, those of one turn
-// together. Lives on `core`; destroyed before the engine closes. Its logs mirror their bounds.
+// together. Made on `core` and lives there; it and its logs are destroyed before the engine closes, with no call under way. Its
+// logs mirror their bounds; its list() knows what was there at the start and what was opened through it.
 std::unique_ptr<Engine> make_remote_engine(runtime::Core& core, CoreIndex home, SegmentEngine& engine);
 
 }  // namespace robustmq::storage

@@ -188,7 +188,7 @@ void EngineCore::place(const LogPtr& log, std::vector<Bytes> batches, uint32_t h
 }
 
 void EngineCore::submit_or_wait(const LogPtr& log, JournalEntry entry) {
-  if (log->waiting.empty() && !log->is_refusing) {
+  if (log->waiting.empty() && !log->is_refusing && log->is_settled) {
     if (entry.kind != FrameKind::append) return journal_.submit(std::move(entry));
     if (FilePtr file = file_if_open(*log->find(entry.segment_base))) {
       entry.file = std::move(file);
@@ -203,6 +203,7 @@ void EngineCore::submit_or_wait(const LogPtr& log, JournalEntry entry) {
 // Submits from the front of what waits, as far as the files are open, and opens the next one.
 void EngineCore::submit_waiting(const LogPtr& log) {
   if (log->is_opening) return;
+  if (!log->is_settled) return settle(log);
   std::vector<JournalEntry> waiting = std::exchange(log->waiting, {});
   size_t i = 0;
   for (; i < waiting.size(); ++i) {

@@ -65,6 +65,7 @@ class EngineCore final : public JournalSink {
   class Reading;
   class Finding;
   class Locating;
+  class Settling;
   struct ReadPlan;
   ReadPlan plan_read(LogState& log, Offset from, const ReadLimits& limits);
 
@@ -72,6 +73,7 @@ class EngineCore final : public JournalSink {
   bool needs_roll(const LogState& log, uint64_t bytes, Offset next) const;
   void submit_or_wait(const LogPtr& log, JournalEntry entry);
   void submit_waiting(const LogPtr& log);
+  void settle(const LogPtr& log);
   void refuse_waiting(const LogPtr& log, Code code);
   void truncate_at(const LogPtr& log, Offset base, uint64_t position, runtime::FilePtr file);
   void cut_segments(const LogPtr& log, std::vector<runtime::DiskStep> steps);

@@ -71,8 +71,11 @@ struct LogState {
   uint32_t appends_in_journal = 0;
   uint64_t serial_last = 0;     // of the last append placed
   uint64_t serial_rewound = 0;  // appends up to it that are still to be refused are rewound already
-  bool is_touched = false;      // a frame since the last checkpoint was captured
-  bool is_refusing = false;     // what waits is refused when the journal has answered the rest
+  // What an unfinished append of an earlier life may have left behind the end is gone. A log that the start did not walk: not
+  // yet.
+  bool is_settled = true;
+  bool is_touched = false;   // a frame since the last checkpoint was captured
+  bool is_refusing = false;  // what waits is refused when the journal has answered the rest
   bool is_opening = false;
   bool is_removed = false;
   bool has_failed = false;

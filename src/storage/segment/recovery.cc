@@ -119,6 +119,7 @@ void EngineCore::Recovery::add_checkpointed_logs() {
     LogState& log = *replay.log;
     log.id = kept.id;
     replay.is_touched = kept.is_being_cut;
+    log.is_settled = false;
     log.start = kept.start;
     log.end = log.placed_end = log.durable = log.durable_base = replay.offset = kept.end;
     log.last_epoch = log.durable_epoch = kept.last_epoch;

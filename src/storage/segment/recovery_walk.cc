@@ -289,6 +289,7 @@ Task<Status> EngineCore::Recovery::finish(Walk& walk) {
     for (Segment& segment : log.segments) segment.is_name_durable = true;
   }
   log.start_durable = log.start;
+  log.is_settled = true;
   static_cast<void>(log.take_below_start());
   if (!log.report.empty()) engine_.report_ += log.folder() + ": " + log.report;
   co_return Status();

@@ -79,6 +79,7 @@ void EngineCore::truncate(const LogPtr& log, Offset keep_until, Callback<void(St
 void EngineCore::continue_truncation(const LogPtr& log) {
   if (!log->truncation || log->truncation->is_started) return;
   if (log->appends_in_journal > 0 || !log->waiting.empty() || log->is_opening) return;
+  if (!log->is_settled) return settle(log);
   log->truncation->is_started = true;
   if (has_failed() || log->has_failed) return end_truncation(log, Code::storage_failed);
   if (log->truncation->keep_until >= log->placed_end) return end_truncation(log, {});
