@@ -31,6 +31,7 @@ SCALARS = {  # schema type -> (C++ type, Reader verb, Writer verb, bytes)
     'float64': ('double', 'f64', 'f64', 8),
     'uuid': ('Uuid', 'uuid', 'uuid', 16),
 }
+TAKEN = {'size', 'decode', 'encode', 'visit', 'version', 'w', 'r', 'v', 'n', 'tags', 'flexible'}  # what generated code uses itself
 NEVER = (1, 0)  # an empty range of versions
 HIGHEST = 32767
 
@@ -80,6 +81,8 @@ class Field:
         if (self.tag is None) != (self.tagged == NEVER):
             fail(place, 'tag and tagged come together')
         self.member = snake(self.name)
+        if self.member in TAKEN:
+            self.member += '_value'
         self.is_array = self.type.startswith('[]')
         self.element = self.type[2:] if self.is_array else self.type
 
@@ -272,14 +275,14 @@ class Emitter:
         flexible, member = self.flexible_of(field), field.member
         if self.may_be_null(field):
             if field.is_array:
-                return f'size_of_nullable_array({member}, {flexible}, [&](const auto& e) -> size_t {{ return {self.measure(field, "e", flexible)}; }})'
+                return f'size_of_nullable_array({member}, {flexible}, [&]([[maybe_unused]] const auto& e) -> size_t {{ return {self.measure(field, "e", flexible)}; }})'
             if field.is_struct():
                 return f'1 + ({member} ? {member}->size(version) : 0)'
             return f'size_of_nullable_{field.element}({member}, {flexible})'
         if field.is_array:
             if field.element in SCALARS:
                 return f'size_of_length({member}.size(), {flexible}) + {SCALARS[field.element][3]} * {member}.size()'
-            return f'size_of_array({member}, {flexible}, [&](const auto& e) -> size_t {{ return {self.measure(field, "e", flexible)}; }})'
+            return f'size_of_array({member}, {flexible}, [&]([[maybe_unused]] const auto& e) -> size_t {{ return {self.measure(field, "e", flexible)}; }})'
         return self.measure(field, member, flexible)
 
     def encode_field(self, field):
@@ -306,40 +309,47 @@ class Emitter:
             return [f'{pad}if ({test}) {lines[0]}']
         return [f'{pad}if ({test}) {{'] + [pad + '  ' + line for line in lines] + [pad + '}']
 
-    def emit_struct(self, name, fields, indent):
-        """Declares the struct and defines its verbs; the structs it uses come first, inside the same message."""
-        pad, qualified = '  ' * indent, name if indent == 0 else f'{self.message.name}::{name}'
-        h = self.header
-        h.append(f'{pad}struct {name} {{')
-        if indent == 0:
-            m = self.message
-            if m.kind != 'header':
-                h.append(f'{pad}  static constexpr int16_t kApiKey = {m.key};')
-            h.append(f'{pad}  static constexpr int16_t kVersionMin = {m.versions[0]}, kVersionMax = {m.versions[1]}, kFlexibleFrom = {m.flexible_from};')
-            h.append(f'{pad}  static constexpr std::string_view kName = "{m.name}";')
-            for struct in self.order(self.message.fields, []):
-                h.append('')
-                self.emit_struct(struct, self.message.structs[struct], 1)
+    def emit_struct(self, name, fields, is_message):
+        """Declares the struct and defines its verbs."""
+        # The structs of a message stand before it: inside it they would not be complete where its own fields need them.
+        message, h = self.message, self.header
+        parts = f'{snake(message.name)}_parts'
+        qualified = name if is_message else f'{parts}::{name}'
+        inner = self.order(message.fields, []) if is_message else []
+        if inner:
+            h.append(f'namespace {parts} {{')
+            for struct in inner:
+                self.emit_struct(struct, message.structs[struct], False)
+            h.append(f'}}  // namespace {parts}')
+            h.append('')
+        h.append(f'struct {name} {{')
+        if is_message:
+            if message.kind != 'header':
+                h.append(f'  static constexpr int16_t kApiKey = {message.key};')
+            h.append(f'  static constexpr int16_t kVersionMin = {message.versions[0]}, kVersionMax = {message.versions[1]};')
+            h.append(f'  static constexpr int16_t kFlexibleFrom = {message.flexible_from};')
+            h.append(f'  static constexpr std::string_view kName = "{message.name}";')
+            h.extend(f'  using {struct} = {parts}::{struct};' for struct in inner)
             h.append('')
         for field in fields:
             if condition(field.versions, self.valid) is None:
                 continue
             note = self.versions_note(field)
-            h.append(f'{pad}  {self.cpp_type(field)} {field.member}{self.initialiser(field)};{note}')
+            h.append(f'  {self.cpp_type(field)} {field.member}{self.initialiser(field)};{note}')
         h.append('')
-        h.append(f'{pad}  void decode(Reader& r, int version);')
-        h.append(f'{pad}  size_t size(int version) const;')
-        h.append(f'{pad}  void encode(Writer& w, int version) const;')
-        h.append(f'{pad}  bool operator==(const {name}&) const = default;')
-        h.append(f'{pad}  template <class Visitor>')
-        h.append(f'{pad}  void visit(Visitor& v, [[maybe_unused]] int version) {{')
+        h.append('  void decode(Reader& r, int version);')
+        h.append('  size_t size(int version) const;')
+        h.append('  void encode(Writer& w, int version) const;')
+        h.append(f'  bool operator==(const {name}&) const = default;')
+        h.append('  template <class Visitor>')
+        h.append('  void visit(Visitor& v, [[maybe_unused]] int version) {')
         for field in fields:
             test = condition(field.versions, self.valid)
             null = condition(field.nullable, self.valid)
             null = 'false' if null is None else (null or 'true')
-            h.extend(self.guarded(test, [f'v.field("{field.name}", {field.member}, {null});'], indent + 2))
-        h.append(f'{pad}  }}')
-        h.append(f'{pad}}};')
+            h.extend(self.guarded(test, [f'v.field("{field.name}", {field.member}, {null});'], 2))
+        h.append('  }')
+        h.append('};')
         self.emit_verbs(qualified, fields)
 
     def versions_note(self, field):
@@ -437,7 +447,7 @@ def emit(stem, messages, out_dir):
     header, source = [], []
     for message in messages:
         emitter = Emitter(message)
-        emitter.emit_struct(message.name, message.fields, 0)
+        emitter.emit_struct(message.name, message.fields, True)
         header += emitter.header + ['']
         source += emitter.source
     write(os.path.join(out_dir, stem + '.h'), BANNER.format(stem + '.txt') + '#pragma once\n\n#include "protocol/kafka/frames/wire.h"\n\n'

@@ -95,6 +95,7 @@ class KafkaConnection final : public protocol::Connection {
   }
   void on_drained(Outbox& out) override {
     if (is_closed_) return;
+    unsent_before_ = 0;
     advance(out);
     charge_all();
   }
