@@ -108,7 +108,9 @@ class Message:
 
 def parse(path):
     messages, stack = [], []  # stack: (depth, list that takes fields of depth)
-    for number, line in enumerate(open(path, encoding='utf-8'), 1):
+    with open(path, encoding='utf-8') as table:
+        lines = table.read().splitlines()
+    for number, line in enumerate(lines, 1):
         text = line.split('#')[0].rstrip()
         if not text:
             continue
@@ -528,8 +530,10 @@ bool with_api(int16_t key, F&& f) {{
 
 def write(path, text):
     """Leaves a file that is the same untouched, so that nothing is compiled again."""
-    if os.path.exists(path) and open(path, encoding='utf-8').read() == text:
-        return
+    if os.path.exists(path):
+        with open(path, encoding='utf-8') as old:
+            if old.read() == text:
+                return
     with open(path, 'w', encoding='utf-8') as out:
         out.write(text)
 
@@ -549,4 +553,5 @@ def main(arguments):
     emit_tables(stems, messages, out_dir)
 
 
-main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])
