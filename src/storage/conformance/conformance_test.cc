@@ -1,12 +1,26 @@
 // Every engine against the model; the durable one through restarts, crashes and disk faults.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 #include "storage/conformance/rig.h"
 
 namespace robustmq::storage::conformance {
 namespace {
 
 using runtime::sim::CrashKind;
+
+// One seed alone: ROBUSTMQ_TEST_SEED=n (the tests that loop then begin there).
+uint64_t first_seed() {
+  const char* seed = std::getenv("ROBUSTMQ_TEST_SEED");
+  return seed ? std::strtoull(seed, nullptr, 10) : 1;
+}
+
+// How many: ROBUSTMQ_TEST_SEEDS=n instead of the test's own number.
+uint64_t last_seed(uint64_t usual) {
+  const char* count = std::getenv("ROBUSTMQ_TEST_SEEDS");
+  return first_seed() - 1 + (count ? std::strtoull(count, nullptr, 10) : usual);
+}
 
 RigOptions options_of(EngineKind kind, uint64_t seed) {
   RigOptions options;
@@ -18,7 +32,7 @@ RigOptions options_of(EngineKind kind, uint64_t seed) {
 }
 
 TEST(Conformance, MemoryFollowsTheModel) {
-  for (uint64_t seed = 1; seed <= 100; ++seed) {
+  for (uint64_t seed = first_seed(); seed <= last_seed(100); ++seed) {
     Rig rig(options_of(EngineKind::memory, seed));
     ASSERT_TRUE(rig.start());
     for (int i = 0; i < 150 && rig.failures().empty(); ++i) rig.step();
@@ -29,7 +43,7 @@ TEST(Conformance, MemoryFollowsTheModel) {
 }
 
 TEST(Conformance, SegmentFollowsTheModel) {
-  for (uint64_t seed = 1; seed <= 100; ++seed) {
+  for (uint64_t seed = first_seed(); seed <= last_seed(100); ++seed) {
     Rig rig(options_of(EngineKind::segment, seed));
     ASSERT_TRUE(rig.start());
     for (int i = 0; i < 150 && rig.failures().empty(); ++i) rig.step();
@@ -58,10 +72,127 @@ void crash_rounds(RigOptions options, int rounds, int steps, std::string& failur
 }
 
 TEST(Conformance, SegmentKeepsWhatItAcknowledgedThroughCrashes) {
-  for (uint64_t seed = getenv("RIG_SEED") ? atoi(getenv("RIG_SEED")) : 1; seed <= 400; ++seed) {
+  for (uint64_t seed = first_seed(); seed <= last_seed(400); ++seed) {
     std::string failure;
     crash_rounds(options_of(EngineKind::segment, seed), 5, 60, failure);
     ASSERT_EQ(failure, "");
+  }
+}
+
+TEST(Conformance, ABuildThatLeavesTheSyncOutIsCaught) {
+  int caught = 0;
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    RigOptions options = options_of(EngineKind::segment, seed);
+    options.switches.unsafe_skip_sync = true;
+    std::string failure;
+    crash_rounds(std::move(options), 3, 60, failure);
+    caught += failure.empty() ? 0 : 1;
+  }
+  EXPECT_GE(caught, 10);
+}
+
+TEST(Conformance, AFullDiskRefusesAppendsKeepsReadsAndRecovers) {
+  uint64_t refused = 0;
+  for (uint64_t seed = first_seed(); seed <= last_seed(100); ++seed) {
+    Rig rig(options_of(EngineKind::segment, seed));
+    ASSERT_TRUE(rig.start());
+    for (int round = 0; round < 4 && rig.failures().empty(); ++round) {
+      for (int i = 0; i < 40 && rig.failures().empty(); ++i) rig.step();
+      rig.disk().faults().capacity_bytes = rig.disk().used_bytes() + rig.random().below(8000);
+      for (int i = 0; i < 60 && rig.failures().empty(); ++i) rig.step();
+      rig.settle();
+      rig.check_all();
+      rig.disk().faults().capacity_bytes = UINT64_MAX;
+      ASSERT_FALSE(rig.segment_engine().has_failed()) << "seed " << seed;
+      // Space is back: appends succeed.
+      const int number = rig.create_next();
+      rig.settle();
+      const uint64_t before = rig.acked_count();
+      rig.append(number, 100);
+      rig.settle();
+      ASSERT_EQ(rig.first_failure(), "");
+      ASSERT_EQ(rig.acked_count(), before + 1) << "seed " << seed;
+      if (rig.random().chance(500'000)) rig.crash_and_start(CrashKind::power);
+    }
+    refused += rig.refused_count();
+    ASSERT_EQ(rig.first_failure(), "");
+  }
+  EXPECT_GT(refused, 100u);
+}
+
+TEST(Conformance, AFailedSyncIsFinalUntilTheNextStart) {
+  int failed = 0;
+  for (uint64_t seed = first_seed(); seed <= last_seed(150); ++seed) {
+    Rig rig(options_of(EngineKind::segment, seed));
+    ASSERT_TRUE(rig.start());
+    for (int round = 0; round < 4 && rig.failures().empty(); ++round) {
+      for (int i = 0; i < 30 && rig.failures().empty(); ++i) rig.step();
+      rig.disk().faults().sync_errors = rig.random().chance(500'000) ? 1 : -1;
+      for (int i = 0; i < 20 && rig.failures().empty(); ++i) rig.step();
+      rig.settle();
+      rig.check_all();  // what was durable is read all the same
+      const bool has_failed = rig.segment_engine().has_failed();
+      failed += has_failed ? 1 : 0;
+      const uint64_t before = rig.acked_count();
+      rig.disk().faults().sync_errors = 0;
+      if (has_failed) {
+        for (int i = 0; i < 20; ++i) rig.step();
+        rig.settle();
+        ASSERT_EQ(rig.acked_count(), before) << "seed " << seed;
+      }
+      // The page cache shows bytes that the disk does not have: a restart of the process, then a power cut.
+      rig.crash_and_start(CrashKind::process);
+      for (int i = 0; i < 5 && rig.failures().empty(); ++i) rig.step();
+      rig.crash_and_start(CrashKind::power);
+    }
+    ASSERT_EQ(rig.first_failure(), "");
+  }
+  EXPECT_GT(failed, 100);
+}
+
+TEST(Conformance, DamageIsReportedNeverServedAndNeverStopsTheStart) {
+  for (uint64_t seed = first_seed(); seed <= last_seed(200); ++seed) {
+    Rig rig(options_of(EngineKind::segment, seed));
+    ASSERT_TRUE(rig.start());
+    for (int i = 0; i < 80 && rig.failures().empty(); ++i) rig.step();
+    rig.settle();
+    rig.random().chance(500'000) ? rig.crash(CrashKind::power) : rig.crash(CrashKind::process);
+    rig.forget_losses();
+    const std::vector<std::string> paths = rig.disk().file_paths();
+    const uint64_t flips = rig.random().between(1, 20);
+    for (uint64_t i = 0; i < flips; ++i) {
+      const std::string& path = paths[rig.random().below(paths.size())];
+      const uint64_t size = rig.disk().contents(path)->size();
+      if (size > 0) rig.disk().flip_bit(path, rig.random().below(size * 8));
+    }
+    ASSERT_TRUE(rig.start()) << rig.first_failure();
+    ASSERT_EQ(rig.first_failure(), "");
+  }
+}
+
+// A journal file full of old frames, and of batches that look like the next ones, is used again; then the power goes.
+TEST(Conformance, ARecycledJournalFoolsNobody) {
+  for (uint64_t seed = first_seed(); seed <= last_seed(30); ++seed) {
+    RigOptions options = options_of(EngineKind::segment, seed);
+    options.settings.segment_bytes = 1 << 20;
+    Rig rig(options);
+    ASSERT_TRUE(rig.start());
+    rig.create(0);
+    rig.settle();
+    for (int round = 0; round < 3; ++round) {
+      for (int i = 0; i < 120; ++i) {
+        rig.append(0, 1000 + rig.random().below(1000));
+        if (i % 4 == 0) rig.settle();
+      }
+      rig.settle();
+      // The same offsets again: what the old frames hold would continue the chain.
+      rig.truncate(0, 0);
+      rig.settle();
+      rig.append(0, 1000 + rig.random().below(1000));
+      rig.run_a_little();
+      rig.crash_and_start(CrashKind::power);
+      ASSERT_EQ(rig.first_failure(), "");
+    }
   }
 }
 

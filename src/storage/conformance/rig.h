@@ -67,6 +67,7 @@ class Rig {
   void step();
   // Named ones, for tests that need them; logs are numbered.
   void create(int number);
+  int create_next();
   void append(int number, size_t value_bytes, int batches = 1);
   void trim(int number, Offset keep_from);
   void truncate(int number, Offset keep_until);

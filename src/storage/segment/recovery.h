@@ -58,7 +58,7 @@ class EngineCore::Recovery final : public Activity {
   struct Walk;
   runtime::Task<Status> walk(Replay& replay);
   runtime::Task<Status> find_files(Walk& walk);
-  bool jump_to_start(Walk& walk);
+  runtime::Task<Status> jump_to_start(Walk& walk, bool& jumped);
   runtime::Task<Status> open_active(Walk& walk);
   runtime::Task<Status> take_frame(Walk& walk, const ReplayedAppend& append, bool& taken);
   runtime::Task<Status> take_stored(Walk& walk, bool& taken);

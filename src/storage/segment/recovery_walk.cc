@@ -1,5 +1,6 @@
 // Recovery: the walk of one log along its chain.
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "storage/segment/batch_walker.h"
@@ -48,7 +49,11 @@ Task<Status> EngineCore::Recovery::walk(Replay& replay) {
       status = co_await take_stored(walk, taken);
       if (!status.ok()) co_return status;
     }
-    if (taken || jump_to_start(walk)) continue;
+    if (!taken) {
+      status = co_await jump_to_start(walk, taken);
+      if (!status.ok()) co_return status;
+    }
+    if (taken) continue;
     // While rebuilding, damage within a segment that is not the last is left where it is: a read reports it.
     auto next_file = walk.files.upper_bound(log.placed_end);
     if (!is_rebuilding_ || log.segments.empty() || next_file == walk.files.end()) break;
@@ -63,20 +68,30 @@ Task<Status> EngineCore::Recovery::walk(Replay& replay) {
   co_return status;
 }
 
-// Segments below the start were deleted since the checkpoint: the walk goes on at the one that holds the start.
-bool EngineCore::Recovery::jump_to_start(Walk& walk) {
+// Segments below the start were deleted since the checkpoint: the walk goes on at the one that holds the start, which is the last
+// that begins with a batch of its name's offset.
+Task<Status> EngineCore::Recovery::jump_to_start(Walk& walk, bool& jumped) {
   LogState& log = walk.log;
-  if (log.placed_end >= log.start) return false;
-  Offset to = -1;
-  if (auto file = walk.files.upper_bound(log.start); file != walk.files.begin()) to = std::prev(file)->first;
-  for (const auto& [offset, append] : walk.replay.appends) {
-    const FrameHeader& header = append.frame->header;
-    if (offset <= log.start && header.position == 0 && header.segment_base == offset) to = std::max(to, offset);
+  if (log.placed_end >= log.start) co_return Status();
+  std::set<Offset> candidates;
+  for (const auto& [base, size] : walk.files) candidates.insert(base);
+  for (const auto& [offset, append] : walk.replay.appends) candidates.insert(offset);
+  for (auto at = candidates.upper_bound(log.start); at != candidates.begin();) {
+    const Offset base = *--at;
+    if (base <= log.placed_end) break;
+    auto frame = walk.replay.appends.find(base);
+    jumped = frame != walk.replay.appends.end() && frame->second.frame->header.position == 0;
+    if (!jumped) {
+      Result<Bytes> batch = co_await stored_batch(walk, base, 0);
+      if (!batch.ok()) co_return batch.error();
+      jumped = !batch->empty() && BatchView(*batch).base_offset() == base;
+    }
+    if (!jumped) continue;
+    log.segments.clear();
+    log.placed_end = base;
+    break;
   }
-  if (to <= log.placed_end) return false;
-  log.segments.clear();
-  log.placed_end = to;
-  return true;
+  co_return Status();
 }
 
 Task<Status> EngineCore::Recovery::find_files(Walk& walk) {

@@ -160,6 +160,7 @@ void EngineCore::end_truncation(const LogPtr& log, const Status& status) {
 // What was placed with a refused entry and behind it never was.
 void EngineCore::rewind(const LogPtr& log, const JournalEntry& entry) {
   log->serial_rewound = log->serial_last;
+  // Their files are empty and stay: the next start removes them, and one of the same name may be wanted at once.
   for (Segment& segment : log->rewind_to(entry.segment_base, entry.position, entry.offset)) close_file(segment);
 }
 
