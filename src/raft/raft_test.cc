@@ -126,6 +126,7 @@ class ListMachine final : public Machine {
 
 class GroupTest : public ::testing::Test {
  protected:
+  ~GroupTest() override { group.reset(); }  // answers what waits
   Status open() {
     group.reset();
     machine = std::make_unique<ListMachine>();

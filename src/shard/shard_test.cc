@@ -144,6 +144,7 @@ Bytes batch_of(Sent sent) {
 class ShardTest : public ::testing::Test, public CommitListener {
  protected:
   ShardTest() { open({}); }
+  ~ShardTest() override { shard.reset(); }  // answers what waits
   void open(ShardSettings settings) {
     shard.reset();
     storage::OpenedLog opened;
