@@ -16,8 +16,12 @@
 
 namespace robustmq::meta {
 
-struct TopicCreated { std::shared_ptr<const Topic> topic; };
-struct TopicDeleted { std::shared_ptr<const Topic> topic; };
+struct TopicCreated {
+  std::shared_ptr<const Topic> topic;
+};
+struct TopicDeleted {
+  std::shared_ptr<const Topic> topic;
+};
 using CatalogEvent = std::variant<TopicCreated, TopicDeleted>;
 
 // One core's view of the catalog and its way to change it.
@@ -27,7 +31,7 @@ class Meta {
 
   virtual std::shared_ptr<const Topic> find(TenantId tenant, std::string_view name) const = 0;  // nullptr when missing
   virtual std::shared_ptr<const Topic> find(const TopicId& id) const = 0;
-  virtual std::vector<std::shared_ptr<const Topic>> list(TenantId tenant) const = 0;            // by name
+  virtual std::vector<std::shared_ptr<const Topic>> list(TenantId tenant) const = 0;  // by name
 
   // Makes a topic: the id is drawn here. Errors: topic_exists, invalid_topic, invalid_partitions, quota_exceeded, storage_*.
   virtual void create_topic(Topic topic, Callback<void(Result<std::shared_ptr<const Topic>>)> done) = 0;

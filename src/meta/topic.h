@@ -39,18 +39,24 @@ struct TopicConfig {
   template <class V>
   static void describe(V& v) {
     v.field("mode", &TopicConfig::mode, {.doc = "What an ack means: none, memory or persistent."});
-    v.field("retention_ms", &TopicConfig::retention_ms, {.doc = "Age at which records are dropped; -1 keeps them.", .unit = "ms", .min = -1});
-    v.field("retention_bytes", &TopicConfig::retention_bytes, {.doc = "Size of a partition above which the oldest segments are dropped; -1 keeps them.", .unit = "bytes", .min = -1});
-    v.field("segment_bytes", &TopicConfig::segment_bytes, {.doc = "Size at which a segment is sealed.", .unit = "bytes", .min = 1 << 14});
+    v.field("retention_ms", &TopicConfig::retention_ms,
+            {.doc = "Age at which records are dropped; -1 keeps them.", .unit = "ms", .min = -1});
+    v.field(
+        "retention_bytes", &TopicConfig::retention_bytes,
+        {.doc = "Size of a partition above which the oldest segments are dropped; -1 keeps them.", .unit = "bytes", .min = -1});
+    v.field("segment_bytes", &TopicConfig::segment_bytes,
+            {.doc = "Size at which a segment is sealed.", .unit = "bytes", .min = 1 << 14});
     v.field("segment_ms", &TopicConfig::segment_ms, {.doc = "Age at which a segment is sealed.", .unit = "ms", .min = 1});
-    v.field("message_bytes_max", &TopicConfig::message_bytes_max, {.doc = "Largest record batch taken, as stored.", .unit = "bytes", .min = 0});
-    v.field("log_append_time", &TopicConfig::log_append_time, {.doc = "Stamp records with the broker's time instead of the producer's."});
+    v.field("message_bytes_max", &TopicConfig::message_bytes_max,
+            {.doc = "Largest record batch taken, as stored.", .unit = "bytes", .min = 0});
+    v.field("log_append_time", &TopicConfig::log_append_time,
+            {.doc = "Stamp records with the broker's time instead of the producer's."});
   }
 };
 
 struct Topic {
   TenantId tenant = kDefaultTenant;
-  std::string name;        // Kafka's spelling
+  std::string name;  // Kafka's spelling
   TopicId id;
   int32_t partitions = 1;
   TopicConfig config;
