@@ -190,8 +190,14 @@ class Journal::Loading final : public Activity {
 
   runtime::Task<Status> read_all() {
     const std::string folder(kFolder);
-    Statuses made = co_await wait<Statuses>(
-        [&](auto done) { disk().run({DiskStep::make_directory(folder), DiskStep::sync_directory(".")}, std::move(done)); });
+    // A process that ended may have left the name of a new file unsynced.
+    std::vector<DiskStep> steps;
+    steps.push_back(DiskStep::make_directory(folder));
+    if (!journal_.unsafe_skip_sync_) {
+      steps.push_back(DiskStep::sync_directory("."));
+      steps.push_back(DiskStep::sync_directory(folder));
+    }
+    Statuses made = co_await wait<Statuses>([&](auto done) { disk().run(std::move(steps), std::move(done)); });
     for (const Status& status : made) {
       if (!status.ok()) co_return status;
     }
