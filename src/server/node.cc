@@ -32,7 +32,7 @@ struct Gather {
 };
 
 Error with_lead(std::string_view lead, const Error& error) {
-  return {error.code, fmt::format("{}: {}", lead, error.to_string())};
+  return {error.code, fmt::format("{}: {}", lead, error.detail.empty() ? code_text(error.code) : std::string_view(error.detail))};
 }
 
 }  // namespace

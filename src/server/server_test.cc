@@ -1,0 +1,218 @@
+// The promises of the server: options that are refused by name, the format file, a node that starts, stops and starts again.
+#include <fmt/core.h>
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <set>
+
+#include "base/hash.h"
+#include "runtime/sim/disk.h"
+#include "runtime/sim/world.h"
+#include "server/data_format.h"
+#include "server/metric_list.h"
+#include "server/node.h"
+#include "server/options.h"
+#include "server/reference.h"
+
+namespace robustmq::server {
+namespace {
+
+std::string problem_of(std::string file) {
+  config::Inputs inputs;
+  inputs.file = config::ConfigFile{"robust.toml", std::move(file)};
+  const Result<ServerOptions> options = load_options(inputs);
+  return options.ok() ? "" : options.error().detail;
+}
+
+TEST(Options, StandAsTheyAre) { EXPECT_EQ(problem_of(""), ""); }
+
+TEST(Options, OfTheExampleFilesAreRight) {
+  for (const char* path : {"config/node.toml", "config/edge.toml"}) {
+    std::FILE* file = std::fopen(path, "rb");
+    ASSERT_NE(file, nullptr) << path;
+    std::string text(1 << 16, '\0');
+    text.resize(std::fread(text.data(), 1, text.size(), file));
+    std::fclose(file);
+    EXPECT_EQ(problem_of(text), "") << path;
+  }
+}
+
+TEST(Options, RefuseByNameAndPlaceWhatIsNotBuilt) {
+  const std::string hybrid = problem_of(
+      "[[topic_rule]]\nfilter = \"a\"\nmode = \"memory\"\n[[topic_rule]]\nfilter = \"b\"\ntopic = \"b\"\nmode = \"hybrid\"\n");
+  EXPECT_TRUE(hybrid.starts_with("robust.toml:4: topic_rule[1]: ")) << hybrid;
+  EXPECT_NE(hybrid.find("hybrid"), std::string::npos) << hybrid;
+  const std::string tiered = problem_of("[[topic_rule]]\nfilter = \"b\"\ntopic = \"b\"\nmode = \"tiered\"\n");
+  EXPECT_NE(tiered.find("tiered"), std::string::npos) << tiered;
+  const std::string light = problem_of("[[topic_rule]]\nfilter = \"b\"\nmode = \"persistent\"\n");
+  EXPECT_NE(light.find("persistent"), std::string::npos) << light;
+}
+
+TEST(Options, RefuseAnAddressThatIsNone) {
+  EXPECT_EQ(problem_of("[mqtt]\nlisten = \"1883\"\n"),
+            "robust.toml:2: mqtt.listen: \"1883\" is no address; allowed is host:port, as in 127.0.0.1:1883");
+  EXPECT_EQ(problem_of("[mqtt]\nlisten = \"\"\n"), "");
+}
+
+TEST(Reference, HasAPageOfEachKindAndNoMetricTwice) {
+  EXPECT_EQ(reference_files().size(), 4u);
+  std::set<std::string> names;
+  for_each_metrics_struct([&]<class M>(std::string_view prefix, std::string_view) {
+    std::vector<observe::MetricFacts> facts;
+    observe::append_metric_facts<M>(prefix, facts);
+    for (const observe::MetricFacts& fact : facts) {
+      EXPECT_TRUE(names.insert(fact.name).second) << fact.name;
+      EXPECT_FALSE(fact.doc.empty()) << fact.name;
+    }
+  });
+}
+
+using runtime::sim::SimWorld;
+
+class FormatFile : public testing::Test {
+ protected:
+  Status claim() {
+    std::optional<Status> result;
+    runtime::TaskScope tasks;
+    node.core(0).post([&] { tasks.spawn(run(result)); });
+    EXPECT_TRUE(world.run_until([&] { return result.has_value(); }, Duration::seconds(1)));
+    return *result;
+  }
+  runtime::Task<void> run(std::optional<Status>& result) {
+    Status status = co_await claim_data_directory(node.core(0));
+    result = status;
+  }
+  static std::string line_of(std::string text) { return text + fmt::format("{:08x}\n", crc32c(as_bytes(text))); }
+
+  SimWorld world{{.seed = 1}};
+  runtime::sim::SimNode& node = world.add_node();
+};
+
+TEST_F(FormatFile, IsWrittenOnceAndSurvivesAPowerCut) {
+  EXPECT_TRUE(claim().ok());
+  EXPECT_EQ(node.disk().file_paths(), std::vector<std::string>{"format"});
+  node.crash(runtime::sim::CrashKind::power);
+  node.restart();
+  const Result<Bytes> kept = node.disk().contents("format");
+  ASSERT_TRUE(kept.ok());
+  EXPECT_EQ(kept->text(), line_of("RobustMQ data format 1 "));
+  EXPECT_TRUE(claim().ok());
+}
+
+TEST_F(FormatFile, RefusesNewerDataByName) {
+  node.disk().replace("format", Bytes::copy_of(line_of("RobustMQ data format 2 ")));
+  const Status status = claim();
+  EXPECT_EQ(status.code(), Code::not_supported);
+  EXPECT_EQ(status.error().detail, "the data directory is of format 2, written by a newer version; this one knows up to 1");
+}
+
+TEST_F(FormatFile, RefusesADamagedOne) {
+  const std::string good = line_of("RobustMQ data format 1 ");
+  std::vector<std::string> damaged = {"", "RobustMQ", good.substr(0, good.size() - 1), good + "x",
+                                      line_of("RobustMQ data format x ")};
+  for (size_t i = 0; i < good.size(); ++i) {
+    damaged.push_back(good);
+    damaged.back()[i] = static_cast<char>(damaged.back()[i] ^ 1);
+  }
+  for (const std::string& text : damaged) {
+    node.disk().replace("format", Bytes::copy_of(text));
+    EXPECT_EQ(claim().code(), Code::corrupt_storage) << text;
+  }
+}
+
+// Keeps the lines.
+class Lines final : public observe::LogSink {
+ public:
+  Lines(runtime::Core& core, std::string& to) : core_(core), to_(to) {}
+  WallTime now() override { return core_.wall_now(); }
+  void write(observe::Level, std::string_view line) override { to_ += line; }
+
+ private:
+  runtime::Core& core_;
+  std::string& to_;
+};
+
+class NodeTest : public testing::TestWithParam<int> {
+ protected:
+  Result<Listening> start(ServerOptions options) {
+    node = std::make_unique<Node>(std::move(options), place.core_count(),
+                                  [this](runtime::Core& core) { return std::make_unique<Lines>(core, log); });
+    for (CoreIndex i = 0; i < place.core_count(); ++i) node->set_up(place.core(i));
+    std::optional<Result<Listening>> result;
+    place.core(0).post([&] { node->start([&](Result<Listening> listening) { result = std::move(listening); }); });
+    EXPECT_TRUE(world.run_until([&] { return result.has_value(); }, Duration::seconds(10)));
+    return *result;
+  }
+  void stop() {
+    std::optional<Status> result;
+    place.core(0).post([&] { node->stop([&](Status status) { result = std::move(status); }); });
+    ASSERT_TRUE(world.run_until([&] { return result.has_value(); }, Duration::seconds(60)));
+    EXPECT_TRUE(result->ok()) << result->error().to_string();
+    for (CoreIndex i = 0; i < place.core_count(); ++i) node->tear_down(place.core(i));
+    node.reset();
+  }
+  static ServerOptions options() {
+    ServerOptions options;
+    broker::TopicRule rule;
+    rule.filter = "sensors/#";
+    rule.topic = "sensors";
+    rule.partitions = 4;
+    options.topic_rule = {rule};
+    return options;
+  }
+
+  SimWorld world{{.seed = 7}};
+  runtime::sim::SimNode& place = world.add_node({.cores = static_cast<CoreIndex>(GetParam())});
+  std::string log;
+  std::unique_ptr<Node> node;
+};
+
+INSTANTIATE_TEST_SUITE_P(Cores, NodeTest, testing::Values(1, 3), testing::PrintToStringParamName());
+
+TEST_P(NodeTest, StartsStopsAndStartsAgain) {
+  for (int life = 0; life < 3; ++life) {
+    const Result<Listening> listening = start(options());
+    ASSERT_TRUE(listening.ok()) << listening.error().to_string() << "\n" << log;
+    ASSERT_EQ(listening->size(), 3u);
+    EXPECT_EQ((*listening)[0].first, "mqtt");
+    EXPECT_TRUE(node->is_serving());
+    std::string metrics;
+    place.core(0).post([&] { node->metrics_text([&](std::string text) { metrics = std::move(text); }); });
+    EXPECT_TRUE(world.run_until([&] { return !metrics.empty(); }, Duration::seconds(1)));
+    EXPECT_NE(metrics.find("robustmq_listener_connections{protocol=\"mqtt\"} 0\n"), std::string::npos) << metrics;
+    stop();
+  }
+  EXPECT_EQ(log.find(" error "), std::string::npos) << log;
+}
+
+TEST_P(NodeTest, StartsAgainAfterAPowerCut) {
+  ASSERT_TRUE(start(options()).ok()) << log;
+  place.crash(runtime::sim::CrashKind::power);
+  node->abandon();
+  node.reset();
+  place.restart();
+  const Result<Listening> again = start(options());
+  ASSERT_TRUE(again.ok()) << again.error().to_string() << "\n" << log;
+  stop();
+}
+
+TEST_P(NodeTest, DoesNotOpenAListenerWithoutAnAddress) {
+  ServerOptions without = options();
+  without.kafka.listen.clear();
+  without.admin.listen.clear();
+  const Result<Listening> listening = start(without);
+  ASSERT_TRUE(listening.ok()) << listening.error().to_string();
+  ASSERT_EQ(listening->size(), 1u);
+  stop();
+}
+
+TEST_P(NodeTest, SaysWhyItCannotStartAndStopsWhatItStarted) {
+  place.disk().replace("format", Bytes::copy_of("garbage"));
+  const Result<Listening> listening = start(options());
+  ASSERT_FALSE(listening.ok());
+  EXPECT_EQ(listening.error().detail, "data: the file \"format\" of the data directory is damaged");
+  stop();
+}
+
+}  // namespace
+}  // namespace robustmq::server
