@@ -275,8 +275,8 @@ TEST(Reader, RefusesWhatIsNotAllowed) {
 TEST(Reader, ReadsVarintsOfAnyForm) {
   // Padded with zero groups, as some encoders write them.
   HeartbeatRequest heartbeat;
-  const std::string bytes("\x82\x80\x00g\x00\x00\x00\x07\x01\x00\x00", 11);
-  EXPECT_EQ(decode(heartbeat, Bytes::copy_of(bytes), 4), "");
+  const Bytes bytes = Bytes::copy_of(std::string("\x82\x80\x00g\x00\x00\x00\x07\x01\x00\x00", 11));
+  EXPECT_EQ(decode(heartbeat, bytes, 4), "");
   EXPECT_EQ(heartbeat.group_id, "g");
   EXPECT_EQ(heartbeat.generation_id, 7);
 }
