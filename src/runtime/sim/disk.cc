@@ -22,7 +22,7 @@ class SimDisk::OpenFile final : public SimFile {
   InodePtr inode_;
 };
 
-// One core's Disk: runs its operations in call order, one event a step.
+// One core's Disk: runs and everything else are two queues, each in call order; one event a step.
 class SimDisk::Front final : public Disk {
  public:
   Front(SimDisk& disk, SimCore& core) : disk_(disk), core_(core) {}
@@ -58,7 +58,7 @@ class SimDisk::Front final : public Disk {
     Operation operation;
     operation.steps = std::move(steps);
     operation.done = std::move(done);
-    push(std::move(operation));
+    push(runs_, std::move(operation));
   }
 
  private:
@@ -69,43 +69,45 @@ class SimDisk::Front final : public Disk {
     Callback<void(std::vector<Status>)> done;
     bool ended = false;
   };
+  using Queue = std::deque<Operation>;
 
   void add(Callback<void()> once) {
     Operation operation;
     operation.once = std::move(once);
-    push(std::move(operation));
+    push(reads_, std::move(operation));
   }
-  void push(Operation operation) {
-    operations_.push_back(std::move(operation));
-    if (operations_.size() == 1) await_next();
+  void push(Queue& queue, Operation operation) {
+    queue.push_back(std::move(operation));
+    if (queue.size() == 1) await_next(queue);
   }
-  void await_next() {
-    const Operation& operation = operations_.front();
+  void await_next(Queue& queue) {
+    const Operation& operation = queue.front();
     const size_t at = operation.statuses.size();
     const bool is_sync = at < operation.steps.size() && (operation.steps[at].kind == DiskStep::Kind::sync ||
                                                          operation.steps[at].kind == DiskStep::Kind::sync_directory);
-    core_.run_after(disk_.delay_of(is_sync), [this] { advance(); });
+    core_.run_after(disk_.delay_of(is_sync), [this, &queue] { advance(queue); });
   }
-  void advance() {
-    Operation& operation = operations_.front();
+  void advance(Queue& queue) {
+    Operation& operation = queue.front();
     if (!operation.once && operation.statuses.size() < operation.steps.size()) {
       const DiskStep& step = operation.steps[operation.statuses.size()];
-      operation.statuses.push_back(operation.ended ? Status(Code::shutting_down) : disk_.run(step));
+      operation.statuses.push_back(disk_.run(step));
       if (!operation.statuses.back().ok() && step.required) operation.ended = true;
       while (operation.ended && operation.statuses.size() < operation.steps.size()) {
         operation.statuses.push_back(Code::shutting_down);
       }
-      if (operation.statuses.size() < operation.steps.size()) return await_next();
+      if (operation.statuses.size() < operation.steps.size()) return await_next(queue);
     }
     Operation finished = std::move(operation);
-    operations_.pop_front();
-    if (!operations_.empty()) await_next();
+    queue.pop_front();
+    if (!queue.empty()) await_next(queue);
     finished.once ? finished.once() : finished.done(std::move(finished.statuses));
   }
 
   SimDisk& disk_;
   SimCore& core_;
-  std::deque<Operation> operations_;
+  Queue reads_;  // opens, reads, sizes, lists
+  Queue runs_;
 };
 
 SimDisk::SimDisk(SimWorld&, SimRandom random) : random_(random) {}

@@ -5,8 +5,8 @@
 // each folder keeps the first few of its name changes since its last sync_directory. At the end of the process alone all stays.
 // After a sync error the bytes concerned still read as written (as from a page cache) and go at the next power cut.
 //
-// Operations of one core run in call order, one at a time, each after a seeded delay; every step of a run is an event of its own,
-// so a crash may come between two steps. Operations of different cores interleave.
+// The runs of one core go in call order, one at a time, each step after a seeded delay and as an event of its own, so a crash may
+// come between two steps. Its opens, reads, sizes and lists go in call order beside them. Cores interleave.
 #pragma once
 
 #include <deque>

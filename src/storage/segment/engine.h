@@ -4,7 +4,6 @@
 //   journal/<8 digits>.jnl                        recycled files, see storage/journal_frame.h
 //   checkpoint                                    which logs there are and up to where their segments are synced (checkpoint.h)
 //   logs/<topic id, 32 hex digits>-<partition>/<base offset, 20 digits>.log    batches back to back
-//                                             /<base offset, 20 digits>.index  of a sealed segment; rebuilt when missing or wrong
 //
 // An append is written to its segment (not synced), then to the journal, which is synced: a full disk refuses the append before
 // the journal knows of it. Appends of `direct_bytes_min` and more skip the journal and sync their segment in the same round.

@@ -39,7 +39,6 @@ class SegmentIndex {
   bool is_verified(size_t block) const { return blocks_[block].position_and_flags & kVerified; }
   void set_verified(size_t block) { blocks_[block].position_and_flags |= kVerified; }
   int64_t max_timestamp_of(size_t block) const { return blocks_[block].max_timestamp; }
-  void set_max_timestamp(size_t block, int64_t value) { blocks_[block].max_timestamp = value; }
   // Of all blocks; -1 without any.
   int64_t max_timestamp() const;
   // The block that holds the offset: the last that begins at or before it; nullopt when the first begins behind it.

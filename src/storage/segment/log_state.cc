@@ -73,16 +73,11 @@ Segment& LogState::segment_at(Offset offset) {
   return behind == segments.begin() ? segments.front() : *std::prev(behind);
 }
 
-uint64_t LogState::size_bytes() const {
-  uint64_t bytes = 0;
-  for (const Segment& segment : segments) bytes += segment.size_bytes;
-  return bytes;
-}
+uint64_t LogState::size_bytes() const { return segments.empty() ? 0 : sealed_bytes + segments.back().size_bytes; }
 
-int64_t LogState::max_timestamp() const {
-  int64_t largest = -1;
-  for (const Segment& segment : segments) largest = std::max(largest, segment.max_timestamp);
-  return largest;
+void LogState::recount() {
+  sealed_bytes = 0;
+  for (size_t i = 0; i + 1 < segments.size(); ++i) sealed_bytes += segments[i].size_bytes;
 }
 
 void LogState::roll(int64_t now_ms, uint32_t index_interval) {
@@ -91,6 +86,7 @@ void LogState::roll(int64_t now_ms, uint32_t index_interval) {
   segment.begun_ms = now_ms;
   segment.index = std::make_unique<SegmentIndex>(placed_end, 0, index_interval);
   segments.push_back(std::move(segment));
+  recount();
 }
 
 std::vector<Segment> LogState::take_below_start() {
@@ -99,6 +95,7 @@ std::vector<Segment> LogState::take_below_start() {
   while (count + 1 < segments.size() && segments[count].end <= start_durable && segments[count].base < durable_base) ++count;
   for (size_t i = 0; i < count; ++i) taken.push_back(std::move(segments[i]));
   segments.erase(segments.begin(), segments.begin() + static_cast<ptrdiff_t>(count));
+  recount();
   return taken;
 }
 
@@ -110,6 +107,7 @@ std::vector<Segment> LogState::rewind_to(Offset segment_base, uint64_t position,
   }
   placed_end = end = offset;
   last_epoch = durable_epoch;
+  recount();
   if (segments.empty()) return taken;
   Segment& segment = segments.back();
   ROBUSTMQ_CHECK(segment.base == segment_base, "a rewind into a segment that is gone");

@@ -84,6 +84,7 @@ struct LogState {
   std::unique_ptr<Truncation> truncation;  // null: none
   std::vector<AskedAppend> asked;          // behind the truncation
   std::string report;
+  uint64_t sealed_bytes = 0;  // of all segments but the active one
 
   std::string folder() const;
   std::string path_of(Offset base) const;
@@ -91,7 +92,7 @@ struct LogState {
   Segment& segment_at(Offset offset);  // the one that holds it; there is at least one segment
   Segment& active() { return segments.back(); }
   uint64_t size_bytes() const;
-  int64_t max_timestamp() const;
+  void recount();  // after segments came or went
   // What readers may see ends here.
   Offset readable_end() const { return truncation && truncation->keep_until < durable ? truncation->keep_until : durable; }
 

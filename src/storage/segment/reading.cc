@@ -1,5 +1,6 @@
 // Reads: at once and without a copy where the index knows batch boundaries, else by reading one block.
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "storage/segment/access.h"
@@ -212,38 +213,44 @@ class EngineCore::Finding final : public Access {
     co_return std::optional<Found>();
   }
 
+  // The segment, then the block, that claims the largest time. A claim may be of a batch that readers do not see (trimmed, or not
+  // durable yet): then what is seen counts, for this search only.
   Task<Answer> largest() {
+    std::map<Offset, int64_t> of_segment;
+    std::map<std::pair<Offset, size_t>, int64_t> of_block;
     while (true) {
-      // The segment, then the block, that claims the largest time; a claim that does not hold (its batch was trimmed) is lowered.
-      Segment* best = nullptr;
-      for (Segment& segment : log_->segments) {
-        if (!is_visible(segment.base, segment.end) || segment.size_bytes == 0) continue;
-        if (!best || segment.max_timestamp > best->max_timestamp) best = &segment;
+      std::optional<Offset> base;
+      int64_t most = kNothing;
+      for (const Segment& segment : log_->segments) {
+        auto known = of_segment.find(segment.base);
+        const int64_t claimed = known != of_segment.end() ? known->second : segment.max_timestamp;
+        if (!is_visible(segment.base, segment.end) || segment.size_bytes == 0 || claimed == kNothing) continue;
+        if (!base || claimed > most) base = segment.base;
+        most = std::max(most, claimed);
       }
-      if (!best) co_return std::optional<Found>();
-      const Offset base = best->base;
-      Status loaded = co_await load_index(base);
+      if (!base) co_return std::optional<Found>();
+      Status loaded = co_await load_index(*base);
       if (!loaded.ok()) co_return loaded.error();
-      best = log_->find(base);
-      if (!best || !best->index) continue;
-      SegmentIndex& index = *best->index;
+      const Segment* segment = log_->find(*base);
+      if (!segment || !segment->index) continue;
+      const SegmentIndex& index = *segment->index;
       std::optional<size_t> block;
+      int64_t block_most = kNothing;
       for (size_t i = 0; i < index.block_count(); ++i) {
-        const Offset end = i + 1 < index.block_count() ? index.offset_of(i + 1) : best->end;
-        if (!is_visible(index.offset_of(i), end) || index.max_timestamp_of(i) == kNothing) continue;
-        if (!block || index.max_timestamp_of(i) > index.max_timestamp_of(*block)) block = i;
+        const Offset end = i + 1 < index.block_count() ? index.offset_of(i + 1) : segment->end;
+        auto known = of_block.find({*base, i});
+        const int64_t claimed = known != of_block.end() ? known->second : index.max_timestamp_of(i);
+        if (!is_visible(index.offset_of(i), end) || claimed == kNothing) continue;
+        if (!block || claimed > block_most) block = i;
+        block_most = std::max(block_most, claimed);
       }
-      if (!block) co_return std::optional<Found>();
-      const int64_t claimed = index.max_timestamp_of(*block);
-      if (claimed < best->max_timestamp) {
-        best->max_timestamp = claimed;
+      if (!block || block_most < most) {
+        of_segment[*base] = block ? block_most : kNothing;
         continue;
       }
-      Answer found = co_await find_in(base, *block, claimed);
+      Answer found = co_await find_in(*base, *block, block_most);
       if (!found.ok() || found->has_value()) co_return found;
-      best = log_->find(base);
-      if (best && best->index && *block < best->index->block_count()) best->index->set_max_timestamp(*block, seen_largest_);
-      if (best) best->max_timestamp = std::max(seen_largest_, best->index ? best->index->max_timestamp() : seen_largest_);
+      of_block[{*base, *block}] = seen_largest_;
     }
   }
 

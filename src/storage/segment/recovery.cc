@@ -51,6 +51,7 @@ Task<Status> EngineCore::Recovery::recover() {
   }
   for (auto& [id, replay] : replays_) {
     replay.log->start_durable = replay.log->start;
+    replay.log->recount();
     engine_.logs_.emplace(id, replay.log);
   }
 
