@@ -81,7 +81,7 @@ class KafkaLoad {
     put<int32_t>(body, 10'000);
     put<int8_t>(body, 0);
     const std::string answer = call(frame(19, 4, body));
-    const auto error = get<int16_t>(answer, 4 + 4 + 4 + 2 + options_.topic.size());
+    const auto error = get<int16_t>(answer, 4 + 4 + 4 + 4 + 2 + options_.topic.size());
     if (error != 0) fail(fmt::format("creating the topic {}: error {}", options_.topic, error));
   }
 
