@@ -121,8 +121,9 @@ class Journal final : public runtime::Deferred {
 
   // First: reads all files. Frames below `sequence_min` are left out.
   void load(uint64_t sequence_min, Callback<void(Result<JournalContents>)> done);
-  // Second, after what load() found is durable elsewhere: every file is free; new epochs and sequences go on behind these.
-  void start(uint64_t file_epoch_last, uint64_t sequence_last);
+  // Second: new epochs and sequences go on behind these. `is_covered`: what load() found is durable elsewhere and every file is
+  // free; else (the disk is too full for a checkpoint) they are freed by the next release().
+  void start(uint64_t file_epoch_last, uint64_t sequence_last, bool is_covered);
 
   void submit(JournalEntry entry);
   // Runs `work` when no round is under way, before the next begins: what was answered then is all that is durable.
@@ -130,6 +131,8 @@ class Journal final : public runtime::Deferred {
   void at_boundary(Callback<void(uint64_t covered)> work);
   // All frames up to `sequence` are durable elsewhere.
   void release(uint64_t sequence);
+  // No checkpoint can be made for want of space: what waits for a file is refused.
+  void refuse_stalled();
   bool is_idle() const { return !round_is_under_way_ && queue_.empty(); }
   bool has_failed() const { return has_failed_; }
   // A sync failed outside a round.
@@ -172,8 +175,9 @@ class Journal final : public runtime::Deferred {
 
   void start_round();
   bool find_room();  // for the first entry that waits
+  bool has_room() const;
   uint64_t room_for(const JournalEntry& entry) const;
-  JournalFile* free_file();
+  JournalFile* free_file() const;
   void use_file(JournalFile& file);
   void make_file();
   void on_file_made(std::unique_ptr<JournalFile> file, const std::vector<Status>& statuses);

@@ -42,20 +42,22 @@ uint64_t Journal::live_bytes() const {
   return bytes;
 }
 
-Journal::JournalFile* Journal::free_file() {
+Journal::JournalFile* Journal::free_file() const {
   for (const auto& file : files_) {
     if (file->use == Use::free) return file.get();
   }
   return nullptr;
 }
 
+bool Journal::has_room() const {
+  if (!current_) return false;
+  const uint64_t end = current_->header.file_bytes;
+  const bool may_fill = journal_frame_makes_space(queue_.front().kind) || free_file();
+  return current_->position + room_for(queue_.front()) <= (may_fill ? end : end - journal_reserve_bytes(end));
+}
+
 bool Journal::find_room() {
-  const uint64_t room = room_for(queue_.front());
-  if (current_) {
-    const uint64_t end = current_->header.file_bytes;
-    const bool may_fill = journal_frame_makes_space(queue_.front().kind) || free_file();
-    if (current_->position + room <= (may_fill ? end : end - journal_reserve_bytes(end))) return true;
-  }
+  if (has_room()) return true;
   if (JournalFile* file = free_file()) {
     use_file(*file);
     return true;
@@ -150,12 +152,22 @@ void Journal::release(uint64_t sequence) {
   core_.defer(*this);
 }
 
-void Journal::start(uint64_t file_epoch_last, uint64_t sequence_last) {
+void Journal::refuse_stalled() {
+  if (is_started_ && !round_is_under_way_ && !is_making_file_ && !queue_.empty() && !has_room() && !free_file()) refuse_waiting();
+}
+
+void Journal::start(uint64_t file_epoch_last, uint64_t sequence_last, bool is_covered) {
+  for (const auto& file : files_) {
+    if (is_covered || !file->was_used) continue;
+    file->use = Use::full;
+    file->last_sequence = sequence_last;
+  }
   file_epoch_next_ = file_epoch_last + 1;
   sequence_next_ = sequence_last + 1;
   is_started_ = true;
   // Files of another size than the option's are not used again.
   for (const auto& file : std::exchange(unfit_, {})) {
+    if (!is_covered) break;
     core_.disk().run({DiskStep::remove(file->path)}, [](std::vector<Status>) {});
   }
   core_.defer(*this);

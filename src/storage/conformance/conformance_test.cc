@@ -120,6 +120,46 @@ TEST(Conformance, AFullDiskRefusesAppendsKeepsReadsAndRecovers) {
   EXPECT_GT(refused, 100u);
 }
 
+// Small journals, so that they fill up while no checkpoint can be made; and starts on a full disk.
+TEST(Conformance, AJournalThatCannotBeEmptiedRefusesAndAFullDiskStillStarts) {
+  int starts = 0;
+  for (uint64_t seed = first_seed(); seed <= last_seed(30); ++seed) {
+    RigOptions options = options_of(EngineKind::segment, seed);
+    options.settings.segment_bytes = 1 << 20;
+    options.storage.journal_files_max = 2;
+    Rig rig(options);
+    ASSERT_TRUE(rig.start());
+    for (int i = 0; i < 3; ++i) rig.create_next();
+    rig.settle();
+    for (int i = 0; i < 40; ++i) rig.append(i % 3, 1500);
+    rig.settle();
+    // Room for some segments' bytes, not for a checkpoint beside the old one.
+    rig.disk().faults().capacity_bytes = rig.disk().used_bytes() + 150;
+    for (int i = 0; i < 300; ++i) {
+      rig.append(i % 3, 100);
+      if (i % 10 == 0) rig.settle();
+    }
+    rig.settle();
+    ASSERT_EQ(rig.first_failure(), "");
+    ASSERT_FALSE(rig.segment_engine().has_failed());
+    rig.crash(CrashKind::process);
+    if (rig.start()) {
+      ++starts;
+      rig.check_all();
+      for (int i = 0; i < 10; ++i) rig.append(i % 3, 300);
+      rig.settle();
+    }
+    rig.disk().faults().capacity_bytes = UINT64_MAX;
+    rig.crash_and_start(CrashKind::power);
+    ASSERT_EQ(rig.first_failure(), "");
+    const uint64_t before = rig.acked_count();
+    rig.append(0, 300);
+    rig.settle();
+    ASSERT_EQ(rig.acked_count(), before + 1);
+  }
+  EXPECT_GT(starts, 20);
+}
+
 TEST(Conformance, AFailedSyncIsFinalUntilTheNextStart) {
   int failed = 0;
   for (uint64_t seed = first_seed(); seed <= last_seed(150); ++seed) {

@@ -153,7 +153,10 @@ void EngineCore::on_checkpoint_ended(const Status& status) {
     if (!has_failed()) return start_checkpoint();
     for (auto& waiter : std::exchange(checkpoint_waiters_, {})) waiter(Code::storage_failed);
   }
-  if (!status.ok() && !has_failed()) arm_checkpoint();
+  if (!status.ok() && !has_failed()) {
+    journal_.refuse_stalled();
+    arm_checkpoint();
+  }
   finish_close_if_idle();
 }
 

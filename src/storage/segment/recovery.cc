@@ -67,8 +67,10 @@ Task<Status> EngineCore::Recovery::recover() {
     }
   }
   status = co_await write_checkpoint();
-  if (!status.ok()) co_return status;
-  engine_.journal_.start(std::max(journal_.file_epoch_last, checkpoint_.file_epoch_last), checkpoint_.covered_sequence);
+  if (!status.ok() && status.code() != Code::storage_full) co_return status;
+  if (!status.ok()) engine_.add_to_report("the disk is full: no checkpoint could be made");
+  const uint64_t file_epoch_last = std::max(journal_.file_epoch_last, checkpoint_.file_epoch_last);
+  engine_.journal_.start(file_epoch_last, checkpoint_.covered_sequence, status.ok());
   co_return Status();
 }
 
