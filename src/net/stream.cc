@@ -220,7 +220,8 @@ void ByteStream::resume_reading() {
   if (!is_paused_ || state_ != State::open) return;
   is_paused_ = false;
   socket_->want_read(true);
-  if (held_bytes() == 0) return;
+  // From inside on_bytes: what this call leaves is held only after it.
+  if (held_bytes() == 0 && !is_handing_over_) return;
   input_is_due_ = true;
   streams_.core().defer(*this);
 }

@@ -61,6 +61,7 @@ struct Reader final : StreamEvents {
       at += 4 + size;
       if (pause_after_each) {
         stream->pause_reading();
+        if (resume_at_once) stream->resume_reading();
         break;
       }
     }
@@ -73,7 +74,7 @@ struct Reader final : StreamEvents {
     if (destroy_on_close) stream.reset();
   }
   std::unique_ptr<ByteStream> stream;
-  bool is_framed = false, pause_after_each = false, destroy_on_close = false, ended = false;
+  bool is_framed = false, pause_after_each = false, resume_at_once = false, destroy_on_close = false, ended = false;
   StreamEnd end{};
   int calls = 0, drained = 0;
   std::string heard;
@@ -183,6 +184,15 @@ TEST(ByteStream, EndsOverTheInputBudget) {
   EXPECT_EQ(pair.server->end, StreamEnd::over_budget);
   EXPECT_EQ(pair.at_server->counters().over_budget_total, 1u);
   EXPECT_EQ(pair.at_server->counters().input_held_bytes, 0u);
+}
+
+TEST(ByteStream, HandsOverTheRestWhenPausedAndResumedInsideOnBytes) {
+  Pair pair(fresh_seed());
+  pair.server->is_framed = true;
+  pair.server->pause_after_each = true;
+  pair.server->resume_at_once = true;
+  pair.client->stream->send(Bytes::copy_of(frame_of("one") + frame_of("two") + frame_of("three")));
+  ASSERT_TRUE(pair.until([&] { return pair.server->frames.size() == 3; }));
 }
 
 TEST(ByteStream, ASlowReaderIsSeenInTheUnsentBytes) {
