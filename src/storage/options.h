@@ -16,6 +16,7 @@ struct StorageOptions {
   int64_t round_bytes_max = 8 << 20;
   int32_t open_files_max = 512;
   int64_t index_interval_bytes = 4096;
+  int64_t index_bytes_max = 64 << 20;
   int64_t kv_log_bytes_max = 16 << 20;
   int64_t memory_bytes_max = 256 << 20;
 
@@ -47,6 +48,10 @@ struct StorageOptions {
             {.doc = "Segment files kept open; a file in use stays open beyond it.", .min = 2, .max = 1'000'000});
     v.field("index_interval_bytes", &S::index_interval_bytes,
             {.doc = "Distance between two entries of a segment's index.", .unit = "bytes", .min = 64});
+    v.field("index_bytes_max", &S::index_bytes_max,
+            {.doc = "Memory for the indexes of sealed segments; over it the oldest are dropped and made again when needed.",
+             .unit = "bytes",
+             .min = 1 << 10});
     v.field("kv_log_bytes_max", &S::kv_log_bytes_max,
             {.doc = "Size of the key-value rows' log at which a snapshot replaces it.", .unit = "bytes", .min = 1 << 10});
     v.field("memory_bytes_max", &S::memory_bytes_max,

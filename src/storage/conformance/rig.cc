@@ -21,6 +21,7 @@ StorageOptions small_options() {
   options.round_bytes_max = 16 << 10;
   options.open_files_max = 2;
   options.index_interval_bytes = 512;
+  options.index_bytes_max = 128;
   options.kv_log_bytes_max = 4 << 10;
   options.memory_bytes_max = 1 << 30;
   return options;

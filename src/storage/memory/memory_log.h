@@ -97,7 +97,7 @@ class MemoryLog final : public Log {
   uint64_t size_bytes_ = 0;
   uint64_t records_ = 0;
   mutable int64_t max_timestamp_ = -1;  // kUnknown: looked up when asked
-  MemoryBatch** ring_ = nullptr;  // capacity_ is a power of two
+  MemoryBatch** ring_ = nullptr;        // capacity_ is a power of two
   uint32_t head_ = 0;
   uint32_t count_ = 0;
   uint32_t capacity_ = 0;

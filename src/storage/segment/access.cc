@@ -28,9 +28,18 @@ Task<Result<Bytes>> EngineCore::Access::read_bytes(Offset base, uint64_t positio
 }
 
 Task<Status> EngineCore::Access::load_index(Offset base) {
+  while (true) {
+    const Segment* segment = log_->find(base);
+    if (!segment) co_return Status(Code::offset_out_of_range);
+    if (segment->index && segment->index->covered_from() == 0) co_return Status();
+    Status scanned = co_await scan_segment(base);  // in vain when the segment changed meanwhile
+    if (!scanned.ok()) co_return scanned;
+  }
+}
+
+Task<Status> EngineCore::Access::scan_segment(Offset base) {
   Segment* segment = log_->find(base);
   if (!segment) co_return Status(Code::offset_out_of_range);
-  if (segment->index && segment->index->covered_from() == 0) co_return Status();
   const bool has_index = segment->index != nullptr;
   const uint64_t size = has_index ? segment->index->covered_from() : segment->size_bytes;
   const Offset end = has_index && segment->index->block_count() > 0 ? segment->index->offset_of(0) : segment->end;
@@ -69,6 +78,7 @@ Task<Status> EngineCore::Access::load_index(Offset base) {
   if (!segment) co_return Status(Code::offset_out_of_range);
   if (!segment->index && segment->size_bytes == size) {
     segment->index = std::move(scanned);
+    engine_.count_index(log_, *segment);
   } else if (segment->index && segment->index->covered_from() == size) {
     segment->index->extend_front(*scanned);
   }

@@ -21,6 +21,7 @@ class EngineCore::Access : public Activity {
   runtime::Task<Result<Bytes>> read_bytes(Offset base, uint64_t position, uint64_t size);
   // Reads and verifies what the segment's index does not cover yet.
   runtime::Task<Status> load_index(Offset base);
+  runtime::Task<Status> scan_segment(Offset base);
   // The bytes of a block as far as they are durable, and where they end.
   struct BlockBytes {
     Bytes bytes;

@@ -162,9 +162,14 @@ void EngineCore::place(const LogPtr& log, std::vector<Bytes> batches, uint32_t h
   uint64_t bytes = 0;
   for (const Bytes& batch : batches) bytes += batch.size();
   const Offset next = BatchView(batches.back()).next_offset();
-  if (needs_roll(*log, bytes, next)) log->roll(core_.wall_now().ms, index_interval());
+  if (needs_roll(*log, bytes, next)) {
+    if (!log->segments.empty() && log->active().index) count_index(log, log->active());
+    log->roll(core_.wall_now().ms, index_interval());
+  }
 
   Segment& active = log->active();
+  // A sealed one that a truncation made the active one again may have lost its index.
+  if (!active.index) active.index = std::make_unique<SegmentIndex>(active.base, active.size_bytes, index_interval());
   JournalEntry entry = entry_of(log, FrameKind::append);
   entry.tag = handle;
   entry.is_direct = bytes >= direct_bytes_min();

@@ -1,6 +1,7 @@
 // EngineCore: the segment engine's state and its dealings with the journal. Lives on its home core.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -82,6 +83,8 @@ class EngineCore final : public JournalSink {
   void rewind(const LogPtr& log, const JournalEntry& entry);
   void drop_below_start(const LogPtr& log);
   void close_file(Segment& segment);
+  // A sealed segment has got an index: over the limit the oldest ones of others go.
+  void count_index(const LogPtr& log, const Segment& segment);
   void on_append_done(const LogPtr& log, JournalEntry& entry, const Status& status);
   void on_removed(const LogPtr& log);
   void delete_files(std::vector<std::string> paths, std::string folder);
@@ -103,6 +106,14 @@ class EngineCore final : public JournalSink {
   std::vector<LogPtr> touched_;  // since the last checkpoint was captured
   List<OpenSegment> open_files_;
   size_t open_file_count_ = 0;
+  // Indexes of sealed segments in the order they came, with what they weighed then.
+  struct CountedIndex {
+    std::weak_ptr<LogState> log;
+    Offset base = 0;
+    size_t bytes = 0;
+  };
+  std::deque<CountedIndex> indexes_;
+  size_t index_bytes_ = 0;
   uint32_t handle_last_ = 0;
   std::string report_;
 

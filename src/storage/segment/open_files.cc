@@ -1,4 +1,4 @@
-// The open files of segments: opened when needed, closed when least recently used.
+// What segments hold in memory and of descriptors: open files, closed when least recently used, and indexes, dropped when oldest.
 #include <utility>
 
 #include "storage/activity.h"
@@ -66,6 +66,28 @@ void EngineCore::close_file(Segment& segment) {
   if (!segment.open) return;
   --open_file_count_;
   segment.open.reset();
+}
+
+void EngineCore::count_index(const LogPtr& log, const Segment& segment) {
+  indexes_.push_back({log, segment.base, segment.index->memory_bytes()});
+  index_bytes_ += indexes_.back().bytes;
+  while (index_bytes_ > static_cast<size_t>(options_.index_bytes_max) && indexes_.size() > 1) {
+    const CountedIndex oldest = std::move(indexes_.front());
+    indexes_.pop_front();
+    index_bytes_ -= oldest.bytes;
+    LogPtr owner = oldest.log.lock();
+    if (!owner) continue;
+    Segment* dropped = owner->find(oldest.base);
+    if (!dropped || !dropped->index) continue;
+    // Not all of it may be on the disk yet, and a truncation may have made it the active one again.
+    if (dropped->end <= owner->durable && dropped != &owner->active()) {
+      dropped->index.reset();
+    } else {
+      index_bytes_ += oldest.bytes;
+      indexes_.push_back(oldest);
+      break;
+    }
+  }
 }
 
 }  // namespace robustmq::storage::segment

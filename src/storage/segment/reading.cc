@@ -200,9 +200,10 @@ class EngineCore::Finding final : public Access {
       const Offset base = segment->base;
       from = segment->end;
       if (segment->max_timestamp < timestamp_ms || !is_visible(base, segment->end)) continue;
-      Status loaded = co_await load_index(base);
-      if (!loaded.ok()) co_return loaded.error();
       for (size_t block = 0;; ++block) {
+        // Again for each block: the index may have gone while the disk was asked.
+        Status loaded = co_await load_index(base);
+        if (!loaded.ok()) co_return loaded.error();
         segment = log_->find(base);
         if (!segment || !segment->index || block >= segment->index->block_count()) break;
         if (segment->index->max_timestamp_of(block) < timestamp_ms) continue;
