@@ -231,6 +231,7 @@ void Journal::finish_round() {
   for (Round::Part& part : parts) answer(part.entry, part.refused);
   for (JournalEntry& entry : refused_too) answer(entry, Code::storage_full);
   round_is_under_way_ = false;
+  if (has_failed_) return fail_all();
   if (!queue_.empty() || !boundary_work_.empty()) core_.defer(*this);
 }
 
@@ -250,11 +251,9 @@ void Journal::answer(JournalEntry& entry, const Status& status) {
 }
 
 void Journal::fail() {
-  if (!round_is_under_way_) return fail_all();
-  has_failed_ = true;  // the round under way ends as it will; its syncs were its own
+  has_failed_ = true;
   metrics_.failed = 1;
-  std::deque<JournalEntry> waiting = std::exchange(queue_, {});
-  for (JournalEntry& entry : waiting) answer(entry, Code::storage_failed);
+  if (!round_is_under_way_) fail_all();  // else when the round has ended as it will; its syncs were its own
 }
 
 void Journal::fail_all() {

@@ -109,8 +109,11 @@ bool FrameScanner::decode_at(size_t position, Frame& out) const {
 }
 
 bool FrameScanner::next(Frame& out) {
-  for (size_t at = position_; at + kFrameHeaderBytes <= contents_.size(); at += kFrameAlignment) {
-    if (!decode_at(at, out)) continue;
+  const uint8_t* bytes = contents_.data();
+  const size_t end = contents_.size();
+  for (size_t at = position_; at + kFrameHeaderBytes <= end; at += kFrameAlignment) {
+    // Most of what is passed over is the unused rest of a file.
+    if (get<uint32_t>(bytes + at) != kFrameMagic || !decode_at(at, out)) continue;
     damaged_bytes_ += at - position_;
     position_ = at + frame_bytes(out.header.payload_bytes);
     last_sequence_ = out.header.sequence;
