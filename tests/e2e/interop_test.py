@@ -25,7 +25,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from broker import REPO, Broker, find_binary, scratch
-from wire import Kafka, Mqtt, mqtt_connect, record_batch
+from wire import Kafka, Mqtt, mqtt_connect, mqtt_publish, record_batch
 
 CONFIG = """
 [[topic_rule]]
@@ -190,6 +190,15 @@ class MqttClients(WithBroker):
         self.assertEqual(raw.packet(), (0x20, b"\0\0"))
         raw.stream.close()
         self.assertEqual(sub.message().payload, b"gone")
+
+    def test_packets_sent_together_with_connect(self):
+        for version in (4, 5):
+            for i in range(8):  # some connections move to another core, others stay
+                raw = Mqtt(self.mqtt, "", version, connect=False)
+                raw.stream.send(mqtt_connect(unique("p"), version) + mqtt_publish("together", b"x", 1, 7, version))
+                self.assertEqual(raw.packet()[0], 0x20)
+                self.assertEqual(raw.puback()[0], 7)
+                raw.close()
 
     def test_take_over(self):
         name = unique("same")
