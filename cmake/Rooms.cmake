@@ -3,7 +3,7 @@
 #   robustmq_room(<path under src> [DEPS rooms...] [LIBS libraries...] [FOLDERS folders...])
 #
 # A room is the folder's own *.cc files and those of the folders in it that FOLDERS names. Beside them, by name: *_test.cc is one
-# test program a file (label: the room), *_fuzz.cc one fuzzer a file (built only with ROBUSTMQ_SANITIZE=fuzzer), *_bench.cc one
+# test program a file (label: the room), *_fuzz.cc one fuzzer a file (built with ROBUSTMQ_SANITIZE=address or fuzzer), *_bench.cc one
 # benchmark a file. A room that does not exist yet is passed over, so the table may name rooms before their first code comes.
 find_package(GTest QUIET)
 find_package(benchmark QUIET)
@@ -66,7 +66,7 @@ function(robustmq_room path)
       target_precompile_headers(${test} REUSE_FROM robustmq_pch)
       add_test(NAME ${test} COMMAND ${test} WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
       set_tests_properties(${test} PROPERTIES LABELS "${path}" TIMEOUT 300)
-    elseif(stem MATCHES "_fuzz$" AND ROBUSTMQ_SANITIZE STREQUAL "fuzzer")
+    elseif(stem MATCHES "_fuzz$" AND ROBUSTMQ_SANITIZE MATCHES "^(address|fuzzer)$")
       set(fuzzer "${prefix}_${stem}")
       add_executable(${fuzzer} "${file}")
       target_link_libraries(${fuzzer} PRIVATE ${target} ${test_deps})

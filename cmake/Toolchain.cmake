@@ -11,7 +11,8 @@ if(CMAKE_BUILD_TYPE STREQUAL "Release")
 endif()
 
 if(ROBUSTMQ_SANITIZE STREQUAL "address")
-  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all)
+  # The fuzzers are built in the same directory as the tests: one build for both.
+  add_compile_options(-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all)
   add_link_options(-fsanitize=address,undefined)
 elseif(ROBUSTMQ_SANITIZE STREQUAL "thread")
   add_compile_options(-fsanitize=thread)

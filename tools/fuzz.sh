@@ -4,8 +4,8 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 seconds=${FUZZ_SECONDS:-20}
-tools/build.sh fuzz fuzzers || exit 1
-mapfile -t fuzzers < <(cat build/fuzz/fuzzers.txt)
+tools/build.sh asan fuzzers || exit 1
+mapfile -t fuzzers < <(cat build/asan/fuzzers.txt)
 [ -z "${FUZZ_ONLY:-}" ] || fuzzers=("$FUZZ_ONLY")
 mkdir -p build/fuzz/found build/fuzz/corpus build/fuzz/logs
 
@@ -16,7 +16,7 @@ one() {
   for dir in "tests/corpus/$name" "tests/corpus/${short%_fuzz}"; do
     [ -d "$dir" ] && seeds+=("$dir")
   done
-  if "build/fuzz/$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -artifact_prefix="build/fuzz/found/$name-" \
+  if "build/asan/$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -artifact_prefix="build/fuzz/found/$name-" \
     -print_final_stats=1 "build/fuzz/corpus/$name" "${seeds[@]}" >"build/fuzz/logs/$name.log" 2>&1; then
     echo "fuzz: $name: ok, $(sed -n 's/^stat::number_of_executed_units: *//p' "build/fuzz/logs/$name.log") inputs"
   else

@@ -40,7 +40,7 @@ Listener::Listener(ListenerSeat seat, std::string protocol, ListenerOptions opti
       unsent_limit_(seat.streams.limits().drain_mark_bytes) {}
 
 Listener::~Listener() {
-  *alive_ = nullptr;
+  anchor_.cut();
   for (Slot& slot : slots_) {
     if (!slot.link) continue;
     if (slot.link->connection_) broker_.close(slot.link->context_);
@@ -175,7 +175,9 @@ void Listener::execute(Work work) {
   if (must_move(*link, work)) return begin_move(*link, std::move(work));
   ++link->calls_under_way_;
   broker_.execute(link->context_, std::move(work.request),
-                  [this, handle = work.link, id = work.id](broker::Reply reply) { on_reply(handle, id, std::move(reply)); });
+                  [self = anchor_.anchor(this), handle = work.link, id = work.id](broker::Reply reply) {
+                    if (Listener* listener = self.get()) listener->on_reply(handle, id, std::move(reply));
+                  });
 }
 
 void Listener::on_reply(LinkHandle handle, CallId id, broker::Reply reply) {

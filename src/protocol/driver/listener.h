@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "base/anchor.h"
 #include "base/intrusive.h"
 #include "broker/broker.h"
 #include "net/stream.h"
@@ -123,7 +124,6 @@ class Listener final : private runtime::Deferred {
   std::vector<LinkHandle> moving_;
   bool is_pumping_ = false;
   // Null once this listener is gone. Shared with the answers under way, which may be dropped on any core.
-  std::shared_ptr<Listener*> alive_ = std::make_shared<Listener*>(this);
   const Bytes* input_ = nullptr;  // what views in the calls of this frame may point into
 
   List<Link, StalledTag> stalled_;  // links whose output waits, or that wait for the core
@@ -133,6 +133,7 @@ class Listener final : private runtime::Deferred {
   bool is_ending_all_ = false;
   Duration stop_limit_{};
   Callback<void()> stopped_;
+  AnchorOwner<Listener> anchor_;
 };
 
 }  // namespace robustmq::protocol::driver
