@@ -28,6 +28,8 @@ RigOptions options_of(EngineKind kind, uint64_t seed) {
   options.seed = seed;
   options.storage = small_options();
   options.settings.segment_bytes = 4000;
+  options.settings.retention_bytes = 20'000;
+  options.settings.retention_ms = 300;
   return options;
 }
 

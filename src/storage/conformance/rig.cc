@@ -301,6 +301,15 @@ void Rig::trim(int number, Offset keep_from) {
   });
 }
 
+void Rig::retain(int number) {
+  Model& model = models_.at(number);
+  if (!model.log) return;
+  model.log->retain(WallTime{model.last_timestamp_ms});
+  const Offset start = model.log->bounds().start;
+  model.start_asked = std::max(model.start_asked, start);
+  if (options_.kind == EngineKind::memory) model.start = std::max(model.start, start);
+}
+
 void Rig::truncate(int number, Offset keep_until) {
   Model& model = models_.at(number);
   if (!model.log || model.log->has_failed() || model.truncating_to >= 0 || model.under_way > 0) return;
@@ -586,7 +595,9 @@ void Rig::step() {
     remove(number);
   } else if (dice < 92) {
     reopen(number);
-  } else if (dice < 93 && options_.kind == EngineKind::segment) {
+  } else if (dice < 93) {
+    retain(number);
+  } else if (dice < 94 && options_.kind == EngineKind::segment) {
     segment_->checkpoint([](Status) {});
   } else {
     run_a_little();

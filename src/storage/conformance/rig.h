@@ -70,6 +70,7 @@ class Rig {
   int create_next();
   void append(int number, size_t value_bytes, int batches = 1);
   void trim(int number, Offset keep_from);
+  void retain(int number);
   void truncate(int number, Offset keep_until);
   void seal(int number);
   void remove(int number);

@@ -11,8 +11,8 @@ using runtime::FilePtr;
 using runtime::Task;
 
 namespace {
-// Steps of one disk run, so that rounds of the journal come in between.
-constexpr size_t kStepsPerRun = 8;
+// Steps of one disk run; rounds of the journal come in between.
+constexpr size_t kStepsPerRun = 2;
 }  // namespace
 
 std::vector<DiskStep> replace_checkpoint_steps(FilePtr new_file, Bytes encoded, bool skip_sync) {

@@ -61,9 +61,13 @@ Task<Status> EngineCore::Recovery::recover() {
       const std::string folder = std::string(kLogsFolder) + "/" + folder_name(id);
       Result<std::vector<FileEntry>> entries = co_await list_folder(folder);
       if (!entries.ok()) co_return entries.error();
-      std::vector<std::string> paths;
-      for (const FileEntry& entry : *entries) paths.push_back(folder + "/" + entry.name);
-      engine_.delete_files(std::move(paths), folder);
+      std::vector<DiskStep> steps;
+      for (const FileEntry& entry : *entries) steps.push_back(DiskStep::remove(folder + "/" + entry.name));
+      steps.push_back(DiskStep::remove(folder));
+      for (DiskStep& step : steps) step.required = false;
+      // What stays is removed by the next start.
+      Statuses removed = co_await wait<Statuses>([&](auto done) { disk().run(std::move(steps), std::move(done)); });
+      static_cast<void>(removed);
     }
   }
   status = co_await write_checkpoint();
