@@ -55,18 +55,7 @@ Rig::~Rig() {
   budget_.reset();
 }
 
-void Rig::fail(const std::string& what) {
-  if (getenv("RIG_DUMP")) {
-    fprintf(stderr, "%s\nreport: %s\n", what.c_str(), segment_ ? segment_->report().c_str() : "");
-    for (auto& p : disk().file_paths()) fprintf(stderr, "  %s %zu\n", p.c_str(), disk().contents(p)->size());
-    for (auto& [n, m] : models_) {
-      fprintf(stderr, "log %s start %ld/%ld acked %ld end %ld\n", m.id.to_string().c_str(), m.start, m.start_asked, m.acked_end,
-              m.end);
-      for (auto& i : m.issued) fprintf(stderr, "   [%ld,%ld) %zu\n", i.base, i.next, i.bytes.size());
-    }
-  }
-  failures_.push_back("seed " + std::to_string(options_.seed) + ": " + what);
-}
+void Rig::fail(const std::string& what) { failures_.push_back("seed " + std::to_string(options_.seed) + ": " + what); }
 
 Rig::Model* Rig::model(int number) {
   auto found = models_.find(number);

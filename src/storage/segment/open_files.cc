@@ -76,7 +76,7 @@ void EngineCore::count_index(const LogPtr& log, const Segment& segment) {
     indexes_.pop_front();
     index_bytes_ -= oldest.bytes;
     LogPtr owner = oldest.log.lock();
-    if (!owner) continue;
+    if (!owner || (owner == log && oldest.base == segment.base)) continue;  // counted anew just now
     Segment* dropped = owner->find(oldest.base);
     if (!dropped || !dropped->index) continue;
     // Not all of it may be on the disk yet, and a truncation may have made it the active one again.
