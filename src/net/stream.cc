@@ -335,7 +335,7 @@ size_t ByteStream::capacity_for(size_t held) const {
 // has ended.
 bool ByteStream::hold_in_own_block(ByteSpan held, size_t capacity) {
   size_t freed = input_ ? input_->accounted : 0;
-  if (streams_.counters_.input_held_bytes - freed + capacity > streams_.limits_.input_held_bytes_max) {
+  if (static_cast<uint64_t>(streams_.counters_.input_held_bytes) - freed + capacity > streams_.limits_.input_held_bytes_max) {
     ++streams_.counters_.over_budget_total;
     end(StreamEnd::over_budget);
     return false;

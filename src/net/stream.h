@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/describe.h"
 #include "base/pieces.h"
 #include "base/time.h"
 #include "runtime/core.h"
@@ -31,14 +32,32 @@ namespace robustmq::net {
 struct StreamCounters {
   uint64_t read_bytes_total = 0;
   uint64_t written_bytes_total = 0;
-  uint64_t stored_bytes_total = 0;         // of the written ones: from files, not through user memory
-  uint64_t input_copied_bytes_total = 0;   // moved in user memory between the socket and the consumer
-  uint64_t output_copied_bytes_total = 0;  // small pieces put together
+  uint64_t stored_bytes_total = 0;
+  uint64_t input_copied_bytes_total = 0;
+  uint64_t output_copied_bytes_total = 0;
   uint64_t reads_total = 0;
   uint64_t writes_total = 0;
-  uint64_t over_budget_total = 0;  // streams ended because the input budget was used up
-  uint64_t streams_open = 0;
-  uint64_t input_held_bytes = 0;  // waiting in streams for the rest of their frame, as allocated
+  uint64_t over_budget_total = 0;
+  int64_t streams_open = 0;
+  int64_t input_held_bytes = 0;
+
+  template <class V>
+  static void describe(V& v) {
+    using S = StreamCounters;
+    v.field("read_bytes_total", &S::read_bytes_total, {.doc = "Bytes read from sockets."});
+    v.field("written_bytes_total", &S::written_bytes_total, {.doc = "Bytes written to sockets."});
+    v.field("stored_bytes_total", &S::stored_bytes_total, {.doc = "Of the written ones: from files, not through user memory."});
+    v.field("input_copied_bytes_total", &S::input_copied_bytes_total,
+            {.doc = "Bytes moved in user memory between a socket and its consumer."});
+    v.field("output_copied_bytes_total", &S::output_copied_bytes_total,
+            {.doc = "Bytes of small pieces put together in user memory before a write."});
+    v.field("reads_total", &S::reads_total, {.doc = "Reads of sockets."});
+    v.field("writes_total", &S::writes_total, {.doc = "Writes to sockets."});
+    v.field("over_budget_total", &S::over_budget_total, {.doc = "Streams ended because the input budget was used up."});
+    v.field("streams_open", &S::streams_open, {.doc = "Open streams."});
+    v.field("input_held_bytes", &S::input_held_bytes,
+            {.doc = "Memory held in streams for the rest of their frame.", .unit = "bytes"});
+  }
 };
 
 struct StreamLimits {

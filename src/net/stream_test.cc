@@ -135,7 +135,7 @@ TEST(ByteStream, CarriesFramesOfAnySizeWhateverTheCuts) {
     EXPECT_EQ(pair.server->stream->take_unread().size(), 0u);
     pair.server->frames.clear();
     pair.world.run_for(Duration::seconds(1));
-    EXPECT_EQ(pair.at_server->counters().input_held_bytes, 0u);
+    EXPECT_EQ(pair.at_server->counters().input_held_bytes, 0);
   }
 }
 
@@ -170,10 +170,10 @@ TEST(ByteStream, MemoryOfAFrameGrowsWithWhatArrived) {
   uint32_t size = 100 << 20;
   pair.client->stream->send(Bytes::copy_of(std::string(reinterpret_cast<char*>(&size), 4) + text_of(10'000)));
   pair.world.run_for(Duration::seconds(1));
-  EXPECT_LE(pair.at_server->counters().input_held_bytes, 512u << 10);
-  EXPECT_GT(pair.at_server->counters().input_held_bytes, 0u);
+  EXPECT_LE(pair.at_server->counters().input_held_bytes, 512 << 10);
+  EXPECT_GT(pair.at_server->counters().input_held_bytes, 0);
   pair.server.reset();
-  EXPECT_EQ(pair.at_server->counters().input_held_bytes, 0u);
+  EXPECT_EQ(pair.at_server->counters().input_held_bytes, 0);
 }
 
 TEST(ByteStream, EndsOverTheInputBudget) {
@@ -183,7 +183,7 @@ TEST(ByteStream, EndsOverTheInputBudget) {
   ASSERT_TRUE(pair.until([&] { return pair.server->ended; }));
   EXPECT_EQ(pair.server->end, StreamEnd::over_budget);
   EXPECT_EQ(pair.at_server->counters().over_budget_total, 1u);
-  EXPECT_EQ(pair.at_server->counters().input_held_bytes, 0u);
+  EXPECT_EQ(pair.at_server->counters().input_held_bytes, 0);
 }
 
 TEST(ByteStream, HandsOverTheRestWhenPausedAndResumedInsideOnBytes) {
@@ -294,7 +294,7 @@ TEST(ByteStream, MovesToAnotherCoreWithAllItHolds) {
   ASSERT_TRUE(pair.until([&] { return moved && moved->frames.size() == 2 && pair.client->heard.size() == 50'005; }));
   EXPECT_EQ(moved->frames[1].text(), "three");
   EXPECT_EQ(pair.client->heard, "small" + answer);
-  EXPECT_EQ(pair.at_server->counters().streams_open, 0u);
+  EXPECT_EQ(pair.at_server->counters().streams_open, 0);
 }
 
 // Both ends on one real core.

@@ -166,6 +166,7 @@ Task<Status> Node::open_halls() {
     room.hall->set_option_facts(settings);
     room.metrics.add("broker", room.hall->metrics());
     room.metrics.add("memory", room.budget.metrics());
+    room.metrics.add("net", room.streams.counters());
     done({});
   };
   Status made = co_await on_every_core(std::move(make));

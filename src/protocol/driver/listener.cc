@@ -7,6 +7,7 @@ namespace {
 
 constexpr Duration kLookAtStalled = Duration::millis(500);
 constexpr Duration kLookAtCore = Duration::millis(1);
+constexpr int64_t kStopCloseMs = 500;
 
 observe::Level level_of(CloseWhy why) {
   switch (why) {
@@ -201,7 +202,9 @@ void Listener::go_on_ending(Link& link) {
   link.state_ = Link::State::flushing;
   if (link.stream_is_closed_) return remove(link);
   if (link.why_ == CloseWhy::slow_reader) return link.stream_.close_now();
-  link.stream_.close(Duration::millis(options_.close_ms_max));
+  // A stopping node sends what waits, but does not sit out peers that leave their end open.
+  const int64_t limit_ms = is_stopping_ ? std::min(options_.close_ms_max, kStopCloseMs) : options_.close_ms_max;
+  link.stream_.close(Duration::millis(limit_ms));
 }
 
 // ---- Moving to the session's core ----
