@@ -25,7 +25,16 @@ class SimDisk::OpenFile final : public SimFile {
 // One core's Disk: runs and everything else are two queues, each in call order; one event a step.
 class SimDisk::Front final : public Disk {
  public:
-  Front(SimDisk& disk, SimCore& core) : disk_(disk), core_(core) {}
+  Front(SimDisk& disk, SimCore& core) : disk_(disk), core_(core) { disk_.fronts_.push_back(this); }
+  ~Front() override { std::erase(disk_.fronts_, this); }
+
+  // At a crash: what waits for completions learns of it by their destruction, while what they point to is still there.
+  void drop_all() {
+    Queue reads = std::move(reads_);
+    Queue runs = std::move(runs_);
+    reads_.clear();
+    runs_.clear();
+  }
 
   void open(std::string path, OpenOptions options, Callback<void(Result<FilePtr>)> done) override {
     auto at = std::make_unique<std::pair<std::string, Callback<void(Result<FilePtr>)>>>(std::move(path), std::move(done));
@@ -352,6 +361,7 @@ void SimDisk::cut_power(Inode& inode, uint32_t lost_per_million) {
 }
 
 void SimDisk::crash(CrashKind kind) {
+  for (Front* front : fronts_) front->drop_all();
   if (kind == CrashKind::process) return;
   static constexpr uint32_t kLost[] = {0, 200'000, 500'000, 800'000, 1'000'000};
   const uint32_t lost_per_million = kLost[random_.below(std::size(kLost))];

@@ -114,6 +114,7 @@ class SimDisk {
   Duration delay_of(bool is_sync);
 
   SimRandom random_;
+  std::vector<Front*> fronts_;
   DiskFaults faults_;
   DiskDelays delays_;
   Names names_;                                                                 // as seen

@@ -12,7 +12,7 @@ class EngineCore::Access : public Activity {
   Access(EngineCore& engine, LogPtr log) : engine_(engine), log_(std::move(log)), handle_(log_->handle) { ++engine_.background_; }
   ~Access() override {
     --engine_.background_;
-    engine_.finish_close_if_idle();
+    if (engine_.is_closing_) engine_.core_.post([engine = &engine_] { engine->finish_close_if_idle(); });
   }
 
   // The Log object that asked is still there.
