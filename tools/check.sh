@@ -60,9 +60,11 @@ tidy() {
 }
 
 headers() {
+  tools/build.sh "$preset" kafka_frames_generated || return 1
+  export GENERATED=build/$preset/generated
   sources 'src/*.h' 'tools/*.h' 'tests/*.h' |
     xargs -r -P "$(nproc)" -n 8 sh -c 'for h in "$@"; do
-      echo "#include \"$h\"" | clang++-19 -std=c++20 -fsyntax-only -Isrc -I. -Wall -Wextra -x c++ - || { echo "$h does not compile alone"; exit 255; }
+      echo "#include \"$h\"" | clang++-19 -std=c++20 -fsyntax-only -msse4.2 -Isrc -I. -I"$GENERATED" -Wall -Wextra -x c++ - || { echo "$h does not compile alone"; exit 255; }
     done' sh
 }
 
