@@ -20,7 +20,14 @@ EngineCore::EngineCore(runtime::Core& core, const StorageOptions& options, Segme
       journal_(core, options, switches.unsafe_skip_sync, *this),
       checkpoint_timer_([](void* self) { static_cast<EngineCore*>(self)->start_checkpoint(); }, this) {}
 
-EngineCore::~EngineCore() = default;
+EngineCore::~EngineCore() {
+  // After a crash: what waits holds its log, which holds what waits.
+  for (auto& [id, log] : logs_) {
+    log->waiting.clear();
+    log->asked.clear();
+    log->truncation.reset();
+  }
+}
 
 void EngineCore::open(ShardId id, const LogSettings& settings, Offset first_offset, Callback<void(Result<OpenedLog>)> done) {
   if (is_closing_) return done(Code::shutting_down);
