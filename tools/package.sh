@@ -22,5 +22,5 @@ cp -r docs "$stage/docs"
 tar -C build/release/dist -czf "build/$name.tar.gz" --owner=0 --group=0 "$name"
 size=$(stat -c %s "build/$name.tar.gz")
 [ "$size" -le "$limit_bytes" ] || { echo "package: $size bytes are more than $limit_bytes" >&2; exit 1; }
-python3 tools/package_test.py "build/$name.tar.gz"
+timeout 120 python3 tools/package_test.py "build/$name.tar.gz"
 echo "build/$name.tar.gz: $((size / 1024)) KiB"

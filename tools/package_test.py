@@ -30,7 +30,7 @@ def main():
                 if line.startswith("try: "):
                     break
             assert len(ports) == 3, "the server did not start:\n" + "".join(said)
-            sub = subprocess.Popen(["mosquitto_sub", "-p", ports["mqtt"], "-t", "package/test", "-C", "1", "-d"], stdout=subprocess.PIPE,
+            sub = subprocess.Popen(["stdbuf", "-oL", "mosquitto_sub", "-p", ports["mqtt"], "-t", "package/test", "-C", "1", "-d"], stdout=subprocess.PIPE,
                                    text=True)
             for line in sub.stdout:
                 if line.startswith("Subscribed"):
