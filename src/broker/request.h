@@ -257,7 +257,7 @@ struct JoinGroup {
   std::vector<GroupProtocol> protocols;
   int32_t session_timeout_ms = 0;
   int32_t rebalance_timeout_ms = 0;
-  bool member_id_required = false;  // answer a first join with an id to come back with (v4 and later)
+  bool member_id_required = false;   // answer a first join with an id to come back with (v4 and later)
   bool can_skip_assignment = false;  // understands JoinedGroup::skip_assignment (v9)
   std::string reason;
 };

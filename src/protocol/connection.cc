@@ -4,16 +4,26 @@ namespace robustmq::protocol {
 
 std::string_view close_why_name(CloseWhy why) {
   switch (why) {
-    case CloseWhy::none: return "none";
-    case CloseWhy::client_left: return "client_left";
-    case CloseWhy::peer_closed: return "peer_closed";
-    case CloseWhy::protocol_error: return "protocol_error";
-    case CloseWhy::not_supported: return "not_supported";
-    case CloseWhy::timed_out: return "timed_out";
-    case CloseWhy::taken_over: return "taken_over";
-    case CloseWhy::slow_reader: return "slow_reader";
-    case CloseWhy::over_limit: return "over_limit";
-    case CloseWhy::stopping: return "stopping";
+    case CloseWhy::none:
+      return "none";
+    case CloseWhy::client_left:
+      return "client_left";
+    case CloseWhy::peer_closed:
+      return "peer_closed";
+    case CloseWhy::protocol_error:
+      return "protocol_error";
+    case CloseWhy::not_supported:
+      return "not_supported";
+    case CloseWhy::timed_out:
+      return "timed_out";
+    case CloseWhy::taken_over:
+      return "taken_over";
+    case CloseWhy::slow_reader:
+      return "slow_reader";
+    case CloseWhy::over_limit:
+      return "over_limit";
+    case CloseWhy::stopping:
+      return "stopping";
   }
   return "?";
 }

@@ -25,14 +25,14 @@ using CallId = uint64_t;
 // Why a connection ends; logged and counted by name.
 enum class CloseWhy : uint8_t {
   none,
-  client_left,        // the protocol's own goodbye
-  peer_closed,        // the socket ended without one
+  client_left,  // the protocol's own goodbye
+  peer_closed,  // the socket ended without one
   protocol_error,
-  not_supported,      // a feature that is not there, refused
-  timed_out,          // keep-alive, or no login in time
+  not_supported,  // a feature that is not there, refused
+  timed_out,      // keep-alive, or no login in time
   taken_over,
-  slow_reader,        // its output limit is reached
-  over_limit,         // another declared limit
+  slow_reader,  // its output limit is reached
+  over_limit,   // another declared limit
   stopping,
 };
 std::string_view close_why_name(CloseWhy why);
@@ -40,14 +40,17 @@ std::string_view close_why_name(CloseWhy why);
 // The outputs of one input. The driver owns it, clears it, and carries it out after each input.
 class Outbox {
  public:
-  struct Call { CallId id; broker::Request request; };
+  struct Call {
+    CallId id;
+    broker::Request request;
+  };
 
   // ---- for the connection ----
   Instant now() const { return now_; }
   WallTime wall_now() const { return wall_now_; }
   // Bytes to send, in order. Small writes go through out(): append to it directly.
   Buffer& out() { return out_; }
-  void send(Pieces pieces);           // after everything in out() so far
+  void send(Pieces pieces);  // after everything in out() so far
   void send(Bytes bytes) { send(Pieces{Piece::of(std::move(bytes))}); }
   CallId call(broker::Request request) {
     calls_.push_back({++*last_call_, std::move(request)});
@@ -55,8 +58,12 @@ class Outbox {
   }
   // The answer of this call is not wanted any more (a parked fetch).
   void cancel(CallId id) { cancelled_.push_back(id); }
-  // The connection's one timer: on_timer comes at `due` (a millisecond's grain); replaces what was armed. Instant::never() disarms.
-  void arm(Instant due) { timer_ = due; has_timer_ = true; }
+  // The connection's one timer: on_timer comes at `due` (a millisecond's grain); replaces what was armed. Instant::never()
+  // disarms.
+  void arm(Instant due) {
+    timer_ = due;
+    has_timer_ = true;
+  }
   // Flushes what was sent, then closes. `detail` is logged. Calls issued before it (a will) still take effect.
   void close(CloseWhy why, std::string detail = {}) {
     if (close_ != CloseWhy::none) return;
@@ -126,9 +133,9 @@ class Connection {
 
 // What a connection is told of its link.
 struct LinkFacts {
-  uint64_t id = 0;        // unique a node start
-  uint64_t seed = 0;      // random, for ids the connection draws
-  std::string peer;       // "127.0.0.1:51234"
+  uint64_t id = 0;    // unique a node start
+  uint64_t seed = 0;  // random, for ids the connection draws
+  std::string peer;   // "127.0.0.1:51234"
 };
 
 // Makes the connections of one protocol on one core, and hands them over when they move to another: what a connection counts in
