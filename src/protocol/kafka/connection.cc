@@ -97,6 +97,7 @@ class KafkaConnection final : public protocol::Connection {
     if (is_closed_) return;
     unsent_before_ = 0;
     advance(out);
+    if (is_closed_) return;
     charge_all();
   }
 
