@@ -157,7 +157,10 @@ std::string play(const uint8_t* data, size_t size, bool by_byte) {
         break;
       case 5:
         link.unsent_bytes = link.unsent_bytes ? 0 : 2 << 20;
-        if (link.unsent_bytes == 0) link.run([&](Outbox& out) { link.connection().on_drained(out); });
+        if (link.unsent_bytes == 0) {
+          link.run([&](Outbox& out) { link.connection().on_drained(out); });
+          link.feed_again();  // as the driver hands over again what was not taken
+        }
         break;
     }
   }
