@@ -23,13 +23,31 @@ elseif(ROBUSTMQ_SANITIZE STREQUAL "fuzzer")
   add_link_options(-fsanitize=address,undefined)
 endif()
 
+# Paths are hashed relative to the checkout, so that another checkout or worktree on this machine compiles from the cache.
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM)
-  set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_COMMAND};-E;env;CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime;${CCACHE_PROGRAM}")
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+      "${CMAKE_COMMAND};-E;env;CCACHE_BASEDIR=${CMAKE_SOURCE_DIR};CCACHE_NOHASHDIR=1;CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime;${CCACHE_PROGRAM}")
 endif()
 
-# Headers that nearly every file needs, compiled once a build directory.
-add_library(robustmq_pch OBJECT "${CMAKE_SOURCE_DIR}/cmake/pch.cc")
-target_include_directories(robustmq_pch PRIVATE "${CMAKE_SOURCE_DIR}/src")
-target_precompile_headers(robustmq_pch PRIVATE <algorithm> <array> <atomic> <charconv> <cstdint> <cstring> <deque> <functional>
-  <map> <memory> <optional> <span> <string> <string_view> <tuple> <unordered_map> <utility> <variant> <vector>)
+# Headers that nearly every file needs, compiled once a build directory. Not CMake's own precompiled header: it is named by its
+# full path, which would keep checkouts from sharing the cache.
+string(TOUPPER "${CMAKE_BUILD_TYPE}" build_type)
+separate_arguments(pch_flags UNIX_COMMAND "${CMAKE_CXX_FLAGS} ${CMAKE_CXX_FLAGS_${build_type}}")
+get_directory_property(pch_options COMPILE_OPTIONS)
+list(APPEND pch_flags ${pch_options} -std=c++20 -fpch-instantiate-templates)
+add_custom_command(
+  OUTPUT "${CMAKE_BINARY_DIR}/pch.pch"
+  COMMAND ${CMAKE_CXX_COMPILER_LAUNCHER} "${CMAKE_CXX_COMPILER}" ${pch_flags} -x c++-header -c "${CMAKE_SOURCE_DIR}/cmake/pch.h" -o pch.pch
+  DEPENDS "${CMAKE_SOURCE_DIR}/cmake/pch.h"
+  COMMENT "Precompiling the standard headers"
+  VERBATIM)
+add_custom_target(robustmq_pch DEPENDS "${CMAKE_BINARY_DIR}/pch.pch")
+
+# Gives a target the precompiled headers.
+function(robustmq_use_pch target)
+  target_compile_options(${target} PRIVATE "SHELL:-include-pch pch.pch")
+  get_target_property(sources ${target} SOURCES)
+  set_property(SOURCE ${sources} APPEND PROPERTY OBJECT_DEPENDS "${CMAKE_BINARY_DIR}/pch.pch")
+  add_dependencies(${target} robustmq_pch)
+endfunction()

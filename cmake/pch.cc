@@ -1,1 +1,0 @@
-// Compiled once to make the precompiled standard headers; has no code of its own.
