@@ -137,6 +137,9 @@ void Hall::execute(Context& context, Request request, ReplyTo done) {
                  },
                  [&](Unfollow& r) { unfollow(context, std::move(r), std::move(done)); },
                  [&](OpenSession& r) { open_session(context, std::move(r), std::move(done)); },
+                 [&](EndSession&) { done(SessionEnded{}); },
+                 [&](Release&) { done(Released{}); },
+                 [&](Settle& r) { done(Settled{std::vector<Code>(r.leases.size(), Code::ok)}); },
                  [&](Produce& r) {
                    if (!refused(Verb::produce, {})) produce(context, std::move(r), std::move(done));
                  },
@@ -255,10 +258,10 @@ void Hall::follow(Context& context, Follow request, ReplyTo done) {
 void Hall::unfollow(Context& context, Unfollow request, ReplyTo done) {
   Unfollowed unfollowed;
   std::vector<std::string> last;
-  for (std::string& filter : request.filters) {
-    const auto removed = follows_.remove(context, filter);
+  for (Unfollow::One& one : request.filters) {
+    const auto removed = follows_.remove(context, one.filter);
     unfollowed.existed.push_back(removed.has_value());
-    if (removed && removed->is_last) last.push_back(std::move(filter));
+    if (removed && removed->is_last) last.push_back(std::move(one.filter));
   }
   announce(std::move(last), false, [] {});
   done(std::move(unfollowed));

@@ -31,6 +31,10 @@ struct Message {
   ByteSpan raw_headers;
   int32_t header_count = 0;
   bool wants_reply = false;  // false: fire and forget (QoS 0)
+  uint8_t qos = 0;           // what durable sessions are owed it by
+  bool retain = false;       // becomes the topic's retained message; with an empty payload, clears it
+  uint32_t expiry_s = 0;     // 0: never
+  uint16_t packet_id = 0;    // QoS 2 of a durable session: kept with the message until Release names it; 0: none
 };
 struct Publish {
   std::vector<Message> messages;  // in order; all messages of one read of a socket
@@ -46,11 +50,16 @@ struct Published {
 
 // ---- Follow: live fan-out by interest ----
 
+// What of the retained messages a new follower is sent (MQTT5 3.8.3.1).
+enum class RetainHandling : uint8_t { always, if_new, never };
+
 struct FollowOne {
-  std::string filter;  // a valid MQTT topic filter; not a shared one
+  std::string filter;  // a valid MQTT topic filter, without what names the group
+  std::string share;   // the shared subscription's group; empty: not shared
   uint8_t qos_max = 0;
   bool no_local = false;
   bool retain_as_published = false;
+  RetainHandling retain_handling = RetainHandling::always;
   uint32_t subscription_id = 0;  // 0: none
 };
 struct Follow {
@@ -65,19 +74,74 @@ struct Followed {
   std::vector<FollowResult> results;
 };
 struct Unfollow {
-  std::vector<std::string> filters;
+  struct One {
+    std::string filter;
+    std::string share;
+  };
+  std::vector<One> filters;
 };
 struct Unfollowed {
   std::vector<bool> existed;
 };
 
-// ---- Session: a client's presence; the same id again takes the older connection over ----
+// ---- Session: a client's lasting presence; the same id again takes the older connection over ----
+
+// Published when the connection ends without EndSession, or later (MQTT5 3.1.2.5).
+struct Will {
+  std::string topic;
+  Bytes payload;
+  Bytes raw_headers;
+  int32_t header_count = 0;
+  uint8_t qos = 0;
+  bool retain = false;
+  uint32_t expiry_s = 0;  // 0: never
+  uint32_t delay_s = 0;   // at most the session's expiry
+};
+
+constexpr uint32_t kSessionNeverExpires = UINT32_MAX;
 
 struct OpenSession {
   std::string client_id;
+  bool clean_start = true;     // what an older session of this id holds is dropped, and its will sent
+  uint32_t expiry_s = 0;       // after the connection's end; 0: the session ends with it, and nothing of it is stored but the will
+  uint16_t inflight_max = 20;  // most leased deliveries that are not settled (MQTT's Receive Maximum)
+  std::optional<Will> will;
 };
+// Comes when no other connection has the session and nothing of an older one is under way. A present session's leased
+// deliveries come again behind it, in their order.
 struct SessionOpened {
   bool is_present = false;
+  uint32_t expiry_s = 0;           // as granted
+  std::vector<uint16_t> received;  // packet ids published at QoS 2 and not yet released
+};
+
+// The client's goodbye. Without it, the end of a connection publishes the will.
+struct EndSession {
+  bool without_will = true;
+  std::optional<uint32_t> expiry_s;  // replaces the session's
+};
+struct SessionEnded {};
+
+// Packet ids of QoS 2 publishes that the client has released: each may name a new message. Durable when answered.
+struct Release {
+  std::vector<uint16_t> packet_ids;
+};
+struct Released {};
+
+// What became of leased deliveries (Delivery::lease).
+struct Settle {
+  enum class Outcome : uint8_t {
+    received,  // QoS 2: the client owns it; never delivered again. Answered when that is durable
+    done,      // over
+  };
+  struct One {
+    uint16_t lease = 0;
+    Outcome outcome = Outcome::done;
+  };
+  std::vector<One> leases;
+};
+struct Settled {
+  std::vector<Code> leases;  // in order; not_found: no such lease
 };
 
 // ---- Produce, fetch: batches by shard ----
@@ -390,7 +454,7 @@ struct DeletedGroups {
 
 // ---- All of it ----
 
-using Request = std::variant<Publish, Follow, Unfollow, OpenSession, Produce, Fetch, ListOffsets, DescribeTopics, CreateTopics,
+using Request = std::variant<Publish, Follow, Unfollow, OpenSession, EndSession, Release, Settle, Produce, Fetch, ListOffsets, DescribeTopics, CreateTopics,
                              DeleteTopics, DescribeCluster, AllocateProducerId, JoinGroup, SyncGroup, HeartbeatGroup, LeaveGroup,
                              CommitOffsets, FetchOffsets, DescribeGroups, ListGroups, DeleteGroups>;
 
@@ -399,7 +463,7 @@ struct HeartbeatReply {
   Code code = Code::ok;
 };
 using Reply =
-    std::variant<Error, Published, Followed, Unfollowed, SessionOpened, Produced, FetchReply, ListedOffsets, DescribedTopics,
+    std::variant<Error, Published, Followed, Unfollowed, SessionOpened, SessionEnded, Released, Settled, Produced, FetchReply, ListedOffsets, DescribedTopics,
                  CreatedTopics, DeletedTopics, ClusterFacts, AllocatedProducerId, JoinedGroup, SyncedGroup, HeartbeatReply,
                  LeftGroup, CommittedOffsets, FetchedOffsets, DescribedGroups, ListedGroups, DeletedGroups>;
 
@@ -421,6 +485,11 @@ struct Delivery {
   const Bytes& owner;        // share it to keep the record past the call
   uint8_t qos_max = 0;       // of the matching subscriptions, the highest granted
   bool retain_as_published = false;
+  bool is_retained = false;  // a retained message sent to a new follower
+  // Not 0: owed to a durable session, and sent under this packet id until Settle says `done`. 0: of no further account.
+  uint16_t lease = 0;
+  bool is_again = false;     // the lease was handed out before, on an earlier connection
+  bool is_received = false;  // the client owns it already (Settle::received came): only the release is sent
   const std::vector<uint32_t>* subscription_ids = nullptr;  // of all matching subscriptions; nullptr: none
   DeliveryScratch& scratch;
 };

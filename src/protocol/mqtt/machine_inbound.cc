@@ -287,6 +287,7 @@ void Machine::on_subscribe(const Frame& frame, Outbox& out) {
     pending.codes += kAsked;
     pending.granted += static_cast<char>(granted);
     follow.filters.push_back({.filter = std::string(asked.filter),
+                              .share = {},
                               .qos_max = granted,
                               .no_local = asked.no_local,
                               .retain_as_published = asked.retain_as_published,
@@ -317,7 +318,7 @@ void Machine::on_unsubscribe(const Frame& frame, Outbox& out) {
     const ReasonCode fault = is_over ? ReasonCode::unspecified_error : filter_fault(filter, options_->topic_levels_max);
     if (fault == ReasonCode::success) {
       pending.codes += kAsked;
-      unfollow.filters.emplace_back(filter);
+      unfollow.filters.push_back({.filter = std::string(filter), .share = {}});
     } else {
       // A shared subscription cannot exist; what is no filter at all is said to be none.
       const bool is_shared = fault == ReasonCode::shared_subscriptions_not_supported;
