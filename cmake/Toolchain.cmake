@@ -27,18 +27,23 @@ endif()
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM)
   set(CMAKE_CXX_COMPILER_LAUNCHER
-      "${CMAKE_COMMAND};-E;env;CCACHE_BASEDIR=${CMAKE_SOURCE_DIR};CCACHE_NOHASHDIR=1;CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime;${CCACHE_PROGRAM}")
+      "${CMAKE_COMMAND};-E;env;CCACHE_BASEDIR=${CMAKE_SOURCE_DIR};CCACHE_NOHASHDIR=1;CCACHE_PCH_EXTSUM=1;CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime;${CCACHE_PROGRAM}")
 endif()
 
 # Headers that nearly every file needs, compiled once a build directory. Not CMake's own precompiled header: it is named by its
-# full path, which would keep checkouts from sharing the cache.
+# full path, which would keep checkouts from sharing the cache; so does the path inside the file, which is why the cache is given a
+# sum of what the file is made from.
 string(TOUPPER "${CMAKE_BUILD_TYPE}" build_type)
 separate_arguments(pch_flags UNIX_COMMAND "${CMAKE_CXX_FLAGS} ${CMAKE_CXX_FLAGS_${build_type}}")
 get_directory_property(pch_options COMPILE_OPTIONS)
 list(APPEND pch_flags ${pch_options} -std=c++20 -fpch-instantiate-templates)
+file(SHA256 "${CMAKE_SOURCE_DIR}/cmake/pch.h" pch_sum)
+string(SHA256 pch_sum "${pch_sum} ${CMAKE_CXX_COMPILER_VERSION} ${pch_flags}")
 add_custom_command(
   OUTPUT "${CMAKE_BINARY_DIR}/pch.pch"
-  COMMAND ${CMAKE_CXX_COMPILER_LAUNCHER} "${CMAKE_CXX_COMPILER}" ${pch_flags} -x c++-header -c "${CMAKE_SOURCE_DIR}/cmake/pch.h" -o pch.pch
+  BYPRODUCTS "${CMAKE_BINARY_DIR}/pch.pch.sum"
+  COMMAND "${CMAKE_CXX_COMPILER}" ${pch_flags} -x c++-header -c "${CMAKE_SOURCE_DIR}/cmake/pch.h" -o pch.pch
+  COMMAND "${CMAKE_COMMAND}" -E echo "${pch_sum}" > pch.pch.sum
   DEPENDS "${CMAKE_SOURCE_DIR}/cmake/pch.h"
   COMMENT "Precompiling the standard headers"
   VERBATIM)
