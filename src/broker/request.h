@@ -128,6 +128,9 @@ struct Release {
 };
 struct Released {};
 
+// Leases are packet ids up to this; those above it are the connection's own, for deliveries that have no lease.
+constexpr uint16_t kLeaseMax = 32'767;
+
 // What became of leased deliveries (Delivery::lease).
 struct Settle {
   enum class Outcome : uint8_t {
