@@ -27,6 +27,7 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
       options_(options),
       rules_(rules),
       node_(node),
+      rows_(core_, setup.kv),
       follows_(metrics_),
       fan_out_(core_, follows_, interest_, rules_, metrics_),
       lights_(core_, fan_out_, options_, metrics_, meta_.starts(), *setup.engines.memory),
@@ -55,6 +56,7 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
   }
   for (Hall* hall : halls) {
     hall->halls_ = halls;
+    hall->rows_.set_home(&halls[0]->rows_);
     hall->fan_out_.set_peers(fan_outs);
     hall->publisher_.set_peers(publishers);
     hall->fetcher_.set_peers(fetchers);

@@ -19,6 +19,7 @@
 #include "broker/locate.h"
 #include "broker/options.h"
 #include "broker/publisher.h"
+#include "broker/rows.h"
 #include "broker/streams.h"
 #include "broker/topic_rules.h"
 #include "broker/topics.h"
@@ -34,6 +35,7 @@ struct HallSetup {
   meta::Meta* meta = nullptr;
   Engines engines;
   GroupCoordinator* groups = nullptr;  // on core 0; nullptr elsewhere
+  storage::Kv* kv = nullptr;           // on core 0; nullptr elsewhere
 };
 
 class Hall final : public Broker {
@@ -76,6 +78,7 @@ class Hall final : public Broker {
   const TopicRules& rules_;
   const NodeFacts& node_;
   BrokerMetrics metrics_;
+  Rows rows_;
   Follows follows_;
   Interest interest_;
   FanOut fan_out_;

@@ -164,6 +164,7 @@ Task<Status> Node::open_halls() {
     setup.engines.memory = &room.memory;
     setup.engines.persistent = is_home ? store_->engine.get() : room.remote.get();
     setup.groups = is_home ? store_->groups.get() : nullptr;
+    setup.kv = is_home ? store_->kv.get() : nullptr;
     room.hall = std::make_unique<broker::Hall>(setup, options_.broker, rules_, facts_);
     room.hall->set_option_facts(settings);
     room.metrics.add("broker", room.hall->metrics());
