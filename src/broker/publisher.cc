@@ -142,18 +142,23 @@ void Publisher::send(Pending& pending, uint64_t origin, const std::shared_ptr<Op
       }
       if (--operation->waiting == 0) operation->done(std::move(operation->reply));
     };
-  } else {
-    done = [this](Result<shard::Appended> appended) {
-      if (!appended) ++metrics_.messages_refused_total;
-    };
   }
   switch (route.kind) {
     case Kind::light_here:
+      if (!wants_reply) done = counting_refusals();
       return route.light->shard->append(std::move(batch), origin, std::move(done));
     case Kind::stream:
+      if (!wants_reply) done = counting_refusals();
       return append_to_stream(route.stream, route.partition, std::move(batch), origin, std::move(done));
     case Kind::light_elsewhere: {
       Publisher* peer = peers_[route.home];
+      // Nobody waits for the outcome here: what is refused is counted there, and no message comes back.
+      if (!wants_reply) {
+        core_.send(route.home, [peer, name = *route.name, batch = std::move(batch), origin]() mutable {
+          peer->light_from_elsewhere(name, std::move(batch), origin, peer->counting_refusals());
+        });
+        return;
+      }
       core_.send(route.home, [peer, name = *route.name, batch = std::move(batch), origin, back = core_.index(),
                               done = std::move(done)]() mutable {
         peer->light_from_elsewhere(
@@ -167,6 +172,12 @@ void Publisher::send(Pending& pending, uint64_t origin, const std::shared_ptr<Op
     case Kind::refused:
       return;
   }
+}
+
+Publisher::AppendDone Publisher::counting_refusals() {
+  return [this](Result<shard::Appended> appended) {
+    if (!appended) ++metrics_.messages_refused_total;
+  };
 }
 
 void Publisher::light_from_elsewhere(const std::string& topic, Bytes batch, uint64_t origin, AppendDone done) {

@@ -75,6 +75,7 @@ class Publisher {
   void find_route(Route& route, std::string_view topic);
   void add(Pending& pending, const Message& message);
   void send(Pending& pending, uint64_t origin, const std::shared_ptr<Operation>& operation);
+  AppendDone counting_refusals();
   void light_from_elsewhere(const std::string& topic, Bytes batch, uint64_t origin, AppendDone done);
 
   runtime::Core& core_;

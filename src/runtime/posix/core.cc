@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "base/check.h"
 #include "runtime/posix/disk.h"
@@ -86,7 +87,7 @@ void PosixCore::send(CoreIndex to, Callback<void()> work) {
   }
   Outgoing& out = outgoing_[to];
   Ring<Callback<void()>>& ring = *out.core->incoming_[index_];
-  out.is_touched = true;
+  ++out.pushed;
   if (out.waiting.empty() && !ring.is_full()) {
     ring.push(std::move(work));
   } else {
@@ -98,16 +99,20 @@ void PosixCore::send(CoreIndex to, Callback<void()> work) {
 void PosixCore::flush_messages() {
   for (CoreIndex to = 0; to < count_; ++to) {
     Outgoing& out = outgoing_[to];
-    if (!out.is_touched && out.waiting.empty()) continue;
+    if (out.pushed == 0 && out.waiting.empty()) continue;
     Ring<Callback<void()>>& ring = *out.core->incoming_[index_];
     while (!out.waiting.empty() && !ring.is_full()) {
       ring.push(std::move(out.waiting.front()));
       out.waiting.pop_front();
       --unsent_;
     }
-    out.is_touched = false;
+    const bool are_few = std::exchange(out.pushed, 0) <= kBorrowMessagesMax;
     ring.publish();
-    if (out.core->sleeps_.load(std::memory_order_seq_cst)) out.core->wake();
+    if (!out.core->sleeps_.load(std::memory_order_seq_cst)) continue;
+    if (!is_borrowed_ && are_few && out.core->run_borrowed())
+      has_borrowed_ = true;
+    else
+      out.core->wake();
   }
 }
 
@@ -157,12 +162,45 @@ void PosixCore::run() {
     read_clock();
     wheel_.advance(now_);
     dispatch();
-    take_messages();
-    take_completions();
-    run_posted();
-    while (!deferred_.empty()) deferred_.pop_front().run_deferred();
-    flush_messages();
+    run_work();
+    // What borrowed cores answered is here already.
+    while (std::exchange(has_borrowed_, false) && has_incoming()) run_work();
   }
+}
+
+void PosixCore::run_work() {
+  take_messages();
+  take_completions();
+  run_posted();
+  while (!deferred_.empty()) deferred_.pop_front().run_deferred();
+  flush_messages();
+}
+
+// On the sender's thread. False: somebody has the turn.
+bool PosixCore::run_borrowed() {
+  if (!try_take_turn()) return false;
+  is_borrowed_ = true;
+  read_clock();
+  run_work();
+  is_borrowed_ = false;
+  const bool needs_its_thread = !posted_.empty() || unsent_ > 0 || wheel_.next_due() < sleeps_until_;
+  lay_down_turn();
+  if (needs_its_thread || has_incoming()) wake();
+  return true;
+}
+
+void PosixCore::lay_down_turn() {
+  turn_.store(Turn::laid_down, std::memory_order_seq_cst);
+  turn_.notify_one();
+}
+
+bool PosixCore::try_take_turn() {
+  Turn expected = Turn::laid_down;
+  return turn_.compare_exchange_strong(expected, Turn::taken, std::memory_order_seq_cst);
+}
+
+void PosixCore::take_turn() {
+  while (!try_take_turn()) turn_.wait(Turn::taken, std::memory_order_seq_cst);
 }
 
 bool PosixCore::has_incoming() {
@@ -186,22 +224,28 @@ int64_t PosixCore::sleep_ns() {
 
 void PosixCore::wait() {
   int64_t ns = sleep_ns();
-  if (ns != 0) {
+  const bool sleeps = ns != 0;
+  if (sleeps) {
+    sleeps_until_ = ns < 0 ? Instant::never() : now_ + Duration{ns};
     sleeps_.store(true, std::memory_order_seq_cst);
+    lay_down_turn();
     if (has_incoming() || shared_.is_stopping->load(std::memory_order_seq_cst)) ns = 0;
   }
   timespec timeout{ns / 1'000'000'000, ns % 1'000'000'000};
-  event_at_ = 0;
-  event_count_ = epoll_pwait2(epoll_, events_.data(), kEventsMax, ns < 0 ? nullptr : &timeout, nullptr);
-  if (event_count_ < 0 && errno == ENOSYS) {  // before Linux 5.11: to the millisecond
+  int count = epoll_pwait2(epoll_, events_.data(), kEventsMax, ns < 0 ? nullptr : &timeout, nullptr);
+  if (count < 0 && errno == ENOSYS) {  // before Linux 5.11: to the millisecond
     int ms = ns < 0 ? -1 : static_cast<int>(std::min<int64_t>((ns + 999'999) / 1'000'000, INT32_MAX));
-    event_count_ = epoll_wait(epoll_, events_.data(), kEventsMax, ms);
+    count = epoll_wait(epoll_, events_.data(), kEventsMax, ms);
   }
-  if (event_count_ < 0) {
-    ROBUSTMQ_CHECK(errno == EINTR, "epoll_wait");
-    event_count_ = 0;
+  ROBUSTMQ_CHECK(count >= 0 || errno == EINTR, "epoll_wait");
+  if (sleeps) {
+    take_turn();
+    sleeps_.store(false, std::memory_order_relaxed);
   }
-  sleeps_.store(false, std::memory_order_relaxed);
+  event_at_ = 0;
+  event_count_ = std::max(count, 0);
+  for (const Pollable* pollable : ended_) forget(pollable);
+  ended_.clear();
 }
 
 void PosixCore::dispatch() {
@@ -236,9 +280,10 @@ void PosixCore::rewatch(int descriptor, uint32_t events, Pollable& pollable) {
 
 void PosixCore::unwatch(int descriptor) { epoll_ctl(epoll_, EPOLL_CTL_DEL, descriptor, nullptr); }
 
-void PosixCore::forget(Pollable& pollable) {
+void PosixCore::forget(const Pollable* pollable) {
+  if (is_borrowed_) ended_.push_back(pollable);
   for (int i = event_at_; i < event_count_; ++i) {
-    if (events_[i].data.ptr == &pollable) events_[i].data.ptr = nullptr;
+    if (events_[i].data.ptr == pollable) events_[i].data.ptr = nullptr;
   }
 }
 

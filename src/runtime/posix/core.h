@@ -3,6 +3,11 @@
 // Sleeping and waking: before it sleeps a core says so (`sleeps_`), then looks once more at its rings and completions. A
 // sender first publishes its messages, then looks whether the target sleeps; so one of the two always sees the other, and an
 // awake core is never written to. Senders look once a turn, at its end.
+//
+// Borrowing: waking a thread costs more than most messages. What lives on a core is touched by whoever holds its `turn_`: the
+// core's own thread, which lays it down while it sleeps, or a sender that finds it laid down, has few messages for it, and
+// runs one turn of that core itself (no socket events, no timers). If that turn leaves something for the core's own thread
+// (posted work, a timer earlier than the one it sleeps for), the thread is woken after all.
 #pragma once
 
 #include <sys/epoll.h>
@@ -79,7 +84,7 @@ class PosixCore final : public Core {
   void rewatch(int descriptor, uint32_t events, Pollable& pollable);
   void unwatch(int descriptor);
   // `pollable` ends: events for it that this turn has not come to are dropped.
-  void forget(Pollable& pollable);
+  void forget(const Pollable* pollable);
   // Inside on_events of `pollable`: false once it has ended. It is not looked into.
   bool is_dispatching(const Pollable* pollable) const {
     return event_at_ < event_count_ && events_[event_at_].data.ptr == pollable;
@@ -90,11 +95,18 @@ class PosixCore final : public Core {
   struct Outgoing {
     PosixCore* core = nullptr;
     std::deque<Callback<void()>> waiting;  // over the ring's size
-    bool is_touched = false;               // pushed to in this turn
+    size_t pushed = 0;                     // in this turn
   };
+
+  enum class Turn : uint8_t { taken, laid_down };
 
   void wait();
   int64_t sleep_ns();
+  void lay_down_turn();
+  void take_turn();
+  bool try_take_turn();
+  bool run_borrowed();
+  void run_work();
   bool has_incoming();
   void dispatch();
   void take_messages();
@@ -103,7 +115,8 @@ class PosixCore final : public Core {
   void flush_messages();
 
   static constexpr size_t kEventsMax = 128;
-  static constexpr size_t kMessagesAtOnce = 1024;  // of one core, a turn
+  static constexpr size_t kMessagesAtOnce = 1024;   // of one core, a turn
+  static constexpr size_t kBorrowMessagesMax = 32;  // for more than these the core is woken: then two work at once
 
   CoreIndex index_;
   CoreIndex count_;
@@ -120,6 +133,10 @@ class PosixCore final : public Core {
   std::array<epoll_event, kEventsMax> events_;
   int event_count_ = 0;
   int event_at_ = 0;
+  std::vector<const Pollable*> ended_;  // forgotten in borrowed turns; the sleeping thread may be told of them still
+  Instant sleeps_until_{};
+  bool is_borrowed_ = false;   // this turn is run by a sender
+  bool has_borrowed_ = false;  // this core ran another's turn
   std::array<uint64_t, 32> random_;
   size_t random_left_ = 0;
 
@@ -127,7 +144,8 @@ class PosixCore final : public Core {
   std::unique_ptr<Outgoing[]> outgoing_;                           // by target core
   size_t unsent_ = 0;
 
-  alignas(64) std::atomic<bool> sleeps_{false};
+  alignas(64) std::atomic<bool> sleeps_{false};  // and nobody has woken it yet
+  std::atomic<Turn> turn_{Turn::taken};
   std::atomic<bool> has_completions_{false};
   std::mutex completions_mutex_;
   std::vector<Callback<void()>> completions_;

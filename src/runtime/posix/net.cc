@@ -93,7 +93,7 @@ class PosixListener final : public Listener, private Pollable {
     core_.watch(descriptor_, EPOLLIN, *this);
   }
   ~PosixListener() override {
-    core_.forget(*this);
+    core_.forget(this);
     core_.unwatch(descriptor_);
     close(descriptor_);
     if (spare_ >= 0) close(spare_);
@@ -208,7 +208,7 @@ class PosixConnecting final : private Pollable {
 
   void drop_descriptor() {
     if (descriptor_ < 0) return;
-    net_.core_.forget(*this);
+    net_.core_.forget(this);
     if (is_watched_) net_.core_.unwatch(descriptor_);
     is_watched_ = false;
     close(std::exchange(descriptor_, -1));

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "runtime/core.h"
@@ -107,6 +108,51 @@ TEST(PosixCore, WakesASleepingCore) {
   });
   ASSERT_TRUE(status.ok());
   EXPECT_EQ(bounces, 2000);
+}
+
+// Core 0 sends only once core 1 has had time to fall asleep; whose thread the message ran on tells whether the turn was borrowed.
+TEST(PosixCore, ASleepingCoreIsRunByTheSenderAndStillFiresWhatThatArmed) {
+  PosixWorld world({.cores = 2});
+  std::vector<Core*> cores(2);
+  std::unique_ptr<Alarm> start;
+  std::unique_ptr<Alarm> armed;
+  std::thread::id sender, ran_on, fired_on;
+  Status status = world.run([&](Core& core) {
+    cores[core.index()] = &core;
+    if (core.index() != 0) return;
+    start = std::make_unique<Alarm>([&] {
+      sender = std::this_thread::get_id();
+      core.send(1, [&] {
+        ran_on = std::this_thread::get_id();
+        armed = std::make_unique<Alarm>([&] {
+          fired_on = std::this_thread::get_id();
+          world.stop();
+        });
+        cores[1]->arm(armed->timer, cores[1]->now() + Duration::millis(1));
+      });
+    });
+    core.arm(start->timer, core.now() + Duration::millis(50));
+  });
+  ASSERT_TRUE(status.ok());
+  EXPECT_EQ(ran_on, sender);
+  EXPECT_NE(fired_on, sender);
+}
+
+TEST(PosixCore, WorkPostedInABorrowedTurnRuns) {
+  PosixWorld world({.cores = 3});
+  std::vector<Core*> cores(3);
+  std::atomic<int> rounds{0};
+  std::function<void(Core&)> round = [&](Core& core) {
+    if (++rounds == 3000) return world.stop();
+    const CoreIndex to = static_cast<CoreIndex>((core.index() + 1) % 3);
+    core.send(to, [&, to] { cores[to]->post([&, to] { round(*cores[to]); }); });
+  };
+  Status status = world.run([&](Core& core) {
+    cores[core.index()] = &core;
+    if (core.index() == 0) core.post([&] { round(core); });
+  });
+  ASSERT_TRUE(status.ok());
+  EXPECT_EQ(rounds, 3000);
 }
 
 TEST(PosixCore, IsCongestedWhileItsListsAreLong) {

@@ -74,7 +74,7 @@ PosixSocket::~PosixSocket() {
 }
 
 void PosixSocket::leave_core() {
-  core_.forget(*this);
+  core_.forget(this);
   if (watched_ != 0) core_.unwatch(descriptor_);
   watched_ = 0;
 }
