@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every test but crash, bench and long fuzzing, in stages; goes on after a failed stage, so one run shows everything. Ends with
-# a table of the stages' times and one plain line: "N passed, N failed". Logs: build/test-logs.
+# what failed, a table of the stages' times and one plain line: "N passed, N failed". Logs: build/test-logs.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 logs=build/test-logs
@@ -8,6 +8,7 @@ mkdir -p "$logs"
 passed=0
 failed=0
 table=""
+failures=""
 began=$SECONDS
 
 # stage NAME COMMAND...: runs it, shows its output, and adds what its last "N passed, N failed" line says; a stage without one
@@ -27,6 +28,7 @@ stage() {
   elif [ "$status" -eq 0 ]; then p=1 f=0
   else p=0 f=1
   fi
+  [ "$f" -eq 0 ] || failures+="== $name"$'\n'"$(grep -aE 'FAILED|Failed|FAIL:|error:|warning:|: not ok|broken promise' "$logs/$name.log" | head -n 20)"$'\n'
   passed=$((passed + p))
   failed=$((failed + f))
   table+=$(printf '%-22s %5d s  %4d passed  %3d failed' "$name" $((SECONDS - from)) "$p" "$f")$'\n'
@@ -67,6 +69,7 @@ stage fuzz env FUZZ_SECONDS="${FUZZ_SECONDS:-20}" tools/fuzz.sh
 stage tests-tsan tsan_tests
 
 echo
+[ -z "$failures" ] || printf 'What failed (whole logs: %s)\n%s\n' "$logs" "$failures"
 printf '%s' "$table"
 printf '%-22s %5d s\n\n' "all" $((SECONDS - began))
 echo "$passed passed, $failed failed"
