@@ -27,9 +27,10 @@ struct Context {
   TenantId tenant = kDefaultTenant;
   Principal principal;
   Sink* sink = nullptr;
-  uint64_t connection_id = 0;  // unique a node start; what No Local compares
-  std::string session;         // set by OpenSession
-  void* state = nullptr;       // the broker's own, for what this context follows
+  uint64_t connection_id = 0;     // unique a node start; what No Local compares
+  std::string session;            // set by OpenSession
+  void* state = nullptr;          // the broker's own, for what this context follows
+  void* session_state = nullptr;  // the broker's own, of a session with an expiry
 };
 
 using ReplyTo = Callback<void(Reply)>;

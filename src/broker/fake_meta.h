@@ -16,6 +16,7 @@ struct FakeCatalog {
   std::map<std::string, std::shared_ptr<const meta::Topic>> topics;
   std::vector<Callback<void(const meta::CatalogEvent&)>> watchers;
   ProducerId next_producer_id = 0;
+  int64_t starts = 3;  // raised by who starts the node again
   void tell(const meta::CatalogEvent& event) {
     for (auto& watcher : watchers) watcher(event);
   }
@@ -55,7 +56,7 @@ class FakeMeta final : public meta::Meta {
   void allocate_producer_ids(Callback<void(Result<ProducerId>)> done) override {
     done(std::exchange(catalog_.next_producer_id, catalog_.next_producer_id + kProducerIdBlock));
   }
-  int64_t starts() const override { return 3; }
+  int64_t starts() const override { return catalog_.starts; }
   Uuid cluster_id() const override { return {}; }
   void watch(Callback<void(const meta::CatalogEvent&)> watcher) override { catalog_.watchers.push_back(std::move(watcher)); }
 

@@ -115,9 +115,9 @@ TEST(Follows, GivesOneCopyAtTheHighestQosWithAllIds) {
   BrokerMetrics metrics;
   Follows follows(metrics);
   Client client(1);
-  follows.add(client.context, {"a/+", 0, false, false, 11});
-  follows.add(client.context, {"a/b", 1, false, false, 12});
-  follows.add(client.context, {"#", 0, false, false, 0});
+  follows.add(client.context, {.filter = "a/+", .subscription_id = 11});
+  follows.add(client.context, {.filter = "a/b", .qos_max = 1, .subscription_id = 12});
+  follows.add(client.context, {.filter = "#"});
   publish(follows, "a/b", 0);
   ASSERT_EQ(client.sink.got.size(), 1u);
   EXPECT_EQ(client.sink.got[0].qos, 1);
@@ -131,12 +131,12 @@ TEST(Follows, LeavesOwnMessagesOutOfNoLocalSubscriptionsOnly) {
   BrokerMetrics metrics;
   Follows follows(metrics);
   Client client(1);
-  follows.add(client.context, {"a", 1, true, false, 5});
+  follows.add(client.context, {.filter = "a", .qos_max = 1, .no_local = true, .subscription_id = 5});
   publish(follows, "a", 1);
   EXPECT_TRUE(client.sink.got.empty());
   publish(follows, "a", 2);
   EXPECT_EQ(client.sink.got.size(), 1u);
-  follows.add(client.context, {"+", 0, false, false, 6});
+  follows.add(client.context, {.filter = "+", .subscription_id = 6});
   publish(follows, "a", 1);
   ASSERT_EQ(client.sink.got.size(), 2u);
   EXPECT_EQ(client.sink.got[1].ids, std::vector<uint32_t>{6});
@@ -148,8 +148,8 @@ TEST(Follows, ReplacesASubscriptionOfTheSameFilter) {
   BrokerMetrics metrics;
   Follows follows(metrics);
   Client client(1);
-  EXPECT_TRUE(follows.add(client.context, {"a", 0, false, false, 0}).is_new);
-  EXPECT_FALSE(follows.add(client.context, {"a", 1, false, false, 9}).is_new);
+  EXPECT_TRUE(follows.add(client.context, {.filter = "a"}).is_new);
+  EXPECT_FALSE(follows.add(client.context, {.filter = "a", .qos_max = 1, .subscription_id = 9}).is_new);
   publish(follows, "a", 0);
   ASSERT_EQ(client.sink.got.size(), 1u);
   EXPECT_EQ(client.sink.got[0].qos, 1);

@@ -36,9 +36,14 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
       publisher_(core_, meta_, rules_, fan_out_, lights_, streams_, locator_, metrics_),
       fetcher_(core_, locator_, options_, metrics_),
       topics_(core_, meta_, lights_, streams_, options_, rules_),
+      session_options_(setup.session),
+      stored_sessions_(core_, rows_, session_options_),
       tick_(&Hall::on_tick, this) {
   ROBUSTMQ_CHECK(core_.count() <= Interest::kCoresMax, "at most 64 cores");
   meta_.watch([this](const meta::CatalogEvent& event) { on_catalog(event); });
+  stored_sessions_.set_hooks({.follow = [this](Context& context, const std::vector<FollowOne>& filters,
+                                               Callback<void()> done) { follow_again(context, filters, std::move(done)); },
+                              .ended = {}});
 }
 
 Hall::~Hall() = default;
@@ -68,9 +73,12 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
 
 void Hall::start(Callback<void(Status)> ready) {
   core_.arm(tick_, core_.now() + Duration::millis(options_.retention_check_ms));
-  open_shards([this, ready = std::move(ready)](Status status) mutable {
-    if (!status.ok() || core_.index() != 0) return ready(std::move(status));
-    topics_.create_rule_streams(std::move(ready));
+  open_shards([this, ready = std::move(ready)](Status opened) mutable {
+    if (!opened.ok()) return ready(std::move(opened));
+    stored_sessions_.load([this, ready = std::move(ready)](Status loaded) mutable {
+      if (!loaded.ok() || core_.index() != 0) return ready(std::move(loaded));
+      topics_.create_rule_streams(std::move(ready));
+    });
   });
 }
 
@@ -139,7 +147,10 @@ void Hall::execute(Context& context, Request request, ReplyTo done) {
                  },
                  [&](Unfollow& r) { unfollow(context, std::move(r), std::move(done)); },
                  [&](OpenSession& r) { open_session(context, std::move(r), std::move(done)); },
-                 [&](EndSession&) { done(SessionEnded{}); },
+                 [&](EndSession& r) {
+                   stored_sessions_.end(context, r);
+                   done(SessionEnded{});
+                 },
                  [&](Release&) { done(Released{}); },
                  [&](Settle& r) { done(Settled{std::vector<Code>(r.leases.size(), Code::ok)}); },
                  [&](Produce& r) {
@@ -212,22 +223,31 @@ CoreIndex Hall::session_home(TenantId tenant, std::string_view client_id) const 
 
 void Hall::open_session(Context& context, OpenSession request, ReplyTo done) {
   context.session = request.client_id;
-  auto [at, is_new] = sessions_.try_emplace(std::move(request.client_id), &context);
+  auto [at, is_new] = sessions_.try_emplace(request.client_id, &context);
   if (!is_new && at->second != &context) {
     Context* older = std::exchange(at->second, &context);
     ++metrics_.takeovers_total;
     older->session.clear();  // no longer its own
+    stop_following(*older);
+    stored_sessions_.let_go(*older);
     older->sink->on_notice(Notice::taken_over);
   } else if (is_new) {
     ++metrics_.sessions;
   }
-  done(SessionOpened{false});
+  // One that ends with its connection, and has no older one to resume or to drop, is not stored.
+  if (request.expiry_s == 0 && !stored_sessions_.has(request.client_id)) return done(SessionOpened{});
+  stored_sessions_.open(context, request, std::move(done));
 }
 
-void Hall::close(Context& context) {
+void Hall::stop_following(Context& context) {
   std::vector<std::string> gone;
   follows_.close(context, [&](std::string filter) { gone.push_back(std::move(filter)); });
   if (!gone.empty()) announce(std::move(gone), false, [] {});
+}
+
+void Hall::close(Context& context) {
+  stop_following(context);
+  stored_sessions_.let_go(context);
   if (context.session.empty()) return;
   const auto found = sessions_.find(context.session);
   if (found != sessions_.end() && found->second == &context) {
@@ -240,7 +260,8 @@ void Hall::close(Context& context) {
 void Hall::follow(Context& context, Follow request, ReplyTo done) {
   Followed followed;
   std::vector<std::string> first;
-  for (const FollowOne& wanted : request.filters) {
+  std::vector<FollowOne> granted;
+  for (FollowOne& wanted : request.filters) {
     FollowResult result;
     if (topic_levels(wanted.filter) > static_cast<size_t>(options_.filter_levels_max)) {
       result.code = Code::invalid_topic;
@@ -250,23 +271,57 @@ void Hall::follow(Context& context, Follow request, ReplyTo done) {
       const Follows::Added added = follows_.add(context, wanted);
       result.is_new = added.is_new;
       if (added.is_first) first.push_back(wanted.filter);
+      if (context.session_state) granted.push_back(std::move(wanted));
     }
     followed.results.push_back(result);
   }
-  announce(std::move(first), true,
-           [done = std::move(done), followed = std::move(followed)]() mutable { done(std::move(followed)); });
+  if (granted.empty()) {
+    return announce(std::move(first), true,
+                    [done = std::move(done), followed = std::move(followed)]() mutable { done(std::move(followed)); });
+  }
+  // Known everywhere and stored before it is answered.
+  struct Joining {
+    ReplyTo done;
+    Followed followed;
+    int waiting = 2;
+    void finish_one() {
+      if (--waiting == 0) done(std::move(followed));
+    }
+  };
+  auto joining = std::make_shared<Joining>(Joining{std::move(done), std::move(followed)});
+  stored_sessions_.subscribed(context, std::move(granted), [joining](const Status& status) {
+    for (FollowResult& result : joining->followed.results) {
+      if (!status.ok() && result.code == Code::ok) result.code = status.code();
+    }
+    joining->finish_one();
+  });
+  announce(std::move(first), true, [joining] { joining->finish_one(); });
+}
+
+// A connection that came back to its session follows what the session has.
+void Hall::follow_again(Context& context, const std::vector<FollowOne>& filters, Callback<void()> done) {
+  std::vector<std::string> first;
+  for (const FollowOne& wanted : filters) {
+    if (follows_.add(context, wanted).is_first) first.push_back(wanted.filter);
+  }
+  announce(std::move(first), true, std::move(done));
 }
 
 void Hall::unfollow(Context& context, Unfollow request, ReplyTo done) {
   Unfollowed unfollowed;
   std::vector<std::string> last;
-  for (Unfollow::One& one : request.filters) {
+  for (const Unfollow::One& one : request.filters) {
     const auto removed = follows_.remove(context, one.filter);
     unfollowed.existed.push_back(removed.has_value());
-    if (removed && removed->is_last) last.push_back(std::move(one.filter));
+    if (removed && removed->is_last) last.push_back(one.filter);
   }
   announce(std::move(last), false, [] {});
-  done(std::move(unfollowed));
+  if (!context.session_state) return done(std::move(unfollowed));
+  stored_sessions_.unsubscribed(context, request.filters,
+                                [done = std::move(done), unfollowed = std::move(unfollowed)](const Status& status) mutable {
+                                  if (!status.ok()) return done(status.error());
+                                  done(std::move(unfollowed));
+                                });
 }
 
 // Tells every other core that filters are wanted here, or no longer; `done` when all of them know.

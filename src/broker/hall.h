@@ -20,6 +20,7 @@
 #include "broker/options.h"
 #include "broker/publisher.h"
 #include "broker/rows.h"
+#include "broker/session/sessions.h"
 #include "broker/streams.h"
 #include "broker/topic_rules.h"
 #include "broker/topics.h"
@@ -36,6 +37,7 @@ struct HallSetup {
   Engines engines;
   GroupCoordinator* groups = nullptr;  // on core 0; nullptr elsewhere
   storage::Kv* kv = nullptr;           // on core 0; nullptr elsewhere
+  SessionOptions session;
 };
 
 class Hall final : public Broker {
@@ -53,6 +55,7 @@ class Hall final : public Broker {
   CoreIndex session_home(TenantId tenant, std::string_view client_id) const override;
 
   const BrokerMetrics& metrics() const { return metrics_; }
+  const SessionMetrics& session_metrics() const { return stored_sessions_.metrics(); }
   // Facts of a node's options shown by DescribeCluster; set by server at start.
   void set_option_facts(std::vector<TopicFacts::Setting> facts) { option_facts_ = std::move(facts); }
 
@@ -65,6 +68,8 @@ class Hall final : public Broker {
   void unfollow(Context& context, Unfollow request, ReplyTo done);
   void announce(std::vector<std::string> filters, bool is_wanted, Callback<void()> done);
   void open_session(Context& context, OpenSession request, ReplyTo done);
+  void follow_again(Context& context, const std::vector<FollowOne>& filters, Callback<void()> done);
+  void stop_following(Context& context);
   void produce(Context& context, Produce request, ReplyTo done);
   void allocate_producer_id(ReplyTo done);
   ClusterFacts cluster_facts() const;
@@ -89,7 +94,9 @@ class Hall final : public Broker {
   Fetcher fetcher_;
   Topics topics_;
   std::vector<Hall*> halls_;
-  std::unordered_map<std::string, Context*> sessions_;
+  std::unordered_map<std::string, Context*> sessions_;  // of every client that is connected
+  SessionOptions session_options_;
+  Sessions stored_sessions_;
   std::vector<TopicFacts::Setting> option_facts_;
   ProducerId next_producer_id_ = 0;
   ProducerId producer_ids_end_ = 0;

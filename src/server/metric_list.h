@@ -3,6 +3,7 @@
 
 #include "broker/group/options.h"
 #include "broker/options.h"
+#include "broker/session/options.h"
 #include "net/stream.h"
 #include "observe/metrics.h"
 #include "protocol/driver/metrics.h"
@@ -23,6 +24,7 @@ void for_each_metrics_struct(Visit&& visit) {
   visit.template operator()<protocol::driver::ListenerMetrics>("listener", "Listeners (label `protocol`)");
   visit.template operator()<net::StreamCounters>("net", "Byte streams");
   visit.template operator()<broker::BrokerMetrics>("broker", "Broker");
+  visit.template operator()<broker::SessionMetrics>("session", "Sessions");
   visit.template operator()<broker::GroupMetrics>("consumer_group", "Consumer groups");
   visit.template operator()<raft::GroupMetrics>("catalog", "Catalog");
   visit.template operator()<storage::MemoryMetrics>("memory", "Memory logs");

@@ -165,9 +165,11 @@ Task<Status> Node::open_halls() {
     setup.engines.persistent = is_home ? store_->engine.get() : room.remote.get();
     setup.groups = is_home ? store_->groups.get() : nullptr;
     setup.kv = is_home ? store_->kv.get() : nullptr;
+    setup.session = options_.session;
     room.hall = std::make_unique<broker::Hall>(setup, options_.broker, rules_, facts_);
     room.hall->set_option_facts(settings);
     room.metrics.add("broker", room.hall->metrics());
+    room.metrics.add("session", room.hall->session_metrics());
     room.metrics.add("memory", room.budget.metrics());
     room.metrics.add("net", room.streams.counters());
     done({});

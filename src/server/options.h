@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "broker/group/options.h"
 #include "broker/options.h"
+#include "broker/session/options.h"
 #include "config/config.h"
 #include "meta/commands.h"
 #include "observe/log.h"
@@ -91,6 +92,7 @@ struct ServerOptions {
   AdminSection admin;
   protocol::driver::ListenerOptions listener;
   broker::BrokerOptions broker;
+  broker::SessionOptions session;
   broker::GroupOptions consumer_group;
   meta::CatalogLimits catalog;
   storage::StorageOptions storage;
@@ -106,6 +108,7 @@ struct ServerOptions {
     v.field("admin", &O::admin, {.doc = "HTTP for people and monitoring."});
     v.field("listener", &O::listener, {.doc = "Limits of every connection, whatever the protocol."});
     v.field("broker", &O::broker, {.doc = "Topics and limits, whatever the protocol."});
+    v.field("session", &O::session, {.doc = "Sessions that outlive their connection."});
     v.field("consumer_group", &O::consumer_group, {.doc = "Consumer groups."});
     v.field("catalog", &O::catalog, {.doc = "Limits of the catalog of streams."});
     v.field("storage", &O::storage, {.doc = "The journal, segments and memory logs."});

@@ -108,7 +108,7 @@ def without_comments_and_texts(text):
 
 
 def is_test(path):
-    return re.search(r"_(test|fuzz|bench)\.cc$", path) is not None or path.startswith(("tests/", "src/storage/conformance/"))
+    return re.search(r"_(?:(?:test|fuzz|bench)\.cc|rig\.h)$", path) is not None or path.startswith(("tests/", "src/storage/conformance/"))
 
 
 class Guard:
