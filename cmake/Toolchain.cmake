@@ -1,6 +1,5 @@
 # Compiler flags, sanitizers, linker. One switch: ROBUSTMQ_SANITIZE = none | address | thread | fuzzer.
 set(ROBUSTMQ_SANITIZE "none" CACHE STRING "none, address (ASan and UBSan), thread, or fuzzer (ASan, UBSan and libFuzzer)")
-option(ROBUSTMQ_STATIC "Link fully static: the release file" OFF)
 
 add_compile_options(-Wall -Wextra -Wshadow -Wimplicit-fallthrough -Werror -Wno-missing-field-initializers -msse4.2
                     -fno-omit-frame-pointer -Xclang -fno-pch-timestamp)

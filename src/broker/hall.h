@@ -25,6 +25,7 @@
 #include "broker/topic_rules.h"
 #include "broker/topics.h"
 #include "runtime/timer.h"
+#include "storage/kv.h"
 
 namespace robustmq::broker {
 
@@ -36,7 +37,7 @@ struct HallSetup {
   meta::Meta* meta = nullptr;
   Engines engines;
   GroupCoordinator* groups = nullptr;  // on core 0; nullptr elsewhere
-  storage::Kv* kv = nullptr;           // on core 0; nullptr elsewhere
+  storage::Kv* kv = nullptr;           // the node's rows as this core sees them; nullptr in tests: nothing is kept
   SessionOptions session;
 };
 

@@ -32,7 +32,7 @@ void Rows::run_deferred() {
     }
   };
   storage::KvBatch batch = std::exchange(batch_, {});
-  if (core_.index() == 0) return write_here(std::move(batch), std::move(finish));
+  if (kv_ || core_.index() == 0) return write_here(std::move(batch), std::move(finish));
   core_.send(0, [home = home_, back = core_.index(), batch = std::move(batch), finish = std::move(finish)]() mutable {
     home->write_here(std::move(batch), [home, back, finish = std::move(finish)](Status status) mutable {
       home->core_.send(back, [finish = std::move(finish), status = std::move(status)]() mutable { finish(std::move(status)); });
@@ -46,10 +46,8 @@ void Rows::write_here(storage::KvBatch batch, Callback<void(Status)> done) {
 }
 
 void Rows::get(std::string key, Callback<void(Result<std::string>)> done) {
-  if (core_.index() == 0) {
-    if (kv_ == nullptr) return done(Code::not_found);
-    return kv_->get(key, std::move(done));
-  }
+  if (kv_) return kv_->get(key, std::move(done));
+  if (core_.index() == 0) return done(Code::not_found);
   core_.send(0, [home = home_, back = core_.index(), key = std::move(key), done = std::move(done)]() mutable {
     home->get(std::move(key), [home, back, done = std::move(done)](Result<std::string> value) mutable {
       home->core_.send(back, [done = std::move(done), value = std::move(value)]() mutable { done(std::move(value)); });
@@ -58,10 +56,8 @@ void Rows::get(std::string key, Callback<void(Result<std::string>)> done) {
 }
 
 void Rows::scan(std::string from, std::string to, size_t rows_max, Callback<void(Result<storage::KvRows>)> done) {
-  if (core_.index() == 0) {
-    if (kv_ == nullptr) return done(storage::KvRows{});
-    return kv_->scan(from, to, rows_max, std::move(done));
-  }
+  if (kv_) return kv_->scan(from, to, rows_max, std::move(done));
+  if (core_.index() == 0) return done(storage::KvRows{});
   core_.send(0, [home = home_, back = core_.index(), from = std::move(from), to = std::move(to), rows_max,
                  done = std::move(done)]() mutable {
     home->scan(std::move(from), std::move(to), rows_max,

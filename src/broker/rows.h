@@ -1,6 +1,6 @@
-// Rows: the node's key-value rows (storage/kv.h, on core 0) as one core of the broker sees them. Lives on its core.
+// Rows: the node's key-value rows (storage/kv.h) as one core of the broker sees them. Lives on its core.
 //
-// What a core changes within a turn goes to core 0 as one batch: it takes effect together, in the order of the calls, and costs
+// What a core changes within a turn is one batch: it takes effect together, in the order of the calls, and costs
 // at most one sync. Completions come on this core, in order.
 #pragma once
 
@@ -16,7 +16,8 @@ namespace robustmq::broker {
 
 class Rows final : private runtime::Deferred {
  public:
-  // `kv`: on core 0, nullptr elsewhere; outlives it. A core 0 without one keeps nothing (tests): writes succeed, reads are empty.
+  // `kv`: of this core; outlives it. A core without one asks core 0's; a core 0 without one keeps nothing (tests): writes
+  // succeed, reads are empty.
   Rows(runtime::Core& core, storage::Kv* kv) : core_(core), kv_(kv) {}
   // Core 0's rows; once, before the first call.
   void set_home(Rows* home) { home_ = home; }

@@ -26,7 +26,7 @@ std::string format_line() {
   return line;
 }
 
-Status check_line(std::string_view line) {
+Result<uint32_t> format_of(std::string_view line) {
   const Error damaged{Code::corrupt_storage, "the file \"format\" of the data directory is damaged"};
   if (line.size() < kMagic.size() + 11 || !line.starts_with(kMagic) || line.back() != '\n') return damaged;
   const std::string_view checked = line.substr(0, line.size() - 9);
@@ -40,7 +40,7 @@ Status check_line(std::string_view line) {
                  fmt::format("the data directory is of format {}, written by a newer version; this one knows up to {}", format,
                              kDataFormat)};
   }
-  return {};
+  return format;
 }
 
 }  // namespace
@@ -52,9 +52,12 @@ runtime::Task<Status> claim_data_directory(runtime::Core& core) {
     Result<Bytes> line =
         co_await completion<Result<Bytes>>([&](auto done) { disk.read(*existing, 0, kBytesMax, std::move(done)); });
     if (!line.ok()) co_return line.error();
-    co_return check_line(line->text());
+    const Result<uint32_t> format = format_of(line->text());
+    if (!format.ok()) co_return format.error();
+    if (*format == kDataFormat) co_return Status{};
+  } else if (existing.code() != Code::not_found) {
+    co_return existing.error();
   }
-  if (existing.code() != Code::not_found) co_return existing.error();
 
   Result<FilePtr> fresh =
       co_await completion<Result<FilePtr>>([&](auto done) { disk.open("format.tmp", {.create = true}, std::move(done)); });

@@ -12,6 +12,7 @@
 #include "raft/group.h"
 #include "storage/journal.h"
 #include "storage/memory/memory_log.h"
+#include "storage/rocksdb/rocks_kv.h"
 #include "storage/segment/engine.h"
 
 namespace robustmq::server {
@@ -30,6 +31,7 @@ void for_each_metrics_struct(Visit&& visit) {
   visit.template operator()<storage::MemoryMetrics>("memory", "Memory logs");
   visit.template operator()<storage::SegmentMetrics>("segment", "Segments");
   visit.template operator()<storage::JournalMetrics>("journal", "Journal");
+  visit.template operator()<storage::RowsMetrics>("rows", "Rows in RocksDB");
 }
 
 }  // namespace robustmq::server

@@ -37,10 +37,11 @@ Error with_lead(std::string_view lead, const Error& error) {
 
 }  // namespace
 
-Node::Node(ServerOptions options, CoreIndex cores, MakeSink make_sink, NodeSwitches switches)
+Node::Node(ServerOptions options, CoreIndex cores, MakeSink make_sink, NodeSwitches switches, RowsDoor rows)
     : options_(std::move(options)),
       make_sink_(std::move(make_sink)),
       switches_(switches),
+      rows_door_(std::move(rows)),
       rules_(options_.topic_rule),
       rooms_(cores) {
   facts_.id = options_.node.id;
@@ -143,7 +144,7 @@ Task<Status> Node::open_store() {
     room.log.error("sync_is_left_out", {{"warning", "nothing survives a power cut; for tests only"}});
   std::vector<Core*> cores;
   for (auto& each : rooms_) cores.push_back(&each->core);
-  Status opened = co_await store_->open(std::move(cores), room.log, options_, switches_.unsafe_skip_sync);
+  Status opened = co_await store_->open(std::move(cores), room.log, options_, rows_door_, switches_.unsafe_skip_sync);
   if (!opened.ok()) co_return with_lead(options_.node.data_dir, opened.error());
   store_->add_metrics(room.metrics);
   co_return Status{};
@@ -157,14 +158,17 @@ Task<Status> Node::open_halls() {
   }
   OnCore make = [this, &settings](NodeRoom& room, Callback<void(Status)> done) {
     const bool is_home = room.core.index() == 0;
-    if (!is_home) room.remote = storage::make_remote_engine(room.core, 0, *store_->engine);
+    if (!is_home) {
+      room.remote = storage::make_remote_engine(room.core, 0, *store_->engine);
+      room.rows = store_->rows_on(room.core, home().core, room.metrics, options_.storage, rows_door_);
+    }
     broker::HallSetup setup;
     setup.core = &room.core;
     setup.meta = &store_->catalog->on(room.core.index());
     setup.engines.memory = &room.memory;
     setup.engines.persistent = is_home ? store_->engine.get() : room.remote.get();
     setup.groups = is_home ? store_->groups.get() : nullptr;
-    setup.kv = is_home ? store_->kv.get() : nullptr;
+    setup.kv = is_home ? store_->kv.get() : room.rows.get();
     setup.session = options_.session;
     room.hall = std::make_unique<broker::Hall>(setup, options_.broker, rules_, facts_);
     room.hall->set_option_facts(settings);
@@ -298,6 +302,13 @@ Task<void> Node::run_stop(Callback<void(Status)> done) {
   co_await settle();
   if (store_) store_->groups.reset();
   co_await settle();
+  OnCore write_rows = [this](NodeRoom& room, Callback<void(Status)> written) {
+    storage::Kv* rows = room.rows ? room.rows.get() : room.core.index() == 0 && store_ ? store_->kv.get() : nullptr;
+    if (!rows) return written({});
+    rows->write({}, std::move(written));  // behind all that waits
+  };
+  Status rows_written = co_await on_every_core(std::move(write_rows));
+  co_await settle();
   Status closed;
   if (store_ && store_->engine) {
     closed = co_await completion<Status>([&](auto engine_done) { store_->engine->close(std::move(engine_done)); });
@@ -312,6 +323,7 @@ Task<void> Node::run_stop(Callback<void(Status)> done) {
   co_await settle();
   OnCore close_engines = [](NodeRoom& room, Callback<void(Status)> engines_done) {
     room.remote.reset();
+    room.rows.reset();
     engines_done({});
   };
   Status engines = co_await on_every_core(std::move(close_engines));
@@ -319,7 +331,7 @@ Task<void> Node::run_stop(Callback<void(Status)> done) {
   store_.reset();
   state_ = State::stopped;
   home().log.info("node_stopped");
-  done(std::move(closed));
+  done(closed.ok() ? std::move(rows_written) : std::move(closed));
 }
 
 // ---- Metrics ----

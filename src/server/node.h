@@ -1,8 +1,8 @@
 // Node: all rooms of one node, put together on the cores of a world, the real or the simulated one. Not pure.
 //
-// Start, on core 0: format file, segment engine (recovery), key-value rows, catalog; then a hall on each core, the rule streams,
-// listeners on each core, the admin API. Stop goes the other way: nothing is accepted any more, connections are told and ended,
-// the storage finishes what was asked and makes its last checkpoint.
+// Start, on core 0: format file, segment engine (recovery), key-value rows (RocksDB, or a log in the simulation), catalog; then a
+// hall on each core, the rule streams, listeners on each core, the admin API. Stop goes the other way: nothing is accepted any
+// more, connections are told and ended, the storage finishes what was asked and makes its last checkpoint.
 //
 //   Node node(options, sinks);
 //   on every core: node.set_up(core);
@@ -22,6 +22,7 @@
 #include "broker/topic_rules.h"
 #include "observe/log.h"
 #include "runtime/core.h"
+#include "runtime/helper.h"
 #include "runtime/net.h"
 #include "runtime/task.h"
 #include "server/options.h"
@@ -37,6 +38,13 @@ using MakeSink = Callback<std::unique_ptr<observe::LogSink>(runtime::Core&)>;
 // Where the listeners are, with the ports that were taken: "mqtt", "kafka", "admin".
 using Listening = std::vector<std::pair<std::string, runtime::Endpoint>>;
 
+// The way to the database of rows, where the world is real. Without it (in the simulation) the rows are a log of their own.
+struct RowsDoor {
+  std::string folder;  // a path of the operating system
+  // Called on the core that the helper is for. `name`: of its thread.
+  Callback<std::unique_ptr<runtime::Helper>(runtime::Core&, std::string name)> make_helper;
+};
+
 // For tests only.
 struct NodeSwitches {
   bool unsafe_skip_sync = false;
@@ -45,7 +53,7 @@ struct NodeSwitches {
 class Node {
  public:
   // The options were checked. `cores`: of the world it will stand on.
-  Node(ServerOptions options, CoreIndex cores, MakeSink make_sink, NodeSwitches switches = {});
+  Node(ServerOptions options, CoreIndex cores, MakeSink make_sink, NodeSwitches switches = {}, RowsDoor rows = {});
   Node(const Node&) = delete;
   ~Node();
 
@@ -85,6 +93,7 @@ class Node {
   ServerOptions options_;
   MakeSink make_sink_;
   NodeSwitches switches_;
+  RowsDoor rows_door_;
   broker::TopicRules rules_;
   broker::NodeFacts facts_;
   State state_ = State::made;

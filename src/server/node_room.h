@@ -12,6 +12,7 @@
 #include "protocol/driver/listener.h"
 #include "runtime/core.h"
 #include "server/seats.h"
+#include "storage/kv.h"
 #include "storage/log.h"
 #include "storage/memory/memory_log.h"
 
@@ -35,6 +36,7 @@ struct NodeRoom {
     doors.clear();
     hall.reset();
     remote.reset();
+    rows.reset();
   }
 
   runtime::Core& core;
@@ -45,6 +47,7 @@ struct NodeRoom {
   storage::MemoryBudget budget;
   storage::MemoryEngine memory;
   std::unique_ptr<storage::Engine> remote;  // the segment engine as seen from here; core 0 uses it itself
+  std::unique_ptr<storage::Kv> rows;        // the same of the rows
   std::unique_ptr<broker::Hall> hall;
   std::vector<Door> doors;
 };

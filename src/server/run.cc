@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <memory>
 
+#include "runtime/posix/helper.h"
 #include "runtime/posix/world.h"
 #include "runtime/timer.h"
 #include "server/node.h"
@@ -38,8 +39,14 @@ class Run {
                            kCoresMax));
       return 2;
     }
+    RowsDoor rows;
+    rows.folder = options_.node.data_dir + "/rows";
+    rows.make_helper = [](runtime::Core& core, std::string name) {
+      return std::make_unique<runtime::posix::PosixHelper>(core, std::move(name));
+    };
     node_ = std::make_unique<Node>(
-        options_, world_->core_count(), [](runtime::Core& core) { return std::make_unique<CoreLogSink>(core); }, switches_);
+        options_, world_->core_count(), [](runtime::Core& core) { return std::make_unique<CoreLogSink>(core); }, switches_,
+        std::move(rows));
     const Status ran =
         world_->run([this](runtime::Core& core) { set_up(core); }, [this](runtime::Core& core) { node_->tear_down(core); });
     if (!ran.ok()) {

@@ -95,15 +95,23 @@ TEST_F(FormatFile, IsWrittenOnceAndSurvivesAPowerCut) {
   node.restart();
   const Result<Bytes> kept = node.disk().contents("format");
   ASSERT_TRUE(kept.ok());
-  EXPECT_EQ(kept->text(), line_of("RobustMQ data format 1 "));
+  EXPECT_EQ(kept->text(), line_of("RobustMQ data format 2 "));
   EXPECT_TRUE(claim().ok());
 }
 
+TEST_F(FormatFile, AnOlderDirectoryBecomesOneOfThisFormat) {
+  node.disk().replace("format", Bytes::copy_of(line_of("RobustMQ data format 1 ")));
+  EXPECT_TRUE(claim().ok());
+  const Result<Bytes> kept = node.disk().contents("format");
+  ASSERT_TRUE(kept.ok());
+  EXPECT_EQ(kept->text(), line_of("RobustMQ data format 2 "));
+}
+
 TEST_F(FormatFile, RefusesNewerDataByName) {
-  node.disk().replace("format", Bytes::copy_of(line_of("RobustMQ data format 2 ")));
+  node.disk().replace("format", Bytes::copy_of(line_of("RobustMQ data format 3 ")));
   const Status status = claim();
   EXPECT_EQ(status.code(), Code::not_supported);
-  EXPECT_EQ(status.error().detail, "the data directory is of format 2, written by a newer version; this one knows up to 1");
+  EXPECT_EQ(status.error().detail, "the data directory is of format 3, written by a newer version; this one knows up to 2");
 }
 
 TEST_F(FormatFile, RefusesADamagedOne) {

@@ -1,7 +1,10 @@
-// Kv: small durable rows (sessions, offsets, votes, snapshots): ordered keys, atomic batches, range delete, snapshot read.
-// One a node. Lives on its core; completions come on it.
+// Kv: small durable rows (sessions, offsets, light topics and their records): ordered keys, atomic batches, range delete,
+// snapshot read. Lives on its core; completions come on it, possibly inline. What one core writes another may read once it is
+// done.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -40,12 +43,19 @@ class Kv {
  public:
   virtual ~Kv() = default;
   // Durable (synced) when done says ok; batches take effect and complete in call order. Reads see a batch once it is done.
-  // Errors: storage_full (nothing of it took effect), storage_failed (final).
+  // Errors: storage_full (nothing of it took effect), overloaded (the same), storage_failed (final).
   virtual void write(KvBatch batch, Callback<void(Status)> done) = 0;
   // not_found when missing.
   virtual void get(std::string_view key, Callback<void(Result<std::string>)> done) const = 0;
   // Rows with from <= key < to, in order, at most `rows_max`; one consistent state.
   virtual void scan(std::string_view from, std::string_view to, size_t rows_max, Callback<void(Result<KvRows>)> done) const = 0;
+  // The last row with from <= key < to; none when there is none. This one reads them all.
+  virtual void last(std::string_view from, std::string_view to, Callback<void(Result<KvRows>)> done) const {
+    scan(from, to, SIZE_MAX, [done = std::move(done)](Result<KvRows> rows) mutable {
+      if (rows.ok() && rows->size() > 1) rows->erase(rows->begin(), rows->end() - 1);
+      done(std::move(rows));
+    });
+  }
 };
 
 }  // namespace robustmq::storage

@@ -133,6 +133,13 @@ void KvLog::scan(std::string_view from, std::string_view to, size_t rows_max, Ca
   done(std::move(rows));
 }
 
+void KvLog::last(std::string_view from, std::string_view to, Callback<void(Result<KvRows>)> done) const {
+  KvRows rows;
+  auto at = rows_.lower_bound(to);
+  if (from < to && at != rows_.begin() && (--at)->first >= from) rows.push_back(*at);
+  done(std::move(rows));
+}
+
 Bytes KvLog::encode_snapshot() const {
   Buffer buffer;
   wire::put_fixed(kSnapshotMagic, 4, buffer);

@@ -35,6 +35,7 @@ class KvLog final : public Kv {
   void write(KvBatch batch, Callback<void(Status)> done) override;
   void get(std::string_view key, Callback<void(Result<std::string>)> done) const override;
   void scan(std::string_view from, std::string_view to, size_t rows_max, Callback<void(Result<KvRows>)> done) const override;
+  void last(std::string_view from, std::string_view to, Callback<void(Result<KvRows>)> done) const override;
 
   // What open() found damaged and went around; empty when nothing.
   const std::string& report() const { return report_; }

@@ -18,6 +18,10 @@ struct StorageOptions {
   int64_t index_interval_bytes = 4096;
   int64_t index_bytes_max = 64 << 20;
   int64_t kv_log_bytes_max = 16 << 20;
+  int64_t rows_write_buffer_bytes = 32 << 20;
+  int64_t rows_cache_bytes = 32 << 20;
+  int64_t rows_waiting_bytes_max = 64 << 20;
+  int64_t rows_free_bytes_min = 64 << 20;
   int64_t memory_bytes_max = 256 << 20;
 
   template <class V>
@@ -54,6 +58,18 @@ struct StorageOptions {
              .min = 1 << 10});
     v.field("kv_log_bytes_max", &S::kv_log_bytes_max,
             {.doc = "Size of the key-value rows' log at which a snapshot replaces it.", .unit = "bytes", .min = 1 << 10});
+    v.field(
+        "rows_write_buffer_bytes", &S::rows_write_buffer_bytes,
+        {.doc = "Memory in which RocksDB gathers rows before it writes them to a file; it may have three of them. What a start "
+                "reads again after a crash is no more.",
+         .unit = "bytes",
+         .min = 1 << 16});
+    v.field("rows_cache_bytes", &S::rows_cache_bytes,
+            {.doc = "Memory for blocks of rows read from RocksDB's files.", .unit = "bytes", .min = 1 << 16});
+    v.field("rows_waiting_bytes_max", &S::rows_waiting_bytes_max,
+            {.doc = "Bytes of rows that may wait on a core for their sync; more are refused.", .unit = "bytes", .min = 1 << 16});
+    v.field("rows_free_bytes_min", &S::rows_free_bytes_min,
+            {.doc = "Free space on the disk below which rows are refused.", .unit = "bytes", .min = 0});
     v.field("memory_bytes_max", &S::memory_bytes_max,
             {.doc = "Memory for the records of all memory logs of a core; over it the oldest of the core go first.",
              .unit = "bytes",

@@ -28,7 +28,9 @@ ROOMS = {
     "storage": (1, "base observe compress runtime", ""),
     "storage/memory": (1, "base observe runtime storage", ""),
     "storage/segment": (1, "base observe runtime storage", ""),
-    "storage/conformance": (1, "base observe runtime runtime/sim storage storage/memory storage/segment", "tests of every engine"),
+    "storage/rocksdb": (1, "base observe runtime storage", "the door of RocksDB"),
+    "storage/conformance": (1, "base observe runtime runtime/sim storage storage/memory storage/segment storage/rocksdb",
+                            "tests of every engine"),
     "raft": (2, "base observe runtime net storage", ""),
     "meta": (3, "base observe runtime net storage raft", "storage: the catalog's log and rows are opened by its shell"),
     "shard": (4, "base observe compress runtime net storage meta", ""),
@@ -55,6 +57,7 @@ DOORS = {
     "lz4": "compress",
     "zstd": "compress",
     "xxhash.h": "base",
+    "rocksdb/": "storage/rocksdb",
 }
 TEST_HEADERS = ("gtest/", "gmock/", "benchmark/", "fuzzer/")
 

@@ -16,6 +16,7 @@
 #include "runtime/core.h"
 #include "runtime/disk.h"
 #include "runtime/net.h"
+#include "runtime/posix/helper.h"
 #include "runtime/posix/socket.h"
 #include "runtime/posix/world.h"
 #include "runtime/task.h"
@@ -341,6 +342,37 @@ TEST(PosixDisk, RefusesPathsOutsideAndStopsAtAFailedStep) {
 }
 
 // ---- sockets ----
+
+// ---- helper ----
+
+TEST(PosixHelper, WorksInOrderBesideTheCoreAndAnswersOnIt) {
+  const std::thread::id here = std::this_thread::get_id();
+  run_on_core({.cores = 1}, [here](Core& core) -> Task<void> {
+    PosixHelper helper(core, "helper");
+    std::vector<int> worked;
+    std::vector<int> answered;
+    bool is_beside = true;
+    bool is_here = true;
+    for (int i = 0; i < 100; ++i) {
+      helper.run(
+          [&, i] {
+            worked.push_back(i);
+            is_beside = is_beside && std::this_thread::get_id() != here;
+          },
+          [&, i] {
+            answered.push_back(i);
+            is_here = is_here && std::this_thread::get_id() == here;
+          });
+    }
+    EXPECT_TRUE(answered.empty());  // never inline
+    co_await completion<bool>([&](auto done) { helper.run([] {}, [done = std::move(done)]() mutable { done(true); }); });
+    EXPECT_EQ(worked.size(), 100u);
+    EXPECT_EQ(answered, worked);
+    EXPECT_TRUE(std::is_sorted(worked.begin(), worked.end()));
+    EXPECT_TRUE(is_beside);
+    EXPECT_TRUE(is_here);
+  });
+}
 
 struct Talker final : SocketEvents {
   Talker(std::unique_ptr<Socket> of, Callback<void(Talker&)> on_change_of = {})
