@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "storage/segment/index_file.h"
+
 namespace robustmq::storage::segment {
 
 using runtime::FilePtr;
@@ -32,6 +34,8 @@ Task<Status> EngineCore::Access::load_index(Offset base) {
     const Segment* segment = log_->find(base);
     if (!segment) co_return Status(Code::offset_out_of_range);
     if (segment->index && segment->index->covered_from() == 0) co_return Status();
+    const bool from_file = co_await load_index_file(base);
+    if (from_file) continue;
     Status scanned = co_await scan_segment(base);  // in vain when the segment changed meanwhile
     if (!scanned.ok()) co_return scanned;
   }
@@ -66,6 +70,7 @@ Task<Status> EngineCore::Access::scan_segment(Offset base) {
       scanned->add(step.offset, step.size, step.max_timestamp, !step.is_damaged);
       expected = step.next;
     }
+    engine_.metrics_.scanned_bytes_total += present.size();
     window = grew ? kScanBytes : window * 2;
     if (is_last && scanned->size() < size) {
       // The file is shorter than it was.
@@ -78,11 +83,104 @@ Task<Status> EngineCore::Access::scan_segment(Offset base) {
   if (!segment) co_return Status(Code::offset_out_of_range);
   if (!segment->index && segment->size_bytes == size) {
     segment->index = std::move(scanned);
+    segment->bytes_by_file = 0;
     engine_.count_index(log_, *segment);
+    segment = log_->find(base);
   } else if (segment->index && segment->index->covered_from() == size) {
     segment->index->extend_front(*scanned);
+    segment->bytes_by_file = 0;
   }
+  if (segment && damaged == 0 && segment != &log_->active() && segment->end <= log_->durable) engine_.write_index(log_, *segment);
   co_return Status();
+}
+
+Task<bool> EngineCore::Access::load_index_file(Offset base) {
+  Segment* segment = log_->find(base);
+  if (!segment || segment->is_index_file_wrong) co_return false;
+  const bool has_index = segment->index != nullptr;
+  const uint64_t size = has_index ? segment->index->covered_from() : segment->size_bytes;
+  const Offset end = has_index && segment->index->block_count() > 0 ? segment->index->offset_of(0) : segment->end;
+  if (!engine_.wants_index_file(size)) co_return false;
+
+  runtime::Disk& disk = engine_.core_.disk();
+  const std::string path = log_->index_path_of(base);
+  Result<FilePtr> file = co_await wait<Result<FilePtr>>([&](auto done) { disk.open(path, {}, std::move(done)); });
+  Result<SegmentIndex> loaded = Code::not_found;
+  if (file.ok()) {
+    // Not longer than an index can be: every batch has a header.
+    const uint64_t bytes_max = index_file_bytes(size / kBatchHeaderBytes + 1);
+    Result<Bytes> bytes =
+        co_await wait<Result<Bytes>>([&](auto done) { disk.read(*file, 0, static_cast<size_t>(bytes_max), std::move(done)); });
+    if (bytes.ok()) loaded = decode_index(*bytes, base, end, size, engine_.index_interval());
+  }
+  segment = log_->find(base);
+  if (!segment) co_return false;
+  if (!loaded.ok()) {
+    segment->is_index_file_wrong = true;
+    engine_.metrics_.index_files_wrong_total += loaded.code() == Code::not_found ? 0 : 1;
+    co_return false;
+  }
+  if (!segment->index && segment->size_bytes == size) {
+    segment->index = std::make_unique<SegmentIndex>(loaded.take());
+    segment->bytes_by_file = size;
+    segment->file_covers = size;
+    engine_.metrics_.index_files_read_total += 1;
+    engine_.count_index(log_, *segment);
+  } else if (segment->index && segment->index->covered_from() == size) {
+    segment->index->extend_front(*loaded);
+    segment->bytes_by_file = size;
+    segment->file_covers = size;
+    engine_.metrics_.index_files_read_total += 1;
+  }
+  co_return true;
+}
+
+Task<Result<bool>> EngineCore::Access::verify_blocks(Offset base, size_t block, uint64_t wanted) {
+  Segment* segment = log_->find(base);
+  if (!segment || !segment->index || block >= segment->index->block_count()) co_return true;  // looked at anew
+  const uint64_t position = segment->index->position_of(block);
+  const Offset first = segment->index->offset_of(block);
+  size_t behind = block + 1;
+  while (behind < segment->index->block_count() && segment->index->end_of(behind) <= segment->bytes_by_file &&
+         !segment->index->is_verified(behind) && segment->index->end_of(behind) - position <= std::min(wanted, kScanBytes)) {
+    ++behind;
+  }
+  const uint64_t size = segment->index->end_of(behind - 1) - position;
+  Result<Bytes> bytes = co_await read_bytes(base, position, size);
+  if (!bytes.ok() && bytes.code() != Code::not_found) co_return bytes.error();
+  segment = log_->find(base);
+  // Dropped, or cut, while the disk was asked.
+  if (!segment || !segment->index || behind > segment->index->block_count()) co_return true;
+  SegmentIndex& index = *segment->index;
+  if (index.position_of(block) != position || index.offset_of(block) != first || index.end_of(behind - 1) != position + size)
+    co_return true;
+  engine_.metrics_.verified_bytes_total += bytes.ok() ? bytes->size() : 0;
+  for (size_t i = block; i < behind; ++i) {
+    const uint64_t from = index.position_of(i) - position;
+    const uint64_t to = index.end_of(i) - position;
+    const Offset end = i + 1 < index.block_count() ? index.offset_of(i + 1) : segment->end;
+    bool is_whole = bytes.ok() && to <= bytes->size();
+    size_t batches = 0;
+    Offset next = index.offset_of(i);
+    if (is_whole) {
+      BatchWalker walker(bytes->span().subspan(from, to - from), next, end);
+      BatchWalker::Step step;
+      while (is_whole && walker.next(step)) {
+        is_whole = !step.is_damaged;
+        next = step.next;
+        ++batches;
+      }
+      is_whole = is_whole && next == end && (batches == 1) == index.is_sole(i);
+    }
+    if (is_whole) {
+      index.set_verified(i);
+      continue;
+    }
+    if (i > block) break;
+    engine_.distrust_index_file(log_, *segment);
+    co_return false;
+  }
+  co_return true;
 }
 
 Task<Result<EngineCore::Access::BlockBytes>> EngineCore::Access::read_block(Offset base, size_t block) {

@@ -22,6 +22,11 @@ class EngineCore::Access : public Activity {
   // Reads and verifies what the segment's index does not cover yet.
   runtime::Task<Status> load_index(Offset base);
   runtime::Task<Status> scan_segment(Offset base);
+  // Takes the index from its file; false where that is not to be had, upon which it is not asked again.
+  runtime::Task<bool> load_index_file(Offset base);
+  // Reads from a block on, about `bytes`, and marks what is whole. False: the first one is not, so the index file is not to be
+  // trusted; what it said is forgotten.
+  runtime::Task<Result<bool>> verify_blocks(Offset base, size_t block, uint64_t bytes);
   // The bytes of a block as far as they are durable, and where they end.
   struct BlockBytes {
     Bytes bytes;

@@ -4,6 +4,7 @@
 //   journal/<8 digits>.jnl                        recycled files, see storage/journal_frame.h
 //   checkpoint                                    which logs there are and up to where their segments are synced (checkpoint.h)
 //   logs/<topic id, 32 hex digits>-<partition>/<base offset, 20 digits>.log    batches back to back
+//                                             /<base offset, 20 digits>.idx    index of a sealed segment, see index_file.h
 //
 // An append is written to its segment (not synced), then to the journal, which is synced: a full disk refuses the append before
 // the journal knows of it. Appends of `direct_bytes_min` and more skip the journal and sync their segment in the same round.
@@ -36,6 +37,10 @@ struct SegmentMetrics {
   uint64_t appends_refused_full_total = 0;
   uint64_t read_copied_bytes_total = 0;
   uint64_t read_stored_bytes_total = 0;
+  uint64_t scanned_bytes_total = 0;
+  uint64_t verified_bytes_total = 0;
+  uint64_t index_files_read_total = 0;
+  uint64_t index_files_wrong_total = 0;
   uint64_t checkpoints_total = 0;
   uint64_t checkpoint_failures_total = 0;
 
@@ -53,6 +58,13 @@ struct SegmentMetrics {
             {.doc = "Bytes read into user memory for readers.", .unit = "bytes"});
     v.field("read_stored_bytes_total", &S::read_stored_bytes_total,
             {.doc = "Bytes given to readers as ranges of files.", .unit = "bytes"});
+    v.field("scanned_bytes_total", &S::scanned_bytes_total,
+            {.doc = "Bytes of segments read because they had no index.", .unit = "bytes"});
+    v.field("verified_bytes_total", &S::verified_bytes_total,
+            {.doc = "Bytes verified at their first read after a start.", .unit = "bytes"});
+    v.field("index_files_read_total", &S::index_files_read_total, {.doc = "Indexes of segments taken from their files."});
+    v.field("index_files_wrong_total", &S::index_files_wrong_total,
+            {.doc = "Index files that were damaged or of another state; the index is made again."});
     v.field("checkpoints_total", &S::checkpoints_total, {.doc = "Checkpoints made."});
     v.field("checkpoint_failures_total", &S::checkpoint_failures_total, {.doc = "Checkpoints that failed, as on a full disk."});
   }

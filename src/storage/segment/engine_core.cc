@@ -104,6 +104,7 @@ void EngineCore::on_removed(const LogPtr& log) {
   std::vector<std::string> paths;
   for (Segment& segment : log->segments) {
     paths.push_back(log->path_of(segment.base));
+    paths.push_back(log->index_path_of(segment.base));
     close_file(segment);
   }
   log->segments.clear();
@@ -291,14 +292,15 @@ void EngineCore::on_done(JournalEntry& entry, const Status& status) {
 void EngineCore::on_append_done(const LogPtr& log, JournalEntry& entry, const Status& status) {
   if (entry.file) --log->appends_in_journal;
   if (status.ok()) {
+    const Offset base_before = std::exchange(log->durable_base, entry.segment_base);
     log->durable = entry.next_offset;
-    log->durable_base = entry.segment_base;
     log->durable_position = entry.position + entry.payload_bytes();
     log->durable_epoch = entry.leader_epoch;
     if (Segment* segment = log->find(entry.segment_base)) {
       segment->is_dirty = true;
       if (entry.is_direct) segment->is_name_durable = true;
     }
+    if (base_before < entry.segment_base) write_indexes_of_sealed(log, base_before, entry.segment_base);
     if (entry.is_direct) {
       direct_bytes_since_checkpoint_ += entry.payload_bytes();
       if (direct_bytes_since_checkpoint_ >= static_cast<uint64_t>(options_.checkpoint_direct_bytes)) start_checkpoint();
@@ -342,6 +344,7 @@ void EngineCore::drop_below_start(const LogPtr& log) {
   std::vector<std::string> paths;
   for (Segment& segment : log->take_below_start()) {
     paths.push_back(log->path_of(segment.base));
+    paths.push_back(log->index_path_of(segment.base));
     close_file(segment);
   }
   if (!paths.empty()) delete_files(std::move(paths), {});
@@ -406,6 +409,10 @@ void EngineCore::finish_close_if_idle() {
       });
     });
     return;
+  }
+  if (!std::exchange(are_last_indexes_written_, true) && !has_failed()) {
+    write_indexes_of_active();
+    if (background_ > 0) return;
   }
   if (!is_last_checkpoint_made_ && !has_failed()) {
     is_last_checkpoint_made_ = true;

@@ -83,6 +83,12 @@ class EngineCore final : public JournalSink {
   void rewind(const LogPtr& log, const JournalEntry& entry);
   void drop_below_start(const LogPtr& log);
   void close_file(Segment& segment);
+  // Index files (index_file.h, indexing.cc). A short segment needs none: it is read whole at once.
+  bool wants_index_file(uint64_t segment_bytes) const { return segment_bytes >= 4 * uint64_t{index_interval()}; }
+  void write_index(const LogPtr& log, Segment& segment);
+  void write_indexes_of_active();
+  void write_indexes_of_sealed(const LogPtr& log, Offset from, Offset until);
+  void distrust_index_file(const LogPtr& log, Segment& segment);
   // A sealed segment has got an index: over the limit the oldest ones of others go.
   void count_index(const LogPtr& log, const Segment& segment);
   void on_append_done(const LogPtr& log, JournalEntry& entry, const Status& status);
@@ -128,6 +134,7 @@ class EngineCore final : public JournalSink {
   uint32_t background_ = 0;  // disk operations that nobody waits for
   bool is_closing_ = false;
   bool is_last_checkpoint_made_ = false;
+  bool are_last_indexes_written_ = false;
   Status close_status_;
   Callback<void(Status)> close_done_;
 };

@@ -23,6 +23,30 @@ void SegmentIndex::add(Offset offset, uint64_t size_bytes, int64_t max_timestamp
   blocks_.push_back({static_cast<uint32_t>(offset - base_), static_cast<uint32_t>(position) | flags, max_timestamp});
 }
 
+bool SegmentIndex::add_block(Offset offset, uint64_t position, bool is_sole, int64_t max_timestamp) {
+  const bool is_first = blocks_.empty();
+  const bool is_in_order = is_first ? position == covered_from_ && offset == base_
+                                    : position > position_of(blocks_.size() - 1) && offset > offset_of(blocks_.size() - 1);
+  if (!is_in_order || position >= kSegmentBytesMax || offset - base_ >= kSegmentOffsetsMax) return false;
+  blocks_.push_back(
+      {static_cast<uint32_t>(offset - base_), static_cast<uint32_t>(position) | (is_sole ? kSole : 0), max_timestamp});
+  size_ = position + 1;
+  return true;
+}
+
+bool SegmentIndex::close_at(uint64_t size) {
+  if (size < size_) return false;
+  size_ = size;
+  return true;
+}
+
+void SegmentIndex::drop_front(uint64_t position) {
+  size_t count = 0;
+  while (count < blocks_.size() && position_of(count) < position) ++count;
+  blocks_.erase(blocks_.begin(), blocks_.begin() + static_cast<ptrdiff_t>(count));
+  covered_from_ = position;
+}
+
 void SegmentIndex::shorten_to(uint64_t position) {
   while (!blocks_.empty() && position_of(blocks_.size() - 1) >= position) blocks_.pop_back();
   covered_from_ = std::min(covered_from_, position);

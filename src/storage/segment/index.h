@@ -23,6 +23,12 @@ class SegmentIndex {
 
   // The batch behind the last one added.
   void add(Offset offset, uint64_t size_bytes, int64_t max_timestamp, bool is_verified);
+  // A block as kept in an index file, behind the last one; not verified. False: out of order. close_at() says where the last
+  // ends.
+  bool add_block(Offset offset, uint64_t position, bool is_sole, int64_t max_timestamp);
+  bool close_at(uint64_t size);
+  // Forgets the blocks before `position`, a block's begin or the end: covered_from() is there then.
+  void drop_front(uint64_t position);
   // Forgets all at and behind `position`, a batch boundary.
   void shorten_to(uint64_t position);
   // Puts the blocks of what lies before covered_from() in front; `before` ends there.

@@ -10,6 +10,7 @@ namespace robustmq::storage::segment {
 namespace {
 
 constexpr std::string_view kEnding = ".log";
+constexpr std::string_view kIndexEnding = ".idx";
 constexpr size_t kOffsetDigits = 20;
 
 template <class T>
@@ -44,22 +45,32 @@ std::optional<ShardId> parse_folder_name(std::string_view name) {
   return id;
 }
 
-std::string segment_file_name(Offset base) {
+namespace {
+
+std::string file_name(Offset base, std::string_view ending) {
   std::string digits = std::to_string(base);
   if (digits.size() < kOffsetDigits) digits.insert(0, kOffsetDigits - digits.size(), '0');
-  return digits + std::string(kEnding);
+  return digits + std::string(ending);
 }
 
-std::optional<Offset> parse_segment_file_name(std::string_view name) {
+std::optional<Offset> parse_file_name(std::string_view name, std::string_view ending) {
   Offset base = 0;
-  if (name.size() != kOffsetDigits + kEnding.size() || !name.ends_with(kEnding)) return std::nullopt;
-  if (!parse_whole(name.substr(0, kOffsetDigits), base) || base < 0 || segment_file_name(base) != name) return std::nullopt;
+  if (name.size() != kOffsetDigits + ending.size() || !name.ends_with(ending)) return std::nullopt;
+  if (!parse_whole(name.substr(0, kOffsetDigits), base) || base < 0 || file_name(base, ending) != name) return std::nullopt;
   return base;
 }
+
+}  // namespace
+
+std::string segment_file_name(Offset base) { return file_name(base, kEnding); }
+std::optional<Offset> parse_segment_file_name(std::string_view name) { return parse_file_name(name, kEnding); }
+std::string index_file_name(Offset base) { return file_name(base, kIndexEnding); }
+std::optional<Offset> parse_index_file_name(std::string_view name) { return parse_file_name(name, kIndexEnding); }
 
 std::string LogState::folder() const { return std::string(kLogsFolder) + "/" + folder_name(id); }
 
 std::string LogState::path_of(Offset base) const { return folder() + "/" + segment_file_name(base); }
+std::string LogState::index_path_of(Offset base) const { return folder() + "/" + index_file_name(base); }
 
 Segment* LogState::find(Offset base) {
   auto at =
@@ -113,8 +124,10 @@ std::vector<Segment> LogState::rewind_to(Offset segment_base, uint64_t position,
   ROBUSTMQ_CHECK(segment.base == segment_base, "a rewind into a segment that is gone");
   segment.end = offset;
   segment.size_bytes = position;
+  segment.file_covers = 0;
   if (segment.index) {
     segment.index->shorten_to(position);
+    segment.bytes_by_file = std::min(segment.bytes_by_file, position);
     if (segment.index->covered_from() == 0) segment.max_timestamp = segment.index->max_timestamp();
   }
   return taken;

@@ -30,9 +30,14 @@ struct Segment {
   int64_t max_timestamp = -1;
   int64_t begun_ms = 0;                 // wall time of its first append, or of the start that found it
   std::unique_ptr<SegmentIndex> index;  // null: nothing of it was needed yet
-  std::unique_ptr<OpenSegment> open;    // null: closed
-  bool is_name_durable = false;         // its name and its folder's are synced
-  bool is_dirty = false;                // written since the last checkpoint
+  // So many bytes at the front of `index` are known from the index file: a block there that is not verified has not been read
+  // yet. Elsewhere it is damaged.
+  uint64_t bytes_by_file = 0;
+  uint64_t file_covers = 0;           // bytes that the index file covers as far as this life knows; 0: not written yet
+  bool is_index_file_wrong = false;   // it is not asked again
+  std::unique_ptr<OpenSegment> open;  // null: closed
+  bool is_name_durable = false;       // its name and its folder's are synced
+  bool is_dirty = false;              // written since the last checkpoint
 };
 
 // A truncation that waits for the appends before it, or is under way.
@@ -88,6 +93,7 @@ struct LogState {
 
   std::string folder() const;
   std::string path_of(Offset base) const;
+  std::string index_path_of(Offset base) const;
   Segment* find(Offset base);          // nullptr when there is none of this base
   Segment& segment_at(Offset offset);  // the one that holds it; there is at least one segment
   Segment& active() { return segments.back(); }
@@ -110,6 +116,8 @@ std::string folder_name(const ShardId& id);
 std::optional<ShardId> parse_folder_name(std::string_view name);
 std::string segment_file_name(Offset base);
 std::optional<Offset> parse_segment_file_name(std::string_view name);
+std::string index_file_name(Offset base);
+std::optional<Offset> parse_index_file_name(std::string_view name);
 constexpr std::string_view kLogsFolder = "logs";
 
 }  // namespace robustmq::storage::segment

@@ -12,7 +12,7 @@ using runtime::Task;
 
 // What a read needs next.
 struct EngineCore::ReadPlan {
-  enum class Need : uint8_t { nothing, index, file, bytes };
+  enum class Need : uint8_t { nothing, index, file, verification, bytes };
   Need need = Need::nothing;
   Offset base = 0;
   size_t block = 0;
@@ -42,6 +42,10 @@ EngineCore::ReadPlan EngineCore::plan_read(LogState& log, Offset from, const Rea
   }
   const SegmentIndex& index = *segment.index;
   plan.block = *at;
+  if (!index.is_verified(*at) && index.position_of(*at) < segment.bytes_by_file) {
+    plan.need = ReadPlan::Need::verification;
+    return plan;
+  }
   const bool begins_there = index.is_sole(*at) || from == index.offset_of(*at);
   if (!index.is_verified(*at) || !begins_there) {
     plan.need = ReadPlan::Need::bytes;
@@ -104,6 +108,9 @@ class EngineCore::Reading final : public Access {
       } else if (plan.need == ReadPlan::Need::file) {
         Result<FilePtr> file = co_await open(plan.base);
         if (!file.ok()) co_return missing(file.error());
+      } else if (plan.need == ReadPlan::Need::verification) {
+        Result<bool> verified = co_await verify_blocks(plan.base, plan.block, limits_.bytes_max);
+        if (!verified.ok()) co_return missing(verified.error());
       } else {
         Result<ReadResult> result = co_await read_from_block(plan.base, plan.block);
         co_return result;

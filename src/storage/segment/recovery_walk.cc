@@ -261,6 +261,12 @@ Task<Status> EngineCore::Recovery::finish(Walk& walk) {
       steps.push_back(DiskStep::truncate(walk.active, active.size_bytes));
     }
   }
+  // What an index file says of a segment that goes on, or went, may be of another state of it.
+  for (const auto& [base, size] : walk.files) {
+    if (base < walk.replay.offset && log.find(base) && base != log.active().base) continue;
+    steps.push_back(DiskStep::remove(log.index_path_of(base)));
+    steps.back().required = false;
+  }
   bool removes = false;
   for (const auto& [base, size] : walk.files) {
     if (log.find(base)) continue;

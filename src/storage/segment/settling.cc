@@ -42,6 +42,10 @@ class EngineCore::Settling final : public Access {
     std::vector<DiskStep> steps;
     bool removes = false;
     for (const FileEntry& entry : *entries) {
+      if (const std::optional<Offset> of = parse_index_file_name(entry.name); of && !log_->find(*of)) {
+        steps.push_back(DiskStep::remove(folder + "/" + entry.name));
+        steps.back().required = false;
+      }
       const std::optional<Offset> base = parse_segment_file_name(entry.name);
       if (!base) continue;
       const bool is_active = *base == log_->durable_base && log_->durable_position > 0;

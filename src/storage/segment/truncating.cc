@@ -97,14 +97,19 @@ void EngineCore::truncate_at(const LogPtr& log, Offset base, uint64_t position, 
   entry.done = [this, log, base, position, keep_until, file = std::move(file)](Status status) mutable {
     if (!status.ok()) return end_truncation(log, status);
     std::vector<DiskStep> steps;
+    // An index file of what was there must not pass for one of what comes.
+    steps.push_back(DiskStep::remove(log->index_path_of(base)));
+    steps.back().required = false;
     steps.push_back(DiskStep::truncate(file, position));
     if (!switches_.unsafe_skip_sync) steps.push_back(DiskStep::sync(std::move(file)));
     const Offset end = log->end;
     const size_t steps_before = steps.size();
     for (Segment& segment : log->rewind_to(base, position, keep_until)) {
       close_file(segment);
-      steps.push_back(DiskStep::remove(log->path_of(segment.base)));
-      steps.back().required = false;
+      for (std::string path : {log->path_of(segment.base), log->index_path_of(segment.base)}) {
+        steps.push_back(DiskStep::remove(std::move(path)));
+        steps.back().required = false;
+      }
     }
     if (steps.size() > steps_before && !switches_.unsafe_skip_sync) steps.push_back(DiskStep::sync_directory(log->folder()));
     log->end = std::max(end, keep_until);
