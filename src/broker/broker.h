@@ -40,8 +40,8 @@ class Broker {
  public:
   virtual ~Broker() = default;
   virtual void execute(Context& context, Request request, ReplyTo done) = 0;
-  // The connection is gone: drops what it follows and its session (if still its own). Replies still under way are dropped by
-  // the driver, not here.
+  // The connection is gone: drops what it follows, its session (if still its own) and the fetches that wait for it, which are
+  // not answered. Other replies still under way are dropped by the driver, not here.
   virtual void close(Context& context) = 0;
   // Home core of a session: the driver moves the connection there before OpenSession.
   virtual CoreIndex session_home(TenantId tenant, std::string_view client_id) const = 0;

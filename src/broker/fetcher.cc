@@ -31,10 +31,11 @@ class Fetcher::Reading : public std::enable_shared_from_this<Fetcher::Reading> {
     locator_.with_shard(item.topic, item.wanted.partition, [self = shared_from_this()](Result<shard::Shard*> shard) {
       const Item& wanted = (*self->items_)[self->next_];
       if (!shard) return self->finish_one(shard.code());
-      if (const Code code = check_epoch(wanted.wanted.current_leader_epoch, **shard); code != Code::ok)
-        return self->finish_one(code);
       const shard::ShardBounds bounds = (*shard)->bounds();
       FetchedPartition& row = self->result_.partitions[self->next_];
+      row.leader_epoch = bounds.leader_epoch;
+      if (const Code code = check_epoch(wanted.wanted.current_leader_epoch, **shard); code != Code::ok)
+        return self->finish_one(code);
       row.high_watermark = bounds.high_watermark;
       row.log_start = bounds.log_start;
       const uint64_t limit = std::min<uint64_t>(self->bytes_left_, static_cast<uint64_t>(std::max(wanted.wanted.bytes_max, 0)));
@@ -102,14 +103,15 @@ Fetcher::Fetcher(runtime::Core& core, Locator& locator, const BrokerOptions& opt
     : core_(core), locator_(locator), options_(options), metrics_(metrics) {}
 Fetcher::~Fetcher() = default;
 
-void Fetcher::fetch(Fetch request, ReplyTo done) {
+void Fetcher::fetch(const Context& asker, Fetch request, ReplyTo done) {
   ++metrics_.fetches_total;
   if (request.partitions.size() > static_cast<size_t>(options_.fetch_partitions_max)) {
     return done(Error{Code::too_large, "more partitions than fetch_partitions_max"});
   }
-  auto made = std::make_unique<Operation>(*this, ++last_id_);
+  auto made = std::make_unique<Operation>(*this, asker, ++last_id_);
   Operation& operation = *made;
   operations_.emplace(operation.id, std::move(made));
+  by_asker_.emplace(&asker, operation.id);
   operation.done = std::move(done);
   operation.deadline = core_.now() + Duration::millis(std::max(request.wait_max_ms, 0));
   std::vector<Located> topics;
@@ -186,8 +188,9 @@ void Fetcher::settle(Operation& operation) {
   }
   const bool is_enough = has_error || bytes >= static_cast<uint64_t>(std::max(operation.request.bytes_min, 0));
   if (is_enough || operation.request.partitions.empty() || core_.now() >= operation.deadline) return finish(operation);
-  if (!operation.timer.is_armed()) {
+  if (!std::exchange(operation.has_parked, true)) {
     ++metrics_.fetches_parked_total;
+    ++metrics_.fetches_waiting;
     core_.arm(operation.timer, operation.deadline);
   }
   operation.is_parked = true;
@@ -235,11 +238,15 @@ void Fetcher::Operation::on_timer(void* self) {
   // Else its parts are being read: settle() sees that the time is over.
 }
 
-void Fetcher::finish(Operation& operation) {
+std::unique_ptr<Fetcher::Operation> Fetcher::take_out(uint64_t id) {
+  const auto found = operations_.find(id);
+  std::unique_ptr<Operation> gone = std::move(found->second);
+  operations_.erase(found);
+  by_asker_.erase({gone->asker, id});
   const CoreIndex asker = core_.index();
-  const uint64_t id = operation.id;
-  if (operation.timer.is_armed() || operation.is_parked) {
-    for (const Part& part : operation.parts) {
+  if (gone->has_parked) {
+    --metrics_.fetches_waiting;
+    for (const Part& part : gone->parts) {
       Fetcher* peer = peers_[part.home];
       if (peer == this)
         unpark_part(asker, id);
@@ -247,10 +254,20 @@ void Fetcher::finish(Operation& operation) {
         core_.send(part.home, [peer, asker, id] { peer->unpark_part(asker, id); });
     }
   }
-  const auto found = operations_.find(id);
-  std::unique_ptr<Operation> gone = std::move(found->second);
-  operations_.erase(found);
+  return gone;
+}
+
+void Fetcher::finish(Operation& operation) {
+  const std::unique_ptr<Operation> gone = take_out(operation.id);
   gone->done(std::move(gone->reply));
+}
+
+void Fetcher::cancel(const Context& asker) {
+  while (true) {
+    const auto first = by_asker_.lower_bound({&asker, 0});
+    if (first == by_asker_.end() || first->first != &asker) return;
+    const std::unique_ptr<Operation> gone = take_out(first->second);
+  }
 }
 
 }  // namespace robustmq::broker

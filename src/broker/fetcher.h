@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
+#include <utility>
 #include <vector>
 
 #include "broker/broker.h"
@@ -23,7 +25,10 @@ class Fetcher {
   ~Fetcher();
   void set_peers(std::vector<Fetcher*> peers) { peers_ = std::move(peers); }
 
-  void fetch(Fetch request, ReplyTo done);
+  // `asker`: whose connection asks; its end cancels.
+  void fetch(const Context& asker, Fetch request, ReplyTo done);
+  // What this connection asked and is not answered leaves, also the watches on other cores; it is never answered.
+  void cancel(const Context& asker);
   void list_offsets(ListOffsets request, ReplyTo done);
 
  private:
@@ -39,9 +44,11 @@ class Fetcher {
     std::vector<Item> items;
   };
   struct Operation {
-    Operation(Fetcher& fetcher_in, uint64_t id_in) : fetcher(fetcher_in), id(id_in), timer(&Operation::on_timer, this) {}
+    Operation(Fetcher& fetcher_in, const Context& asker_in, uint64_t id_in)
+        : fetcher(fetcher_in), asker(&asker_in), id(id_in), timer(&Operation::on_timer, this) {}
     static void on_timer(void* self);
     Fetcher& fetcher;
+    const Context* asker;
     uint64_t id;
     Fetch request;
     std::vector<Part> parts;
@@ -50,6 +57,7 @@ class Fetcher {
     size_t waiting = 0;
     Instant deadline{};
     bool is_parked = false;
+    bool has_parked = false;  // at least once: watches may be there
     bool moved_meanwhile = false;
     runtime::Timer timer;
   };
@@ -63,6 +71,8 @@ class Fetcher {
   void take(uint64_t id, size_t part, PartRead read);
   void settle(Operation& operation);
   void finish(Operation& operation);
+  // Takes it out, with what watches for it.
+  std::unique_ptr<Operation> take_out(uint64_t id);
   void on_moved(uint64_t id);
   void read_part(std::shared_ptr<const std::vector<Item>> items, uint64_t bytes_max, Callback<void(PartRead)> done);
   void park_part(CoreIndex asker, uint64_t id, std::shared_ptr<const std::vector<Item>> items);
@@ -74,6 +84,7 @@ class Fetcher {
   BrokerMetrics& metrics_;
   std::vector<Fetcher*> peers_;
   std::map<uint64_t, std::unique_ptr<Operation>> operations_;
+  std::set<std::pair<const Context*, uint64_t>> by_asker_;
   std::map<std::pair<CoreIndex, uint64_t>, std::unique_ptr<Park>> parks_;
   uint64_t last_id_ = 0;
 };

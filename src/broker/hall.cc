@@ -157,7 +157,7 @@ void Hall::execute(Context& context, Request request, ReplyTo done) {
                    if (!refused(Verb::produce, {})) produce(context, std::move(r), std::move(done));
                  },
                  [&](Fetch& r) {
-                   if (!refused(Verb::fetch, {})) fetcher_.fetch(std::move(r), std::move(done));
+                   if (!refused(Verb::fetch, {})) fetcher_.fetch(context, std::move(r), std::move(done));
                  },
                  [&](ListOffsets& r) {
                    if (!refused(Verb::describe, {})) fetcher_.list_offsets(std::move(r), std::move(done));
@@ -246,6 +246,7 @@ void Hall::stop_following(Context& context) {
 }
 
 void Hall::close(Context& context) {
+  fetcher_.cancel(context);
   stop_following(context);
   stored_sessions_.let_go(context);
   if (context.session.empty()) return;
@@ -374,6 +375,7 @@ void Hall::produce(Context& context, Produce request, ReplyTo done) {
       } else {
         row.code = appended.code();
         row.detail = appended.error().detail;
+        row.leader_epoch = epoch;
       }
       producing->finish_one();
     };

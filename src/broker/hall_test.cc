@@ -220,6 +220,43 @@ TEST_P(HallTest, ShowsALightTopicToKafkaByNameAndById) {
   EXPECT_EQ(follower.received[0].value, "22");
 }
 
+TEST_P(HallTest, ListsLightTopicsToWhoAsksForThem) {
+  TestClient& asker = client(1);
+  for (int i = 0; i < 6; ++i) EXPECT_EQ(publish(client(0), "light/" + std::to_string(i), "v"), Code::ok);
+  const auto count = [&](bool with_light) {
+    size_t lights = 0;
+    for (const auto& row : ask_for<DescribedTopics>(asker, DescribeTopics{.all = true, .with_light = with_light}).topics)
+      lights += row.facts.is_light ? 1 : 0;
+    return lights;
+  };
+  EXPECT_EQ(count(false), 0u);
+  EXPECT_EQ(count(true), 6u);
+}
+
+TEST_P(HallTest, AParkedFetchLeavesWithItsConnection) {
+  TestClient& other = client(2);
+  const auto park = [&](TestClient& consumer, bool* was_answered) {
+    Fetch fetch;
+    fetch.topics.push_back({"sensors", {}});
+    for (int32_t p = 0; p < 4; ++p) fetch.partitions.push_back({0, p, Offset{3} << 32, -1, 1 << 20});
+    fetch.wait_max_ms = 60'000;
+    consumer.hall.execute(consumer.context, std::move(fetch), [was_answered](Reply) { *was_answered = true; });
+  };
+  TestClient& gone = client(0);
+  bool gone_was_answered = false, other_was_answered = false;
+  park(gone, &gone_was_answered);
+  park(other, &other_was_answered);
+  world_.run_for(Duration::seconds(1));
+  EXPECT_EQ(gone.hall.metrics().fetches_waiting + (GetParam() == 1 ? 0 : other.hall.metrics().fetches_waiting), 2);
+  gone.hall.close(gone.context);
+  settle();
+  EXPECT_EQ(gone.hall.metrics().fetches_waiting, GetParam() == 1 ? 1 : 0);
+  EXPECT_EQ(publish(other, "sensors/q", "v"), Code::ok);
+  EXPECT_TRUE(world_.run_until([&] { return other_was_answered; }, Duration::seconds(1)));
+  EXPECT_FALSE(gone_was_answered);
+  EXPECT_EQ(other.hall.metrics().fetches_waiting, 0);
+}
+
 TEST_P(HallTest, WakesAParkedFetchByAnAppendOnAnotherCore) {
   TestClient& consumer = client(0);
   TestClient& producer = client(1);

@@ -38,7 +38,6 @@ struct BrokerOptions {
   bool auto_create_topics = true;
   int32_t default_partitions = 1;
   int32_t partitions_max = 10'000;
-  bool list_light_topics = false;
   int32_t light_topics_max = 1'000'000;
   int32_t light_records_max = 1000;
   int64_t light_retention_ms = 3'600'000;
@@ -57,7 +56,6 @@ struct BrokerOptions {
     v.field("default_partitions", &B::default_partitions,
             {.doc = "Partitions of a stream made without a number.", .min = 1, .max = 10000});
     v.field("partitions_max", &B::partitions_max, {.doc = "Most partitions a topic may be made with.", .min = 1});
-    v.field("list_light_topics", &B::list_light_topics, {.doc = "Kafka's list of all topics names light topics too."});
     v.field("light_topics_max", &B::light_topics_max,
             {.doc = "Most light topics on this node; a publish to one more is refused.", .min = 0});
     v.field("light_records_max", &B::light_records_max, {.doc = "Records kept of a light topic.", .min = 1});
@@ -94,6 +92,7 @@ struct BrokerMetrics {
   uint64_t fetches_parked_total = 0;
   uint64_t light_topics_refused_total = 0;
   uint64_t takeovers_total = 0;
+  int64_t fetches_waiting = 0;
   int64_t light_topics = 0;
   int64_t subscriptions = 0;
   int64_t sessions = 0;
@@ -109,6 +108,7 @@ struct BrokerMetrics {
             {.doc = "Stored batches that could not be read for live followers."});
     v.field("fetches_total", &M::fetches_total, {.doc = "Fetch requests."});
     v.field("fetches_parked_total", &M::fetches_parked_total, {.doc = "Fetch requests that waited for data."});
+    v.field("fetches_waiting", &M::fetches_waiting, {.doc = "Fetch requests that wait for data now."});
     v.field("light_topics_refused_total", &M::light_topics_refused_total,
             {.doc = "Messages refused because the number of light topics is at its limit."});
     v.field("takeovers_total", &M::takeovers_total, {.doc = "Sessions taken over by a newer connection."});

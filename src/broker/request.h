@@ -102,8 +102,8 @@ constexpr uint32_t kSessionNeverExpires = UINT32_MAX;
 
 struct OpenSession {
   std::string client_id;
-  bool clean_start = true;     // what an older session of this id holds is dropped, and its will sent
-  uint32_t expiry_s = 0;       // after the connection's end; 0: the session ends with it, and nothing of it is stored but the will
+  bool clean_start = true;  // what an older session of this id holds is dropped, and its will sent
+  uint32_t expiry_s = 0;    // after the connection's end; 0: the session ends with it, and nothing of it is stored but the will
   uint16_t inflight_max = 20;  // most leased deliveries that are not settled (MQTT's Receive Maximum)
   std::optional<Will> will;
 };
@@ -193,7 +193,8 @@ struct FetchedPartition {
   Code code = Code::ok;
   Offset high_watermark = -1;
   Offset log_start = -1;
-  Pieces batches;  // whole batches, as stored
+  LeaderEpoch leader_epoch = -1;  // -1: not known
+  Pieces batches;                 // whole batches, as stored
 };
 struct FetchReply {
   std::vector<FetchedPartition> partitions;
@@ -246,6 +247,7 @@ struct TopicFacts {
 };
 struct DescribeTopics {
   bool all = false;
+  bool with_light = false;  // with `all`: light topics too
   std::vector<TopicRef> topics;
   bool auto_create = false;  // asked by the client; the broker's option has the last word
 };
@@ -457,18 +459,19 @@ struct DeletedGroups {
 
 // ---- All of it ----
 
-using Request = std::variant<Publish, Follow, Unfollow, OpenSession, EndSession, Release, Settle, Produce, Fetch, ListOffsets, DescribeTopics, CreateTopics,
-                             DeleteTopics, DescribeCluster, AllocateProducerId, JoinGroup, SyncGroup, HeartbeatGroup, LeaveGroup,
-                             CommitOffsets, FetchOffsets, DescribeGroups, ListGroups, DeleteGroups>;
+using Request =
+    std::variant<Publish, Follow, Unfollow, OpenSession, EndSession, Release, Settle, Produce, Fetch, ListOffsets, DescribeTopics,
+                 CreateTopics, DeleteTopics, DescribeCluster, AllocateProducerId, JoinGroup, SyncGroup, HeartbeatGroup,
+                 LeaveGroup, CommitOffsets, FetchOffsets, DescribeGroups, ListGroups, DeleteGroups>;
 
 // An answer; Error where the request as a whole failed (overloaded, shutting_down, not_authorised).
 struct HeartbeatReply {
   Code code = Code::ok;
 };
-using Reply =
-    std::variant<Error, Published, Followed, Unfollowed, SessionOpened, SessionEnded, Released, Settled, Produced, FetchReply, ListedOffsets, DescribedTopics,
-                 CreatedTopics, DeletedTopics, ClusterFacts, AllocatedProducerId, JoinedGroup, SyncedGroup, HeartbeatReply,
-                 LeftGroup, CommittedOffsets, FetchedOffsets, DescribedGroups, ListedGroups, DeletedGroups>;
+using Reply = std::variant<Error, Published, Followed, Unfollowed, SessionOpened, SessionEnded, Released, Settled, Produced,
+                           FetchReply, ListedOffsets, DescribedTopics, CreatedTopics, DeletedTopics, ClusterFacts,
+                           AllocatedProducerId, JoinedGroup, SyncedGroup, HeartbeatReply, LeftGroup, CommittedOffsets,
+                           FetchedOffsets, DescribedGroups, ListedGroups, DeletedGroups>;
 
 // ---- What comes unasked to who follows ----
 

@@ -163,7 +163,7 @@ void Topics::describe(DescribeTopics request, ReplyTo done) {
   gathering->done = std::move(done);
   if (request.all) {
     for (const auto& topic : meta_.list(kDefaultTenant)) gathering->rows.topics.push_back({Code::ok, facts_of(*topic)});
-    if (options_.list_light_topics) {
+    if (request.with_light) {
       gathering->waiting += peers_.size();
       for (Topics* peer : peers_) {
         core_.send(peer->core_.index(), [this, peer, gathering]() mutable {

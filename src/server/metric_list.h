@@ -21,7 +21,7 @@ namespace robustmq::server {
 template <class Visit>
 void for_each_metrics_struct(Visit&& visit) {
   visit.template operator()<mqtt::MqttMetrics>("mqtt", "MQTT");
-  visit.template operator()<protocol::kafka::KafkaMetrics>("kafka", "Kafka");
+  visit.template operator()<kafka::KafkaMetrics>("kafka", "Kafka");
   visit.template operator()<protocol::driver::ListenerMetrics>("listener", "Listeners (label `protocol`)");
   visit.template operator()<net::StreamCounters>("net", "Byte streams");
   visit.template operator()<broker::BrokerMetrics>("broker", "Broker");

@@ -45,8 +45,6 @@ Node::Node(ServerOptions options, CoreIndex cores, MakeSink make_sink, NodeSwitc
       rules_(options_.topic_rule),
       rooms_(cores) {
   facts_.id = options_.node.id;
-  // Asked of Kafka's listing; the broker gathers them for whoever asks.
-  options_.broker.list_light_topics |= options_.kafka.list_light_topics;
 }
 
 Node::~Node() {

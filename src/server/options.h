@@ -60,7 +60,7 @@ struct MqttSection : mqtt::MqttOptions {
   }
 };
 
-struct KafkaSection : protocol::kafka::KafkaOptions {
+struct KafkaSection : kafka::KafkaOptions {
   std::string listen = "127.0.0.1:9092";
   std::string advertised;
 
@@ -70,7 +70,7 @@ struct KafkaSection : protocol::kafka::KafkaOptions {
             {.doc = "Address and port of the Kafka listener; port 0 takes a free one, empty none."});
     v.field("advertised", &KafkaSection::advertised,
             {.doc = "Address and port that Kafka clients are told to connect to; empty: where the listener is."});
-    protocol::kafka::KafkaOptions::describe(v);
+    kafka::KafkaOptions::describe(v);
   }
 };
 

@@ -41,12 +41,12 @@ class KafkaSeat final : public ProtocolSeat, private protocol::Connections {
 
  private:
   std::unique_ptr<protocol::Connection> make(const protocol::LinkFacts& link) override {
-    return protocol::kafka::make_connection(options_, metrics_, budget_, link);
+    return kafka::make_connection(options_, metrics_, budget_, link);
   }
 
-  const protocol::kafka::KafkaOptions& options_;
-  protocol::kafka::KafkaMetrics metrics_;
-  protocol::kafka::RequestBudget budget_;
+  const kafka::KafkaOptions& options_;
+  kafka::KafkaMetrics metrics_;
+  kafka::RequestBudget budget_;
 };
 
 }  // namespace robustmq::server

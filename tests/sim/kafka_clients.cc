@@ -3,7 +3,6 @@
 #include "base/batch.h"
 
 namespace robustmq::sim {
-namespace kafka = protocol::kafka;
 
 template <class Request>
 void KafkaClient::ask(const Request& request, int16_t version) {

@@ -453,9 +453,9 @@ def emit(stem, messages, out_dir):
         header += emitter.header + ['']
         source += emitter.source
     write(os.path.join(out_dir, stem + '.h'), BANNER.format(stem + '.txt') + '#pragma once\n\n#include "protocol/kafka/frames/wire.h"\n\n'
-          'namespace robustmq::protocol::kafka {\n\n' + '\n'.join(header) + '\n}  // namespace robustmq::protocol::kafka\n')
+          'namespace robustmq::kafka {\n\n' + '\n'.join(header) + '\n}  // namespace robustmq::kafka\n')
     write(os.path.join(out_dir, stem + '.cc'), BANNER.format(stem + '.txt') + f'#include "protocol/kafka/frames/{stem}.h"\n\n'
-          'namespace robustmq::protocol::kafka {\n\n' + '\n'.join(source) + '\n}  // namespace robustmq::protocol::kafka\n')
+          'namespace robustmq::kafka {\n\n' + '\n'.join(source) + '\n}  // namespace robustmq::kafka\n')
 
 
 def emit_tables(stems, messages, out_dir):
@@ -472,7 +472,7 @@ def emit_tables(stems, messages, out_dir):
 #include <cstdint>
 #include <string_view>
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 // One API: its key, the versions that ApiVersions says, those that can be read and written, and from which version on request
 // and response are flexible.
@@ -496,7 +496,7 @@ constexpr const ApiFacts* api_of(int16_t key) {
   return nullptr;
 }
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka
 ''')
     bodies = [m for m in messages if m.kind != 'header']
     calls = '\n'.join(f'  f.template operator()<{m.name}>();' for m in messages)
@@ -507,7 +507,7 @@ constexpr const ApiFacts* api_of(int16_t key) {
 
 {includes}
 
-namespace robustmq::protocol::kafka {{
+namespace robustmq::kafka {{
 
 // Calls f.operator()<Message>() for each message there is.
 template <class F>
@@ -524,7 +524,7 @@ bool with_api(int16_t key, F&& f) {{
   }}
 }}
 
-}}  // namespace robustmq::protocol::kafka
+}}  // namespace robustmq::kafka
 ''')
 
 

@@ -5,7 +5,7 @@
 #include "base/hash.h"
 #include "compress/codec.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 namespace {
 
 constexpr size_t kMagicAt = 16;
@@ -33,7 +33,7 @@ Status check_header(const BatchView& batch, int produce_version) {
     return invalid("the record count does not fit the offsets");
   if (batch.is_control()) return invalid("a producer may not write control batches");
   if (batch.is_transactional()) return Error{Code::not_supported, "transactions are not supported"};
-  if (batch.is_log_append_time()) return invalid("the time stamp type is the broker's to set");
+  if (batch.is_log_append_time()) return Error{Code::invalid_timestamp, "the time stamp type is the broker's to set"};
   if (batch.producer_id() >= 0 && (batch.producer_epoch() < 0 || batch.base_sequence() < 0))
     return invalid("a producer id without epoch or sequence");
   if (batch.compression() > Compression::zstd) return Error{Code::unsupported_compression, "unknown codec"};
@@ -43,12 +43,13 @@ Status check_header(const BatchView& batch, int produce_version) {
   return {};
 }
 
-// Walks all records; their largest time.
-Status check_records(const BatchView& batch, ByteSpan block, int64_t& max_timestamp) {
+// Walks all records; their largest time, and which one is at fault.
+Status check_records(const BatchView& batch, ByteSpan block, int64_t& max_timestamp, int32_t& bad_record) {
   RecordReader reader(batch, block);
   RecordView record;
   Offset expected = 0;
   while (reader.next(record)) {
+    bad_record = static_cast<int32_t>(expected);
     if (record.offset != expected++) return invalid("record offsets do not count up by one");
     max_timestamp = std::max(max_timestamp, record.timestamp_ms);
     if (record.header_count > 0) {
@@ -59,6 +60,7 @@ Status check_records(const BatchView& batch, ByteSpan block, int64_t& max_timest
       if (headers.is_malformed()) return invalid("malformed record headers");
     }
   }
+  bad_record = reader.is_malformed() && expected < batch.record_count() ? static_cast<int32_t>(expected) : -1;
   if (reader.is_malformed() || expected != batch.record_count()) return invalid("malformed record");
   if (reader.bytes_left() != 0) return invalid("bytes behind the last record");
   return {};
@@ -74,27 +76,32 @@ void repair_max_timestamp(Bytes& batch, int64_t max_timestamp) {
 
 }  // namespace
 
-Status check_produced_batch(Bytes& records, int produce_version, const BatchCheckLimits& limits) {
+Status check_produced_batch(Bytes& records, int produce_version, const BatchCheckLimits& limits, int32_t* bad_record) {
+  int32_t at_fault = -1;
+  if (!bad_record) bad_record = &at_fault;
+  *bad_record = -1;
   if (Status status = check_shape(records); !status.ok()) return status;
   const BatchView batch(records);
   if (Status status = check_header(batch, produce_version); !status.ok()) {
     // What a damaged header says means nothing.
-    return batch.crc_is_right() ? status : Status(Code::corrupt_batch);
+    if (!batch.crc_is_right()) return Code::corrupt_batch;
+    if (status.code() == Code::invalid_timestamp) *bad_record = 0;  // so says every record of it
+    return status;
   }
   if (!batch.crc_is_right()) return Code::corrupt_batch;
   int64_t max_timestamp = INT64_MIN;
   Status status;
   if (batch.compression() == Compression::none) {
-    status = check_records(batch, batch.records(), max_timestamp);
+    status = check_records(batch, batch.records(), max_timestamp, *bad_record);
   } else {
     const Result<Bytes> plain = compress::decompress(batch.compression(), batch.records(), limits.plain_bytes_max);
     if (!plain.ok()) {
       return plain.code() == Code::too_large ? plain.error() : invalid(plain.error().detail);
     }
-    status = check_records(batch, *plain, max_timestamp);
+    status = check_records(batch, *plain, max_timestamp, *bad_record);
   }
   if (status.ok() && max_timestamp != batch.max_timestamp()) repair_max_timestamp(records, max_timestamp);
   return status;
 }
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

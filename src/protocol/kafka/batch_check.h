@@ -8,7 +8,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 struct BatchCheckLimits {
   size_t plain_bytes_max = 64 << 20;  // of a compressed batch's records
@@ -19,7 +19,8 @@ struct BatchCheckLimits {
 //   magic 2                                                  unsupported_batch_format
 //   CRC                                                      corrupt_batch
 //   base offset 0, count = last offset delta + 1 > 0         invalid_record
-//   no control bit, no time stamp type of the broker         invalid_record
+//   no control bit                                           invalid_record
+//   no time stamp type of the broker                         invalid_timestamp
 //   not transactional                                        not_supported (this version has no transactions)
 //   a codec that exists; zstd from Produce 7 on              unsupported_compression
 //   with a producer id: epoch and sequence not negative      invalid_record
@@ -27,6 +28,7 @@ struct BatchCheckLimits {
 //   a compressed block its codec takes                       invalid_record; too_large over the limit
 // A producer may leave the batch's max timestamp wrong (some never set it): it is set right in place, with the CRC. The caller
 // therefore owns the memory: nobody else reads these bytes yet.
-Status check_produced_batch(Bytes& records, int produce_version, const BatchCheckLimits& limits);
+// `bad_record`: the index of the record that is at fault, -1 where it is the batch as a whole.
+Status check_produced_batch(Bytes& records, int produce_version, const BatchCheckLimits& limits, int32_t* bad_record = nullptr);
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

@@ -4,7 +4,7 @@
 #include "base/hash.h"
 #include "protocol/kafka/batch_check.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 namespace {
 
 Bytes batch_of(size_t batch_bytes, size_t value_bytes) {
@@ -35,4 +35,4 @@ void BM_CrcAlone(benchmark::State& state) {
 BENCHMARK(BM_CrcAlone);
 
 }  // namespace
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

@@ -7,7 +7,7 @@
 #include "protocol/kafka/frames/apis.h"
 #include "protocol/kafka/frames/headers.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 namespace {
 
@@ -327,4 +327,4 @@ std::unique_ptr<protocol::Connection> make_connection(const KafkaOptions& option
   return std::make_unique<KafkaConnection>(options, metrics, budget, link);
 }
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

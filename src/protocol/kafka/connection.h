@@ -15,10 +15,14 @@
 #include "protocol/connection.h"
 #include "protocol/kafka/options.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
+
+using protocol::CallId;
+using protocol::CloseWhy;
+using protocol::Outbox;
 
 // `options`, `metrics` and `budget` outlive the connection.
 std::unique_ptr<protocol::Connection> make_connection(const KafkaOptions& options, KafkaMetrics& metrics, RequestBudget& budget,
                                                       const protocol::LinkFacts& link);
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

@@ -4,7 +4,7 @@
 #include "protocol/kafka/frames/all.h"
 #include "protocol/kafka/testing.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 namespace {
 
 Bytes batch_of(int records) {
@@ -82,4 +82,4 @@ void AnswerApiVersions(benchmark::State& state) {
 BENCHMARK(AnswerApiVersions);
 
 }  // namespace
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

@@ -7,7 +7,7 @@
 #include "protocol/kafka/frames/all.h"
 #include "protocol/kafka/testing.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 namespace {
 
 class Script {
@@ -173,10 +173,10 @@ std::string play(const uint8_t* data, size_t size, bool by_byte) {
 }
 
 }  // namespace
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using namespace robustmq::protocol::kafka;
+  using namespace robustmq::kafka;
   const std::string whole = play(data, size, false);
   ROBUSTMQ_CHECK(play(data, size, true) == whole, "the cut of the input made a difference");
   return 0;

@@ -7,7 +7,7 @@
 #include "protocol/kafka/frames/all.h"
 #include "protocol/kafka/testing.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 namespace {
 
 std::string raw_request(int16_t key, int16_t version, int32_t correlation_id, std::string_view rest) {
@@ -392,4 +392,4 @@ TEST(Budget, LetsOneGoOverSoThatItEnds) {
 }
 
 }  // namespace
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

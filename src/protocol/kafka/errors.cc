@@ -1,7 +1,7 @@
 // Which of Kafka's error codes says what a broker's code means. Pure.
 #include "protocol/kafka/errors.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 std::string_view kafka_error_name(KafkaError error) {
   switch (error) {
@@ -55,6 +55,8 @@ KafkaError kafka_error_of(Code code) {
       return K::corrupt_message;
     case Code::invalid_record:
       return K::invalid_record;
+    case Code::invalid_timestamp:
+      return K::invalid_timestamp;
     case Code::unsupported_batch_format:
       return K::invalid_record;
     case Code::unsupported_compression:
@@ -141,4 +143,4 @@ KafkaError group_error_of(Code code) {
   }
 }
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

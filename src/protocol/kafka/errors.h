@@ -6,7 +6,7 @@
 
 #include "base/result.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 enum class KafkaError : int16_t {
 #define X(name, number) name = number,
@@ -26,4 +26,4 @@ constexpr int16_t wire(KafkaError error) { return static_cast<int16_t>(error); }
 inline int16_t wire_error(Code code) { return wire(kafka_error_of(code)); }
 inline int16_t wire_group_error(Code code) { return wire(group_error_of(code)); }
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

@@ -3,7 +3,7 @@
 
 #include "protocol/kafka/frames/all.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 namespace {
 
 template <class M>
@@ -36,10 +36,10 @@ void try_message(ByteSpan body, int version) {
 }
 
 }  // namespace
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using namespace robustmq::protocol::kafka;
+  using namespace robustmq::kafka;
   if (size < 2) return 0;
   size_t index = 0;
   for_each_message([&]<class M>() {

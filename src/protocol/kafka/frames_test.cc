@@ -8,7 +8,7 @@
 #include "protocol/kafka/frames/all.h"
 #include "protocol/kafka/frames/apis.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 namespace {
 
 template <class T>
@@ -304,4 +304,4 @@ TEST(Writer, CutsStringsOfItsOwnThatAreTooLong) {
 }
 
 }  // namespace
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

@@ -1,7 +1,7 @@
 // Kafka's names of topic settings, and ours. Pure.
 #include "protocol/kafka/names.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 namespace {
 
@@ -62,4 +62,4 @@ std::string setting_to_kafka(const TopicSetting& setting, std::string_view value
   return value == "true" ? "LogAppendTime" : "CreateTime";
 }
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

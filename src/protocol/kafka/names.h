@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 enum class ConfigType : int8_t { boolean = 1, string = 2, int32 = 3, int64 = 5, list = 7 };
 
@@ -37,4 +37,4 @@ const FixedSetting* fixed_topic_setting(std::string_view kafka_name);
 std::optional<std::string> setting_from_kafka(const TopicSetting& setting, std::string_view value);
 std::string setting_to_kafka(const TopicSetting& setting, std::string_view value);
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

@@ -5,7 +5,7 @@
 
 #include "base/describe.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 struct KafkaOptions {
   int32_t request_bytes_max = 100 << 20;
@@ -110,4 +110,4 @@ class RequestBudget {
   const void* over_ = nullptr;
 };
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

@@ -10,7 +10,7 @@
 #include "protocol/kafka/frames/apis.h"
 #include "protocol/kafka/frames/headers.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 // A request as it goes over the wire.
 template <class Request>
@@ -174,4 +174,4 @@ class ConnectionHarness {
   bool wrong_kind_ = false;
 };
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

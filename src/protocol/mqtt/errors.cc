@@ -39,6 +39,7 @@ Meaning meaning_of(Code code) {
     case Code::offset_out_of_range:
     case Code::corrupt_batch:
     case Code::invalid_record:
+    case Code::invalid_timestamp:
     case Code::unsupported_batch_format:
     case Code::unsupported_compression:
     case Code::out_of_order_sequence:

@@ -7,7 +7,7 @@
 #include "protocol/kafka/frames/all.h"
 #include "protocol/kafka/testing.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 namespace {
 
 using K = KafkaError;
@@ -309,4 +309,4 @@ TEST(DescribeCluster, IsNoControllersEndpoint) {
 }
 
 }  // namespace
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

@@ -6,7 +6,7 @@
 #include "protocol/kafka/api/makers.h"
 #include "protocol/kafka/frames/apis.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 namespace {
 
@@ -54,4 +54,4 @@ class ApiVersionsExchange final : public ExchangeOf<ApiVersionsRequest> {
 
 Made make_api_versions(Link& link, RequestFacts facts) { return std::make_unique<ApiVersionsExchange>(link, std::move(facts)); }
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

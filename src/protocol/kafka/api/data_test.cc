@@ -2,11 +2,12 @@
 #include <gtest/gtest.h>
 
 #include "base/batch.h"
+#include "base/hash.h"
 #include "protocol/kafka/errors.h"
 #include "protocol/kafka/frames/all.h"
 #include "protocol/kafka/testing.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 namespace {
 
 using K = KafkaError;
@@ -21,6 +22,10 @@ Bytes batch(std::string_view value = "value") {
   builder.begin_record(1'700'000'000'000, std::nullopt, as_bytes(value));
   builder.end_record();
   return builder.finish();
+}
+void patch_crc(Bytes& batch) {
+  const uint32_t crc = crc32c(batch.span().subspan(21));
+  for (size_t i = 0; i < 4; ++i) batch.patchable()[17 + i] = static_cast<uint8_t>(crc >> (24 - 8 * i));
 }
 broker::ClusterFacts cluster() {
   broker::ClusterFacts facts;
@@ -141,10 +146,12 @@ TEST(Metadata, ListsLightTopicsOnlyWhenToldTo) {
   all.topics.reset();
   broker::TopicFacts light = topic("light");
   light.is_light = true;
-  EXPECT_EQ(MetadataTrip(all, 9, {{Code::ok, light}, {Code::ok, topic("s")}}).answer.body.topics.size(), 1u);
+  EXPECT_FALSE(MetadataTrip(all, 9, {{Code::ok, topic("s")}}).asked.with_light);
   KafkaOptions options;
   options.list_light_topics = true;
-  EXPECT_EQ(MetadataTrip(all, 9, {{Code::ok, light}, {Code::ok, topic("s")}}, options).answer.body.topics.size(), 2u);
+  MetadataTrip listed(all, 9, {{Code::ok, light}, {Code::ok, topic("s")}}, options);
+  EXPECT_TRUE(listed.asked.with_light);
+  EXPECT_EQ(listed.answer.body.topics.size(), 2u);
   MetadataRequest one;
   one.topics.emplace().push_back({{}, "light"});
   EXPECT_EQ(MetadataTrip(one, 9, {{Code::ok, light}}).answer.body.topics.size(), 1u);
@@ -234,6 +241,62 @@ TEST(Produce, RefusesBatchesThatAreNone) {
   }
 }
 
+// Field case 17: a producer may not set LogAppendTime, and the record at fault is named (KIP-467).
+TEST(Produce, NamesTheRecordThatIsAtFault) {
+  Bytes append_time = batch();
+  append_time.patchable()[22] |= 8;
+  patch_crc(append_time);
+  BatchBuilder builder;
+  for (int i = 0; i < 3; ++i) {
+    builder.begin_record(1, std::nullopt, as_bytes("v"));
+    builder.end_record();
+  }
+  Bytes gap = builder.finish();
+  gap.patchable()[kBatchHeaderBytes + 2 * 8 + 3] = 6;  // the third record's offset delta: 3 for 2
+  patch_crc(gap);
+  struct Case {
+    Bytes records;
+    K error;
+    int32_t index;
+  };
+  for (const Case& one : {Case{append_time, K::invalid_timestamp, 0}, Case{gap, K::invalid_record, 2}}) {
+    for (int version : {7, 8, 13}) {
+      ConnectionHarness link;
+      link.feed(request_bytes(produce_request(Bytes::copy_of(one.records)), version, 1));
+      EXPECT_TRUE(link.calls().empty());
+      const auto answer = link.take<ProduceResponse>(version);
+      EXPECT_EQ(answer.fault, "");
+      EXPECT_EQ(row(answer).error_code, wire(one.error));
+      ASSERT_EQ(row(answer).record_errors.size(), version >= 8 ? 1u : 0u);
+      if (version < 8) continue;
+      EXPECT_EQ(row(answer).record_errors[0].batch_index, one.index);
+      EXPECT_TRUE(row(answer).record_errors[0].batch_index_error_message.has_value());
+      EXPECT_TRUE(row(answer).error_message->starts_with("One or more records have been rejected"));
+    }
+  }
+}
+
+// KIP-951: who asked the wrong one, or with an old epoch, is told whom to ask.
+TEST(Produce, NamesTheLeaderToWhoAskedAnother) {
+  for (int version : {9, 10, 13}) {
+    ConnectionHarness link;
+    link.feed(request_bytes(produce_request(batch()), version, 1));
+    link.take_call<broker::Produce>();
+    link.reply_to_taken(broker::Produced{{{.code = Code::not_leader, .leader_epoch = 4}}});
+    if (version >= 10) {
+      link.take_call<broker::DescribeCluster>();
+      link.reply_to_taken(cluster());
+    }
+    const auto answer = link.take<ProduceResponse>(version);
+    EXPECT_EQ(answer.fault, "");
+    EXPECT_EQ(row(answer).error_code, wire(K::not_leader_or_follower));
+    EXPECT_EQ(row(answer).current_leader.leader_id, version >= 10 ? 7 : -1);
+    EXPECT_EQ(row(answer).current_leader.leader_epoch, version >= 10 ? 4 : -1);
+    ASSERT_EQ(answer.body.node_endpoints.size(), version >= 10 ? 1u : 0u);
+    if (version >= 10) EXPECT_EQ(answer.body.node_endpoints[0].host, "broker.example");
+  }
+}
+
 TEST(Produce, AnswersEachPartitionForItself) {
   ConnectionHarness link;
   Bytes bad = batch();
@@ -285,7 +348,7 @@ TEST(Produce, SaysWhatTheBrokerCouldNotDo) {
   for (const Case& one :
        {Case{Code::storage_full, K::kafka_storage_error}, Case{Code::out_of_order_sequence, K::out_of_order_sequence_number},
         Case{Code::fenced_producer, K::invalid_producer_epoch}, Case{Code::timed_out, K::request_timed_out},
-        Case{Code::overloaded, K::not_leader_or_follower}, Case{Code::inconsistent_topic_id, K::inconsistent_topic_id}}) {
+        Case{Code::invalid_timestamp, K::invalid_timestamp}, Case{Code::inconsistent_topic_id, K::inconsistent_topic_id}}) {
     ConnectionHarness link;
     link.feed(request_bytes(produce_request(batch()), 9, 1));
     link.take_call<broker::Produce>();
@@ -415,6 +478,28 @@ TEST(Fetch, BoundsWhatIsAskedFor) {
   EXPECT_EQ(asked.partitions[0].bytes_max, 0);
 }
 
+TEST(Fetch, NamesTheLeaderToWhoComesWithAnOldEpoch) {
+  for (int version : {15, 16, 18}) {
+    for (const Code code : {Code::fenced_leader_epoch, Code::not_leader}) {
+      ConnectionHarness link;
+      link.feed(request_bytes(fetch_request(), version, 1));
+      link.take_call<broker::Fetch>();
+      link.reply_to_taken(broker::FetchReply{{{.code = code, .high_watermark = 50, .log_start = 10, .leader_epoch = 6}}});
+      if (version >= 16) {
+        link.take_call<broker::DescribeCluster>();
+        link.reply_to_taken(cluster());
+      }
+      const auto answer = link.take<FetchResponse>(version);
+      EXPECT_EQ(answer.fault, "");
+      const auto& data = answer.body.responses.at(0).partitions.at(0);
+      EXPECT_EQ(data.current_leader.leader_id, version >= 16 ? 7 : -1);
+      EXPECT_EQ(data.current_leader.leader_epoch, version >= 16 ? 6 : -1);
+      ASSERT_EQ(answer.body.node_endpoints.size(), version >= 16 ? 1u : 0u);
+      if (version >= 16) EXPECT_EQ(answer.body.node_endpoints[0].port, 9092);
+    }
+  }
+}
+
 TEST(Fetch, TellsErrorsWithTheBoundsOfTheLog) {
   struct Case {
     Code code;
@@ -537,4 +622,4 @@ TEST(InitProducerId, RefusesHalfAnId) {
 }
 
 }  // namespace
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

@@ -2,7 +2,7 @@
 #include "protocol/kafka/frames/describe_cluster.h"
 #include "protocol/kafka/api/makers.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 namespace {
 
@@ -50,4 +50,4 @@ Made make_describe_cluster(Link& link, RequestFacts facts) {
   return std::make_unique<DescribeClusterExchange>(link, std::move(facts));
 }
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

@@ -5,7 +5,7 @@
 #include "protocol/kafka/frames/describe_configs.h"
 #include "protocol/kafka/names.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 namespace {
 
@@ -136,4 +136,4 @@ Made make_describe_configs(Link& link, RequestFacts facts) {
   return std::make_unique<DescribeConfigsExchange>(link, std::move(facts));
 }
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

@@ -3,7 +3,7 @@
 
 #include "protocol/kafka/api/makers.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 bool Exchange::owns(CallId id) const {
   for (const Call& call : calls_) {
@@ -95,4 +95,4 @@ std::unique_ptr<Exchange> make_exchange(Link& link, RequestFacts facts) {
   }
 }
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

@@ -15,7 +15,11 @@
 #include "protocol/kafka/frames/wire.h"
 #include "protocol/kafka/options.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
+
+using protocol::CallId;
+using protocol::CloseWhy;
+using protocol::Outbox;
 
 // What all exchanges of a connection share.
 struct Link {
@@ -132,10 +136,23 @@ inline std::optional<std::string_view> view_of(const std::optional<std::string>&
   return text ? std::optional<std::string_view>(*text) : std::nullopt;
 }
 
+// Whether a row with this error may name the leader (KIP-951).
+constexpr bool is_about_leader(int16_t error) {
+  return error == wire(KafkaError::not_leader_or_follower) || error == wire(KafkaError::fenced_leader_epoch);
+}
+// Adds the leader's endpoint; gives its id, -1 where none is known.
+template <class Response>
+NodeId add_leader(Response& response, const broker::ClusterFacts* cluster) {
+  if (!cluster || cluster->nodes.empty()) return -1;
+  const auto& leader = cluster->nodes.front();
+  response.node_endpoints.push_back({leader.id, leader.kafka_host, leader.kafka_port, std::nullopt});
+  return leader.id;
+}
+
 // "Authorised operations" when they were not asked for or cannot be told.
 constexpr int32_t kNoOperations = INT32_MIN;
 
 // One maker an API; api/exchange.cc lists them by key.
 std::unique_ptr<Exchange> make_exchange(Link& link, RequestFacts facts);
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

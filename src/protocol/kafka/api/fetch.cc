@@ -8,12 +8,13 @@
 #include "protocol/kafka/api/makers.h"
 #include "protocol/kafka/frames/fetch.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 namespace {
 
 constexpr int32_t kFinalEpoch = -1;  // of a request without a session, or that ends one
 constexpr int8_t kReadCommitted = 1;
+constexpr int kFirstVersionWithLeaders = 16;
 
 class FetchExchange final : public ExchangeOf<FetchRequest> {
  public:
@@ -58,11 +59,11 @@ class FetchExchange final : public ExchangeOf<FetchRequest> {
   }
 
  protected:
-  void on_replies(std::vector<broker::Reply>& replies, Outbox&) override {
+  void on_replies(std::vector<broker::Reply>& replies, Outbox& out) override {
     Code code;
+    if (wants_leader_) return finish(reply_as<broker::ClusterFacts>(replies[0], code));
     broker::FetchReply* reply = reply_as<broker::FetchReply>(replies[0], code);
     size_t next = 0;
-    uint64_t records_bytes = 0;
     for (auto& topic : response_.responses) {
       for (auto& row : topic.partitions) {
         if (row.error_code != 0) continue;
@@ -76,19 +77,37 @@ class FetchExchange final : public ExchangeOf<FetchRequest> {
         row.last_stable_offset = result.high_watermark;
         row.log_start_offset = result.log_start;
         row.records->pieces = std::move(result.batches);
-        records_bytes += row.records->size();
+        records_bytes_ += row.records->size();
+        if (version() >= kFirstVersionWithLeaders && is_about_leader(row.error_code)) {
+          row.current_leader.leader_epoch = result.leader_epoch;
+          wants_leader_ = true;
+        }
       }
     }
-    link_.metrics.fetched_bytes_total += records_bytes;
-    answer(response_, records_bytes);
+    if (wants_leader_) return call(out, broker::DescribeCluster{});
+    finish(nullptr);
   }
 
  private:
+  // With the cluster where a row names its leader.
+  void finish(const broker::ClusterFacts* cluster) {
+    const NodeId leader = wants_leader_ ? add_leader(response_, cluster) : -1;
+    for (auto& topic : response_.responses) {
+      for (auto& row : topic.partitions) {
+        if (wants_leader_ && is_about_leader(row.error_code)) row.current_leader.leader_id = leader;
+      }
+    }
+    link_.metrics.fetched_bytes_total += records_bytes_;
+    answer(response_, records_bytes_);
+  }
+
   FetchResponse response_;
+  uint64_t records_bytes_ = 0;
+  bool wants_leader_ = false;
 };
 
 }  // namespace
 
 Made make_fetch(Link& link, RequestFacts facts) { return std::make_unique<FetchExchange>(link, std::move(facts)); }
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

@@ -5,7 +5,7 @@
 #include "protocol/kafka/frames/find_coordinator.h"
 #include "protocol/kafka/api/makers.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 namespace {
 
@@ -58,4 +58,4 @@ Made make_find_coordinator(Link& link, RequestFacts facts) {
   return std::make_unique<FindCoordinatorExchange>(link, std::move(facts));
 }
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

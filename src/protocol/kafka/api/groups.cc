@@ -9,7 +9,7 @@
 #include "protocol/kafka/frames/describe_groups.h"
 #include "protocol/kafka/frames/list_groups.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 namespace {
 
@@ -120,4 +120,4 @@ Made make_describe_groups(Link& link, RequestFacts facts) {
 Made make_list_groups(Link& link, RequestFacts facts) { return std::make_unique<ListGroupsExchange>(link, std::move(facts)); }
 Made make_delete_groups(Link& link, RequestFacts facts) { return std::make_unique<DeleteGroupsExchange>(link, std::move(facts)); }
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

@@ -5,7 +5,7 @@
 #include "protocol/kafka/frames/all.h"
 #include "protocol/kafka/testing.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 namespace {
 
 using K = KafkaError;
@@ -143,7 +143,7 @@ TEST(JoinGroup, PassesOnRefusals) {
        {Case{Code::inconsistent_protocol, K::inconsistent_group_protocol}, Case{Code::unknown_member, K::unknown_member_id},
         Case{Code::fenced_instance, K::fenced_instance_id}, Case{Code::invalid_session_timeout, K::invalid_session_timeout},
         Case{Code::invalid_group, K::invalid_group_id}, Case{Code::not_leader, K::not_coordinator},
-        Case{Code::shutting_down, K::coordinator_not_available},
+        Case{Code::quota_exceeded, K::group_max_size_reached}, Case{Code::shutting_down, K::coordinator_not_available},
         Case{Code::coordinator_loading, K::coordinator_load_in_progress}}) {
     JoinGroupRequest request = join_request();
     request.member_id = "mine";
@@ -152,6 +152,18 @@ TEST(JoinGroup, PassesOnRefusals) {
     EXPECT_EQ(trip.answer.body.member_id, "mine");
     JoinTrip whole(request, 5, Error{one.code, ""});
     EXPECT_EQ(whole.answer.body.error_code, wire(one.error));
+  }
+}
+
+TEST(JoinGroup, AStaticLeaderMaySkipTheAssignmentFromVersion9On) {
+  for (int version : {8, 9}) {
+    JoinGroupRequest request = join_request();
+    request.group_instance_id = "i";
+    broker::JoinedGroup joined;
+    joined.skip_assignment = true;
+    JoinTrip trip(request, version, joined);
+    EXPECT_EQ(trip.asked.can_skip_assignment, version == 9);
+    EXPECT_EQ(trip.answer.body.skip_assignment, version == 9);
   }
 }
 
@@ -407,4 +419,4 @@ TEST(DeleteGroups, AnswersEachGroup) {
 }
 
 }  // namespace
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

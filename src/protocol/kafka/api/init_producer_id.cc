@@ -5,7 +5,7 @@
 #include "protocol/kafka/frames/init_producer_id.h"
 #include "protocol/kafka/api/makers.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 namespace {
 
@@ -48,4 +48,4 @@ Made make_init_producer_id(Link& link, RequestFacts facts) {
   return std::make_unique<InitProducerIdExchange>(link, std::move(facts));
 }
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

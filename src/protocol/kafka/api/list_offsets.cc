@@ -9,7 +9,7 @@
 #include "protocol/kafka/api/makers.h"
 #include "protocol/kafka/frames/list_offsets.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 namespace {
 
@@ -103,4 +103,4 @@ class ListOffsetsExchange final : public ExchangeOf<ListOffsetsRequest> {
 
 Made make_list_offsets(Link& link, RequestFacts facts) { return std::make_unique<ListOffsetsExchange>(link, std::move(facts)); }
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

@@ -5,7 +5,7 @@
 
 #include "protocol/kafka/api/exchange.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 using Made = std::unique_ptr<Exchange>;
 
@@ -30,4 +30,4 @@ Made make_describe_configs(Link& link, RequestFacts facts);
 Made make_describe_cluster(Link& link, RequestFacts facts);
 Made make_init_producer_id(Link& link, RequestFacts facts);
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

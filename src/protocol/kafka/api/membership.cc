@@ -5,7 +5,7 @@
 #include "protocol/kafka/frames/leave_group.h"
 #include "protocol/kafka/frames/sync_group.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 namespace {
 
@@ -32,6 +32,7 @@ class JoinGroupExchange final : public ExchangeOf<JoinGroupRequest> {
     join.rebalance_timeout_ms = version() >= 1 ? request_.rebalance_timeout_ms : request_.session_timeout_ms;
     // A static member is known by its instance and needs no id to come back with.
     join.member_id_required = version() >= 4 && !request_.group_instance_id;
+    join.can_skip_assignment = version() >= 9;
     join.reason = request_.reason.value_or("");
     call(out, std::move(join));
   }
@@ -157,4 +158,4 @@ Made make_sync_group(Link& link, RequestFacts facts) { return std::make_unique<S
 Made make_heartbeat(Link& link, RequestFacts facts) { return std::make_unique<HeartbeatExchange>(link, std::move(facts)); }
 Made make_leave_group(Link& link, RequestFacts facts) { return std::make_unique<LeaveGroupExchange>(link, std::move(facts)); }
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

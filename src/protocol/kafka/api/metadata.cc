@@ -5,7 +5,7 @@
 #include "protocol/kafka/frames/metadata.h"
 #include "protocol/kafka/api/makers.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 namespace {
 
@@ -19,6 +19,7 @@ class MetadataExchange final : public ExchangeOf<MetadataRequest> {
     if (!all && request_.topics->empty()) return;
     broker::DescribeTopics topics;
     topics.all = is_all_ = all;
+    topics.with_light = all && link_.options.list_light_topics;
     topics.auto_create = request_.allow_auto_topic_creation;
     if (!all) {
       for (const auto& topic : *request_.topics) {
@@ -45,7 +46,6 @@ class MetadataExchange final : public ExchangeOf<MetadataRequest> {
     response.controller_id = cluster->controller;
     for (size_t i = 0; topics && i < topics->topics.size(); ++i) {
       broker::DescribedTopic& topic = topics->topics[i];
-      if (is_all_ && topic.facts.is_light && !link_.options.list_light_topics) continue;
       if (topic.code == Code::ok) {
         add(response, topic.facts, leader);
       } else if (!is_all_ && i < request_.topics->size()) {
@@ -91,4 +91,4 @@ class MetadataExchange final : public ExchangeOf<MetadataRequest> {
 
 Made make_metadata(Link& link, RequestFacts facts) { return std::make_unique<MetadataExchange>(link, std::move(facts)); }
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

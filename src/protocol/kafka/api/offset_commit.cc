@@ -2,7 +2,7 @@
 #include "protocol/kafka/frames/offset_commit.h"
 #include "protocol/kafka/api/makers.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 namespace {
 
@@ -60,4 +60,4 @@ class OffsetCommitExchange final : public ExchangeOf<OffsetCommitRequest> {
 
 Made make_offset_commit(Link& link, RequestFacts facts) { return std::make_unique<OffsetCommitExchange>(link, std::move(facts)); }
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

@@ -6,7 +6,7 @@
 #include "protocol/kafka/frames/offset_fetch.h"
 #include "protocol/kafka/api/makers.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 namespace {
 
@@ -142,4 +142,4 @@ class OffsetFetchExchange final : public ExchangeOf<OffsetFetchRequest> {
 
 Made make_offset_fetch(Link& link, RequestFacts facts) { return std::make_unique<OffsetFetchExchange>(link, std::move(facts)); }
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

@@ -7,9 +7,11 @@
 #include "protocol/kafka/api/makers.h"
 #include "protocol/kafka/batch_check.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 namespace {
+
+constexpr int kFirstVersionWithLeaders = 10;
 
 class ProduceExchange final : public ExchangeOf<ProduceRequest> {
  public:
@@ -42,13 +44,14 @@ class ProduceExchange final : public ExchangeOf<ProduceRequest> {
         }
       }
     }
-    if (produce.partitions.empty()) return finish(out);
+    if (produce.partitions.empty()) return finish(out, nullptr);
     call(out, std::move(produce));
   }
 
  protected:
   void on_replies(std::vector<broker::Reply>& replies, Outbox& out) override {
     Code code;
+    if (wants_leader_) return finish(out, reply_as<broker::ClusterFacts>(replies[0], code));
     broker::Produced* produced = reply_as<broker::Produced>(replies[0], code);
     size_t next = 0;
     for (auto& topic : response_.responses) {
@@ -62,13 +65,18 @@ class ProduceExchange final : public ExchangeOf<ProduceRequest> {
         row.log_start_offset = result.log_start;
         if (result.code != Code::ok) {
           refuse(row, kafka_error_of(result.code), std::move(result.detail));
+          if (version() >= kFirstVersionWithLeaders && is_about_leader(row.error_code)) {
+            row.current_leader.leader_epoch = result.leader_epoch;
+            wants_leader_ = true;
+          }
           continue;
         }
         row.base_offset = result.base_offset;
         row.log_append_time_ms = result.append_time_ms;
       }
     }
-    finish(out);
+    if (wants_leader_ && request_.acks != 0) return call(out, broker::DescribeCluster{});
+    finish(out, nullptr);
   }
 
  private:
@@ -78,15 +86,26 @@ class ProduceExchange final : public ExchangeOf<ProduceRequest> {
     Bytes batch = partition.records ? std::move(*partition.records) : Bytes{};
     partition.records.reset();
     const BatchCheckLimits limits{static_cast<size_t>(link_.options.batch_decompressed_bytes_max)};
-    if (Status status = check_produced_batch(batch, version(), limits); !status.ok()) {
+    int32_t bad_record = -1;
+    if (Status status = check_produced_batch(batch, version(), limits, &bad_record); !status.ok()) {
       // A transaction's batch without a transactional id: as final as the id itself.
       const KafkaError error = status.code() == Code::not_supported ? KafkaError::transactional_id_authorization_failed
                                                                     : kafka_error_of(status.code());
-      return refuse(row, error, status.error().detail);
+      refuse(row, error, status.error().detail);
+      return name_record(row, bad_record);
     }
     ++link_.metrics.produced_batches_total;
     link_.metrics.produced_bytes_total += batch.size();
     produce.partitions.push_back({topic_index, partition.index, std::move(batch)});
+  }
+
+  // Which record of the batch is to blame; the row's message is then about all of it, as Kafka words it.
+  static void name_record(Row& row, int32_t record) {
+    if (record < 0) return;
+    row.record_errors.push_back({record, row.error_message});
+    row.error_message = row.error_code == wire(KafkaError::invalid_timestamp)
+                            ? "One or more records have been rejected due to invalid timestamp"
+                            : "One or more records have been rejected";
   }
 
   void refuse(Row& row, KafkaError error, std::string detail) {
@@ -98,7 +117,14 @@ class ProduceExchange final : public ExchangeOf<ProduceRequest> {
     row.error_message = *details_.back();
   }
 
-  void finish(Outbox& out) {
+  // With the cluster where a row names its leader.
+  void finish(Outbox& out, const broker::ClusterFacts* cluster) {
+    const NodeId leader = wants_leader_ ? add_leader(response_, cluster) : -1;
+    for (auto& topic : response_.responses) {
+      for (auto& row : topic.partition_responses) {
+        if (wants_leader_ && is_about_leader(row.error_code)) row.current_leader.leader_id = leader;
+      }
+    }
     if (request_.acks != 0) return answer(response_);
     answer_nothing();
     if (last_error_ != KafkaError::none) {
@@ -109,10 +135,11 @@ class ProduceExchange final : public ExchangeOf<ProduceRequest> {
   ProduceResponse response_;
   std::vector<std::unique_ptr<std::string>> details_;  // what error_message points to
   KafkaError last_error_ = KafkaError::none;
+  bool wants_leader_ = false;
 };
 
 }  // namespace
 
 Made make_produce(Link& link, RequestFacts facts) { return std::make_unique<ProduceExchange>(link, std::move(facts)); }
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

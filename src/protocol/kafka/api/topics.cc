@@ -9,7 +9,7 @@
 #include "protocol/kafka/frames/delete_topics.h"
 #include "protocol/kafka/names.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 namespace {
 
@@ -222,4 +222,4 @@ class DeleteTopicsExchange final : public ExchangeOf<DeleteTopicsRequest> {
 Made make_create_topics(Link& link, RequestFacts facts) { return std::make_unique<CreateTopicsExchange>(link, std::move(facts)); }
 Made make_delete_topics(Link& link, RequestFacts facts) { return std::make_unique<DeleteTopicsExchange>(link, std::move(facts)); }
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

@@ -1,7 +1,7 @@
 // Kafka's wire forms: the verbs that are not one line. Pure.
 #include "protocol/kafka/frames/wire.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 bool Records::operator==(const Records& other) const {
   if (size() != other.size()) return false;
@@ -127,4 +127,4 @@ void Writer::uvarint(uint64_t value) {
   *room(1) = static_cast<uint8_t>(value);
 }
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka

@@ -17,7 +17,7 @@
 #include "base/ids.h"
 #include "base/pieces.h"
 
-namespace robustmq::protocol::kafka {
+namespace robustmq::kafka {
 
 // What a string may have at most, in every version.
 constexpr size_t kStringBytesMax = 32767;
@@ -291,4 +291,4 @@ class Writer {
   std::vector<Cut> cuts_;
 };
 
-}  // namespace robustmq::protocol::kafka
+}  // namespace robustmq::kafka
