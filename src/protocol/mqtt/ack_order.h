@@ -1,7 +1,8 @@
-// AckOrder: PUBACKs leave in the order in which the PUBLISHes came (MQTT5 4.6), whatever order their answers come in. Pure.
+// AckOrder: PUBACKs and PUBRECs leave in the order in which the PUBLISHes came (MQTT5 4.6), whatever order their answers come
+// in. Pure.
 //
 // A PUBLISH is pushed when it is read; a request covers those pushed since the last one; an answer fills its request's results
-// in; whoever stands at the front with a result may be acknowledged. Bounded by the Receive Maximum, which the machine enforces.
+// in; whoever stands at the front with a result may be acknowledged. The machine bounds it by the Receive Maximum.
 #pragma once
 
 #include <cstdint>
@@ -15,17 +16,23 @@ namespace robustmq::mqtt {
 
 class AckOrder {
  public:
+  enum class Kind : uint8_t {
+    qos1,
+    qos2,
+    again,  // a QoS 2 PUBLISH that came again: it is not handed on, and answered as the first one was
+  };
   struct Entry {
     uint16_t packet_id = 0;
+    Kind kind = Kind::qos1;
     bool is_answered = false;
     bool has_followers = true;
     Code code = Code::ok;
   };
 
   // A PUBLISH whose answer comes with the request that is being made.
-  void push(uint16_t packet_id) { entries_.push_back({packet_id}); }
-  // A PUBLISH that is refused without asking.
-  void push_refused(uint16_t packet_id, Code code) { entries_.push_back({packet_id, true, true, code}); }
+  void push(uint16_t packet_id, Kind kind) { entries_.push_back({packet_id, kind}); }
+  // A PUBLISH that is answered without asking.
+  void push_answered(uint16_t packet_id, Kind kind, Code code) { entries_.push_back({packet_id, kind, true, true, code}); }
   // Everything pushed since the last call went out as `call`.
   void requested(protocol::CallId call);
   // False: no such request. A missing result counts as an internal error.

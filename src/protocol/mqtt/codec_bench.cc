@@ -109,7 +109,8 @@ void delivery(benchmark::State& state, uint8_t qos, Version version, bool has_pr
     broker::DeliveryScratch scratch;
     for (auto& link : links) {
       link->begin();
-      link->machine->on_delivery({"bench/plant/line1/temp", record, owner, qos, false, nullptr, scratch}, link->out);
+      link->machine->on_delivery(
+          {.topic = "bench/plant/line1/temp", .record = record, .owner = owner, .qos_max = qos, .scratch = scratch}, link->out);
       benchmark::DoNotOptimize(link->out.out().data());
     }
     if (qos == 0) continue;

@@ -283,53 +283,5 @@ TEST(Codec, PublishHeadAndPacketId) {
   }
 }
 
-TEST(PacketIds, GoRoundAndSkipWhatIsInUse) {
-  PacketIds ids;
-  EXPECT_FALSE(ids.give_back(1));
-  EXPECT_EQ(ids.take(), 1);
-  EXPECT_EQ(ids.take(), 2);
-  EXPECT_EQ(ids.take(), 3);
-  EXPECT_TRUE(ids.give_back(2));
-  EXPECT_FALSE(ids.give_back(2));
-  EXPECT_FALSE(ids.give_back(0));
-  EXPECT_EQ(ids.in_use(), 2u);
-  // 1 stays in use: the window reaches round to it and ends there.
-  for (uint32_t i = 4; i <= 65535; ++i) {
-    ASSERT_EQ(ids.take(), i);
-    ASSERT_TRUE(ids.give_back(static_cast<uint16_t>(i)));
-  }
-  EXPECT_EQ(ids.take(), 0);
-  EXPECT_EQ(ids.in_use(), 2u);
-  EXPECT_TRUE(ids.give_back(1));
-  EXPECT_EQ(ids.take(), 1);
-  EXPECT_EQ(ids.take(), 2);
-  EXPECT_EQ(ids.take(), 0);  // 3
-  EXPECT_TRUE(ids.give_back(3));
-  EXPECT_EQ(ids.take(), 3);
-}
-
-TEST(PacketIds, AgreesWithASet) {
-  const uint32_t seed = std::random_device{}();
-  SCOPED_TRACE("seed " + std::to_string(seed));
-  std::mt19937 random(seed);
-  PacketIds ids;
-  std::set<uint16_t> used;
-  for (int i = 0; i < 200'000; ++i) {
-    if (random() % 2 == 0 && used.size() < 300) {
-      const uint16_t id = ids.take();
-      ASSERT_NE(id, 0);
-      ASSERT_TRUE(used.insert(id).second);
-    } else if (!used.empty()) {
-      const auto guess = static_cast<uint16_t>(*used.begin() + random() % 400);
-      ASSERT_EQ(ids.give_back(guess), used.erase(guess) == 1);
-    }
-    if (random() % 50 == 0 && !used.empty()) {
-      ASSERT_TRUE(ids.give_back(*used.begin()));
-      used.erase(used.begin());
-    }
-    ASSERT_EQ(ids.in_use(), used.size());
-  }
-}
-
 }  // namespace
 }  // namespace robustmq::mqtt

@@ -180,9 +180,10 @@ class Play {
     }
     const TestRecord record = TestRecord::make(input_.text(30), headers, link_.wall.ms - input_.byte() * 10);
     const std::vector<uint32_t> ids = {1, 200};
-    link_.deliver("t/x", record, input_.byte() % 3, command & 0x20, command & 0x10 ? &ids : nullptr, &scratch_);
+    link_.deliver("t/x", record, input_.byte() % 3,
+                  {.retain_as_published = (command & 0x20) != 0, .ids = command & 0x10 ? &ids : nullptr, .scratch = &scratch_});
     // The same record again, as to a second and a third follower of this client's kind.
-    for (int i = 0; i < 2 && command & 8; ++i) link_.deliver("t/x", record, 1, false, nullptr, &scratch_);
+    for (int i = 0; i < 2 && command & 8; ++i) link_.deliver("t/x", record, 1, {.scratch = &scratch_});
     scratch_ = {};
   }
 

@@ -1,267 +1,42 @@
-// The transcripts in transcripts/ and what a transcript cannot say. The language of a transcript:
-//   option: name value           before the first packet
-//   answers in: v5               how the server's packets are read where no CONNECT of 5.0 says it
-//   C: CONNECT v5 id=a           the client sends a packet (packet_text.h), or bytes in hex
-//   C+: ...                      the same, but it arrives together with the next C:
-//   S: PINGRESP                  the server has sent this packet next
-//   B: publish a=hi[mqtt.qos=1]? the broker is asked next; `?` wants a reply; several messages with `;`
-//   R: 2 published ok,internal   the broker answers its second call
-//   D: topic=a qos=1 payload=x h:name=value ids=1,2 rap waited=1500   the broker delivers a record
-//   N: taken_over                T: 5000 milliseconds pass         congested: 1          X: the peer closes
-//   end: protocol_error why      the connection closes; the rest of the line is a part of the detail
-// What the machine does must be said in full before the next input.
+// The transcripts in transcripts/, a test each, and what a transcript cannot say.
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <fstream>
 #include <random>
 
-#include "base/describe.h"
 #include "protocol/mqtt/connection.h"
 #include "protocol/mqtt/delivery.h"
 #include "protocol/mqtt/machine.h"
 #include "protocol/mqtt/packet_text.h"
 #include "protocol/mqtt/scripted_link.h"
+#include "protocol/mqtt/transcript_test.h"
 
 namespace robustmq::mqtt {
 namespace {
 
-using packet_text::escaped;
+constexpr const char* kTranscripts = "src/protocol/mqtt/transcripts";
 
-struct SetOption {
-  MqttOptions& options;
-  std::string_view name;
-  uint64_t value;
-  bool found = false;
-  template <class T>
-  void field(std::string_view field_name, T MqttOptions::* member, FieldFacts = {}) {
-    if (field_name != name) return;
-    options.*member = static_cast<T>(value);
-    found = true;
+std::vector<std::string> transcript_names() {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(kTranscripts)) {
+    if (entry.path().extension() == ".txt") names.push_back(entry.path().stem().string());
   }
-};
-
-std::string text_of(const broker::Message& message) {
-  std::string text = escaped(message.topic) + "=" + escaped(as_text(message.payload)) + "[";
-  RecordView view;
-  view.raw_headers = message.raw_headers;
-  view.header_count = message.header_count;
-  HeaderReader reader(view);
-  bool is_first = true;
-  for (HeaderView header; reader.next(header); is_first = false) {
-    text += (is_first ? "" : ",") + escaped(header.key) + "=" + (header.value ? escaped(as_text(*header.value)) : "null");
-  }
-  EXPECT_FALSE(reader.is_malformed());
-  return text + "]" + (message.wants_reply ? "?" : "");
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
-std::string text_of(const broker::Request& request) {
-  std::string text;
-  if (const auto* open = std::get_if<broker::OpenSession>(&request)) return "open " + escaped(open->client_id);
-  if (const auto* publish = std::get_if<broker::Publish>(&request)) {
-    for (const broker::Message& message : publish->messages) text += (text.empty() ? "publish " : "; ") + text_of(message);
-  } else if (const auto* follow = std::get_if<broker::Follow>(&request)) {
-    text = "follow";
-    for (const broker::FollowOne& one : follow->filters) {
-      text += " " + escaped(one.filter) + ":" + std::to_string(one.qos_max) + (one.no_local ? ":nl" : "") +
-              (one.retain_as_published ? ":rap" : "");
-      if (one.subscription_id) text += ":id" + std::to_string(one.subscription_id);
-    }
-  } else if (const auto* unfollow = std::get_if<broker::Unfollow>(&request)) {
-    text = "unfollow";
-    for (const std::string& filter : unfollow->filters) text += " " + escaped(filter);
-  }
-  return text;
+class Transcripts : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(Transcripts, HoldWordForWord) {
+  std::ifstream file(std::filesystem::path(kTranscripts) / (GetParam() + ".txt"));
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);) lines.push_back(line);
+  EXPECT_FALSE(lines.empty());
+  Transcript(GetParam(), std::move(lines)).run();
 }
 
-Code code_of(const std::string& name) {
-  for (int i = 0; i < 200; ++i) {
-    if (code_name(static_cast<Code>(i)) == name) return static_cast<Code>(i);
-  }
-  ADD_FAILURE() << "no code " << name;
-  return Code::internal;
-}
-
-class Transcript {
- public:
-  explicit Transcript(const std::filesystem::path& path) : name_(path.filename().string()) {
-    std::ifstream file(path);
-    for (std::string line; std::getline(file, line);) lines_.push_back(line);
-  }
-
-  void run() {
-    for (number_ = 1; number_ <= lines_.size() && !::testing::Test::HasFatalFailure(); ++number_) {
-      const std::string& line = lines_[number_ - 1];
-      if (line.empty() || line[0] == '#') continue;
-      const size_t colon = line.find(':');
-      if (colon == std::string::npos) {
-        FAIL() << at() << "no colon";
-      }
-      const std::string verb = line.substr(0, colon);
-      const std::string rest = colon + 2 <= line.size() ? line.substr(colon + 2) : "";
-      step(verb, rest);
-    }
-    EXPECT_TRUE(done_.empty()) << at() << "not said: " << done_.front();
-  }
-
- private:
-  std::string at() const { return name_ + ":" + std::to_string(number_) + ": "; }
-
-  void step(const std::string& verb, const std::string& rest) {
-    if (verb == "S" || verb == "B" || verb == "end") return expect(verb, rest);
-    EXPECT_TRUE(done_.empty()) << at() << "not said: " << done_.front();
-    done_.clear();
-    if (verb == "option") return set_option(rest);
-    if (verb == "answers in") {
-      version_ = Version::v5;
-      return;
-    }
-    if (!link_) start();
-    if (verb == "C" || verb == "C+") return client_sends(rest, verb == "C+");
-    if (verb == "R") return broker_answers(rest);
-    if (verb == "D") return broker_delivers(rest);
-    if (verb == "T") return link_->pass(Duration::millis(std::stoll(rest)));
-    if (verb == "X") return link_->peer_closes();
-    if (verb == "N") return link_->notice(rest == "taken_over" ? broker::Notice::taken_over : broker::Notice::stopping);
-    if (verb == "congested") {
-      link_->unsent_limit = 1000;
-      if (rest == "1") {
-        link_->unsent = 1001;
-      } else {
-        link_->drained();
-      }
-      return;
-    }
-    FAIL() << at() << "no such verb";
-  }
-
-  void start() {
-    link_ = std::make_unique<ScriptedLink>(options_);
-    link_->after_turn = [this] { note(); };
-  }
-
-  // What the last input did, as lines.
-  void note() {
-    for (; noted_calls_ < link_->calls.size(); ++noted_calls_) {
-      done_.push_back("B " + text_of(link_->calls[noted_calls_].request));
-      ids_.push_back(link_->calls[noted_calls_].id);
-    }
-    const ByteSpan fresh = as_bytes(std::string_view(link_->sent).substr(noted_bytes_));
-    for (const std::string& line : packet_text::lines_of(fresh, version_, Side::server)) done_.push_back("S " + line);
-    noted_bytes_ = link_->sent.size();
-    if (link_->is_closed() && !is_end_noted_) {
-      is_end_noted_ = true;
-      done_.push_back("end " + std::string(close_why_name(link_->why)) + " " + link_->detail);
-    }
-  }
-
-  void expect(const std::string& verb, const std::string& rest) {
-    ASSERT_FALSE(done_.empty()) << at() << "nothing more happened";
-    if (verb == "end") {
-      const size_t space = rest.find(' ');
-      EXPECT_TRUE(done_.front().starts_with("end " + rest.substr(0, space))) << at() << done_.front();
-      if (space != std::string::npos)
-        EXPECT_NE(done_.front().find(rest.substr(space + 1)), std::string::npos) << at() << done_.front();
-    } else {
-      EXPECT_EQ(done_.front(), verb + " " + rest) << at();
-    }
-    done_.erase(done_.begin());
-  }
-
-  void set_option(const std::string& rest) {
-    const size_t space = rest.find(' ');
-    const std::string name = rest.substr(0, space);
-    SetOption set{options_, name, std::stoull(rest.substr(space + 1))};
-    MqttOptions::describe(set);
-    EXPECT_TRUE(set.found) << at() << "no option " << name;
-  }
-
-  void client_sends(const std::string& rest, bool with_next) {
-    if (rest.starts_with("CONNECT v5")) version_ = Version::v5;
-    Buffer bytes;
-    ASSERT_TRUE(packet_text::bytes_of_hex(rest, bytes) || packet_text::encode_line(rest, version_, bytes)) << at() << "no packet";
-    held_back_ += as_text(bytes.span());
-    if (with_next) return;
-    const std::string all = std::exchange(held_back_, {});
-    link_->receive(as_bytes(all));
-  }
-
-  void broker_answers(const std::string& rest) {
-    const std::vector<std::string> parts = packet_text::split(rest, ' ');
-    ASSERT_GE(parts.size(), 2u) << at();
-    const size_t index = std::stoul(parts[0]) - 1;
-    ASSERT_LT(index, ids_.size()) << at() << "no such call yet";
-    broker::Reply reply;
-    if (parts[1] == "opened") {
-      reply = broker::SessionOpened{};
-    } else if (parts[1] == "published") {
-      broker::Published published;
-      for (const std::string& code : packet_text::split(parts.size() > 2 ? parts[2] : "", ',')) {
-        published.results.push_back(code == "nobody" ? broker::PublishResult{Code::ok, false}
-                                                     : broker::PublishResult{code_of(code)});
-      }
-      reply = std::move(published);
-    } else if (parts[1] == "followed") {
-      broker::Followed followed;
-      for (const std::string& code : packet_text::split(parts[2], ',')) followed.results.push_back({code_of(code)});
-      reply = std::move(followed);
-    } else if (parts[1] == "unfollowed") {
-      broker::Unfollowed unfollowed;
-      for (const std::string& existed : packet_text::split(parts[2], ',')) unfollowed.existed.push_back(existed == "1");
-      reply = std::move(unfollowed);
-    } else {
-      ASSERT_EQ(parts[1], "error") << at();
-      reply = Error{code_of(parts[2]), ""};
-    }
-    link_->reply(ids_[index], std::move(reply));
-  }
-
-  void broker_delivers(const std::string& rest) {
-    std::string topic, payload;
-    TestRecord::Headers headers;
-    std::vector<uint32_t> ids;
-    uint8_t qos = 0;
-    bool rap = false, is_null = false;
-    int64_t waited_ms = 0;
-    for (const packet_text::Word& word : packet_text::words_of(rest)) {
-      if (word.key == "topic") topic = word.value;
-      if (word.key == "payload") payload = word.value;
-      if (word.key == "null") is_null = true;
-      if (word.key == "qos") qos = static_cast<uint8_t>(word.number());
-      if (word.key == "rap") rap = true;
-      if (word.key == "waited") waited_ms = word.number();
-      if (word.key.starts_with("h:")) headers.emplace_back(word.key.substr(2), word.value);
-      if (word.key == "ids") {
-        for (const std::string& id : packet_text::split(word.value, ',')) ids.push_back(static_cast<uint32_t>(std::stoul(id)));
-      }
-    }
-    const TestRecord record = TestRecord::make(payload, headers, link_->wall.ms - waited_ms, is_null);
-    link_->deliver(topic, record, qos, rap, ids.empty() ? nullptr : &ids);
-  }
-
-  std::string name_;
-  std::vector<std::string> lines_;
-  size_t number_ = 0;
-  MqttOptions options_;
-  Version version_ = Version::v3_1_1;
-  std::unique_ptr<ScriptedLink> link_;
-  std::string held_back_;
-  std::vector<std::string> done_;
-  std::vector<protocol::CallId> ids_;
-  size_t noted_calls_ = 0;
-  size_t noted_bytes_ = 0;
-  bool is_end_noted_ = false;
-};
-
-TEST(Transcripts, HoldWordForWord) {
-  size_t count = 0;
-  for (const auto& entry : std::filesystem::directory_iterator("src/protocol/mqtt/transcripts")) {
-    if (entry.path().extension() != ".txt") continue;
-    Transcript(entry.path()).run();
-    ++count;
-  }
-  EXPECT_GT(count, 0u);
-}
+INSTANTIATE_TEST_SUITE_P(Mqtt, Transcripts, ::testing::ValuesIn(transcript_names()), [](const auto& info) { return info.param; });
 
 // ---- beyond transcripts ----
 
@@ -449,7 +224,7 @@ TEST(Connection, SharesOneSpellingAmongFollowers) {
       const TestRecord earlier = TestRecord::make("x", {{"mqtt.qos", "1"}}, 0);
       for (int i = 0; i < follower; ++i) link.deliver("e", earlier, 1);
       link.sent.clear();
-      link.deliver("some/topic", record, qos, rap, nullptr, &scratch);
+      link.deliver("some/topic", record, qos, {.retain_as_published = rap, .scratch = &scratch});
       const Version version = is_v5 ? Version::v5 : Version::v3_1_1;
       const std::vector<std::string> lines = packet_text::lines_of(as_bytes(link.sent), version, Side::server);
       ASSERT_EQ(lines.size(), 1u);
@@ -471,7 +246,7 @@ TEST(Connection, SendsLargePayloadsFromTheRecordsMemory) {
   protocol::CallId last = 0;
   protocol::Outbox out;
   out.begin({}, {}, &last, 0, UINT64_MAX);
-  link.machine->on_delivery({"t", record.view, record.owner, 0, false, nullptr, scratch}, out);
+  link.machine->on_delivery({.topic = "t", .record = record.view, .owner = record.owner, .scratch = scratch}, out);
   const Pieces pieces = out.take_pieces();
   ASSERT_EQ(pieces.size(), 2u);
   EXPECT_EQ(pieces[1].bytes.data(), record.owner.data());
@@ -492,7 +267,7 @@ TEST(Connection, KeepsWaitingMessagesWithoutPinningTheirBatch) {
   for (int i = 0; i < 3; ++i) {
     out.clear();
     out.begin({}, {}, &last, 0, UINT64_MAX);
-    link.machine->on_delivery({"t", record, owner, 1, false, nullptr, scratch}, out);
+    link.machine->on_delivery({.topic = "t", .record = record, .owner = owner, .qos_max = 1, .scratch = scratch}, out);
   }
   EXPECT_EQ(link.metrics.queued_messages, 2);
   EXPECT_LT(link.metrics.queued_bytes, 2000);

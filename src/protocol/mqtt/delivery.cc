@@ -34,7 +34,7 @@ Sizes sizes_of(const Outgoing& m, Version version, uint64_t& left_out) {
   return sizes;
 }
 
-uint8_t first_byte(const Outgoing& m) { return static_cast<uint8_t>(0x30 | m.qos << 1 | (m.retain ? 1 : 0)); }
+uint8_t first_byte(const Outgoing& m) { return static_cast<uint8_t>(0x30 | (m.dup ? 8 : 0) | m.qos << 1 | (m.retain ? 1 : 0)); }
 
 uint8_t* put_u16(uint8_t* at, size_t value) {
   at[0] = static_cast<uint8_t>(value >> 8);
@@ -101,7 +101,7 @@ bool send_publish(const Outgoing& m, Version version, uint16_t packet_id, uint32
                   protocol::Outbox& out) {
   broker::DeliveryScratch::Entry* entry = nullptr;
   if (m.scratch && !m.subscription_ids) {
-    entry = entry_of(*m.scratch, kKind | (version == Version::v5 ? 2u : 0u) | m.qos);
+    entry = entry_of(*m.scratch, kKind | (version == Version::v5 ? 4u : 0u) | m.qos);
     if (entry && !entry->bytes.empty()) {
       if (entry->bytes.size() > packet_bytes_max) return false;
       copy_spelling(entry->bytes, m, packet_id, out.out());

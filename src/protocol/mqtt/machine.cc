@@ -39,8 +39,9 @@ void Machine::on_open(Outbox& out) { out.arm(out.now() + Duration::millis(option
 bool Machine::is_paused() const {
   if (state_ == State::opening) return true;
   if (pending_ && pending_->size() >= options_->requests_max) return true;
-  // A 5.0 client knows the limit and is held to it; an older one is just read no further.
-  return !is_v5() && inbound_ && inbound_->acks.size() >= options_->receive_maximum;
+  // A 5.0 client knows the limit and is held to it, but what comes again does not count; an older one is just read no further.
+  const size_t acks_max = is_v5() ? size_t{options_->receive_maximum} * 2 : options_->receive_maximum;
+  return inbound_ && inbound_->acks.size() >= acks_max;
 }
 
 size_t Machine::on_bytes(const Bytes& bytes, Outbox& out) {
@@ -73,10 +74,10 @@ size_t Machine::on_bytes(const Bytes& bytes, Outbox& out) {
     at += frame.size;
   }
   if (state_ == State::closed) return bytes.size();
-  flush_publishes(out);
-  if (inbound_) send_pubacks(out);  // of PUBLISHes refused without asking
-  if (waiting_) send_waiting(out);
-  return at;
+  flush_calls(out);
+  if (inbound_) send_publish_acks(out);  // of PUBLISHes answered without asking
+  if (state_ == State::open && outbound_) send_waiting(out);
+  return state_ == State::closed ? bytes.size() : at;
 }
 
 void Machine::on_reply(CallId id, broker::Reply reply, Outbox& out) {
@@ -95,7 +96,8 @@ void Machine::on_reply(CallId id, broker::Reply reply, Outbox& out) {
       return;
     }
   }
-  on_published(id, reply, out);
+  if (on_published(id, reply, out) || on_settled(id, reply, out)) return;
+  on_released(id, reply, out);
 }
 
 void Machine::on_notice(broker::Notice notice, Outbox& out) {
@@ -141,7 +143,7 @@ void Machine::on_timer(Outbox& out) {
 }
 
 void Machine::on_drained(Outbox& out) {
-  if (state_ == State::open && waiting_) send_waiting(out);
+  if (state_ == State::open && outbound_) send_waiting(out);
 }
 
 void Machine::on_peer_closed(Outbox& out) { end(CloseWhy::peer_closed, "", out); }
@@ -151,9 +153,16 @@ void Machine::fail(const Fault& fault, Outbox& out) {
   end(CloseWhy::protocol_error, fault.why, out, fault.reason);
 }
 
+// What was collected goes to the broker, PUBLISHes first.
+void Machine::flush_calls(Outbox& out) {
+  flush_publishes(out);
+  if (inbound_ && inbound_->qos2) flush_releases(out);
+  if (outbound_ && !outbound_->to_settle.empty()) flush_settles(out);
+}
+
 void Machine::end(CloseWhy why, const char* detail, Outbox& out, ReasonCode reason) {
   if (state_ == State::closed) return;
-  flush_publishes(out);
+  flush_calls(out);
   if (state_ == State::open && is_v5() && is_failure(reason) && why != CloseWhy::peer_closed) {
     Buffer properties;
     put_text(properties, PropertyId::reason_string, detail);
@@ -175,9 +184,12 @@ void Machine::publish_will(Outbox& out) {
   broker::Publish publish;
   publish.messages.push_back({.topic = will_->topic,
                               .payload = will_->payload.span(),
-                              .raw_headers = will_->headers.span(),
+                              .raw_headers = will_->raw_headers.span(),
                               .header_count = will_->header_count,
-                              .wants_reply = will_->qos > 0});
+                              .wants_reply = will_->qos > 0,
+                              .qos = will_->qos,
+                              .retain = will_->retain,
+                              .expiry_s = will_->expiry_s});
   out.call(std::move(publish));
 }
 

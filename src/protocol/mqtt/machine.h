@@ -1,4 +1,4 @@
-// Machine: one MQTT connection on the server's side, 3.1.1 and 5.0. Private to this room. Pure.
+// Machine: one MQTT connection on the server's side, 3.1, 3.1.1 and 5.0. Private to this room. Pure.
 //
 //   waiting --CONNECT--> opening --SessionOpened--> open --> closed
 //
@@ -6,11 +6,18 @@
 // 1. Nothing is sent before CONNACK, and one CONNACK at most; a connection refused by it is closed.
 // 2. While the session opens nothing more is read; what came behind the CONNECT is read afterwards, in order.
 // 3. PUBLISHes are handed on before any later call, so the broker sees a client's packets in their order.
-// 4. PUBACKs leave in the order of the PUBLISHes; a QoS 1 PUBLISH that failed is never acknowledged to a 3.1.1 client.
-// 5. QoS 1 messages to the client leave in the order of their deliveries; at most the client's Receive Maximum are under way.
-// 6. The will is published once when the connection ends in any way but DISCONNECT with reason 0; its session ends then too, so
-//    a will delay does not apply (MQTT5 3.1.3.2.2).
-// 7. What is kept is bounded by MqttOptions; what few connections need is allocated when it is needed.
+// 4. PUBACKs and PUBRECs leave in the order of the PUBLISHes; a PUBLISH that failed is never acknowledged to a client older
+// than 5.0.
+// 5. QoS 1 and 2 messages to the client leave in the order of their deliveries; at most the client's Receive Maximum are under
+// way.
+// 6. A QoS 2 PUBLISH is handed on once until its PUBREL came, and answered however often it comes. Its packet id is free again
+// when
+//    PUBCOMP left. In a durable session both facts are the broker's first (Message::packet_id, Release).
+// 7. A leased delivery is settled when the client has it, or when it can never have it (expired, too large). PUBREL leaves when
+// the
+//    broker knows that the client owns the message.
+// 8. The will is published once when the connection ends in any way but DISCONNECT with reason 0.
+// 9. What is kept is bounded by MqttOptions; what few connections need is allocated when it is needed.
 #pragma once
 
 #include <memory>
@@ -56,19 +63,40 @@ class Machine final : public protocol::Connection {
  private:
   enum class State : uint8_t { waiting, opening, open, closed };
 
-  struct StoredWill {
-    std::string topic;
-    Bytes payload;
-    Bytes headers;
-    int32_t header_count = 0;
-    uint8_t qos = 0;
+  // What a client needs that publishes at QoS 2.
+  struct InboundQos2 {
+    PacketIds<Received> ids;
+    std::vector<uint16_t> restored;  // of an earlier connection, not released yet: they do not count against our Receive Maximum
+    std::vector<uint16_t> released;  // in this turn; the call is still to be made
+    struct Releasing {
+      CallId call = 0;
+      std::vector<uint16_t> packet_ids;
+    };
+    std::vector<Releasing> releasing;
   };
   // What a client needs that publishes.
   struct Inbound {
     AckOrder acks;
+    uint32_t under_way = 0;   // PUBLISHes that count against our Receive Maximum
     Buffer headers;           // encoded headers, of the request being made or, until the turn is over, of the one made last
     size_t header_bytes = 0;  // of the request being made
     std::vector<Bytes> held;  // header memory of requests made earlier in this turn
+    std::unique_ptr<InboundQos2> qos2;
+  };
+  // What a client needs that gets QoS 1 or 2.
+  struct Outbound {
+    explicit Outbound(bool is_durable) : own(is_durable ? broker::kLeaseMax + 1 : 1, 65535), leases(1, broker::kLeaseMax) {}
+    PacketIds<Sent> own;     // of deliveries without a lease
+    PacketIds<Sent> leases;  // used in durable sessions only
+    Waiting waiting;
+    std::vector<broker::Settle::One> to_settle;  // the call is still to be made
+    struct Settling {
+      CallId call = 0;
+      std::vector<uint16_t> received;  // PUBREL is sent when the broker answered
+      bool is_answered = false;
+    };
+    std::vector<Settling> settling;  // in order; only those that a PUBREL waits for
+    uint32_t in_flight() const { return own.in_use() + leases.in_use(); }
   };
   // A SUBSCRIBE or UNSUBSCRIBE that waits for the broker.
   struct Pending {
@@ -89,38 +117,65 @@ class Machine final : public protocol::Connection {
   void take_connect(const Connect& connect, Outbox& out);
   void refuse(ReasonCode reason, ReturnCode code, CloseWhy why, const char* detail, Outbox& out);
   void on_session(broker::Reply& reply, Outbox& out);
-  void send_connack(bool session_present, Outbox& out);
+  void send_connack(bool session_present, bool is_expiry_capped, Outbox& out);
   std::string assigned_client_id() const;
 
-  // what clients send: machine_inbound.cc
+  // what clients send: machine_inbound.cc, machine_publish.cc, machine_subscribe.cc
   void on_packet(const Frame& frame, Outbox& out);
   void on_publish(const Frame& frame, Outbox& out);
   bool check_publish(const Publish& publish, Outbox& out);
-  void refuse_publish(const Publish& publish, Code code, Outbox& out);
+  bool take_inbound_id(const Publish& publish, Outbox& out);
+  void refuse_publish(const Publish& publish, Code code);
   void hand_on(const Publish& publish, Outbox& out);
   void flush_publishes(Outbox& out);
-  void on_ack(const Frame& frame, Outbox& out);
+  void on_pubrel(const Ack& ack, Outbox& out);
+  void flush_releases(Outbox& out);
+  bool on_released(CallId id, const broker::Reply& reply, Outbox& out);
   void on_subscribe(const Frame& frame, Outbox& out);
+  Fault unavailable(bool is_shared, std::string_view filter) const;
   void on_unsubscribe(const Frame& frame, Outbox& out);
   void on_disconnect(const Frame& frame, Outbox& out);
-  void on_published(CallId id, broker::Reply& reply, Outbox& out);
+  bool on_published(CallId id, const broker::Reply& reply, Outbox& out);
   void on_pending_reply(Pending pending, broker::Reply& reply, Outbox& out);
-  void send_pubacks(Outbox& out);
-  void send_puback(const AckOrder::Entry& entry, Outbox& out);
+  void send_publish_acks(Outbox& out);
+  void send_publish_ack(const AckOrder::Entry& entry, Outbox& out);
+  void free_inbound_id(uint16_t packet_id, AckOrder::Kind kind);
   void send_suback(const Pending& pending, Outbox& out);
   Inbound& inbound();
+  InboundQos2& inbound_qos2();
 
   // what clients get: machine_outbound.cc
   uint32_t inflight_max() const {
     return client_receive_max_ < options_->inflight_max ? client_receive_max_ : options_->inflight_max;
   }
-  bool can_take_qos1(const Outbox& out) const { return ids_.in_use() < inflight_max() && !out.is_congested(); }
-  void send_qos1(const broker::Delivery& delivery, const RecordFacts& facts, uint32_t expiry_left_s, Outbox& out);
-  void queue(const broker::Delivery& delivery, const RecordFacts& facts, Outbox& out);
+  bool can_take(const Outbox& out) const { return outbound_->in_flight() < inflight_max() && !out.is_congested(); }
+  // Takes the packet id of a message to the client; 0: the message has to wait.
+  uint16_t take_id(uint16_t lease, uint8_t qos);
+  void free_id(uint16_t id);
+  PacketIds<Sent>& ids_of(uint16_t id) { return is_durable_ && id <= broker::kLeaseMax ? outbound_->leases : outbound_->own; }
+  static bool is_sent_retained(const broker::Delivery& delivery, const RecordFacts& facts) {
+    return delivery.is_retained || (delivery.retain_as_published && facts.retain);
+  }
+  void deliver(const broker::Delivery& delivery, const RecordFacts& facts, uint8_t qos, uint32_t expiry_left_s, Outbox& out);
+  void queue(const broker::Delivery& delivery, const RecordFacts& facts, uint8_t qos, Outbox& out);
+  void give_up(uint16_t lease);
   void send_waiting(Outbox& out);
+  void send_first_waiting(uint16_t id, uint32_t expiry_left_s, Outbox& out);
   void drop_waiting();
+  // acknowledgements of messages to the client: machine_acks.cc
+  void on_ack(const Frame& frame, Outbox& out);
+  void on_puback(const Ack& ack, Sent state, Outbox& out);
+  void on_pubrec(const Ack& ack, Sent state, Outbox& out);
+  void on_pubcomp(const Ack& ack, Sent state, Outbox& out);
+  void send_ack(PacketType type, uint16_t packet_id, ReasonCode reason, Outbox& out);
+  void settle(uint16_t lease, broker::Settle::Outcome outcome);
+  void flush_settles(Outbox& out);
+  bool on_settled(CallId id, const broker::Reply& reply, Outbox& out);
+  void send_pubrels(Outbox& out);
+  Outbound& outbound();
 
   // ending: machine.cc
+  void flush_calls(Outbox& out);
   void end(CloseWhy why, const char* detail, Outbox& out, ReasonCode reason = ReasonCode::success);
   void fail(const Fault& fault, Outbox& out);
   void publish_will(Outbox& out);
@@ -136,16 +191,16 @@ class Machine final : public protocol::Connection {
   Instant last_packet_{};
   CallId open_call_ = 0;
   broker::Publish building_;
-  PacketIds ids_;
-  std::unique_ptr<StoredWill> will_;
+  std::unique_ptr<broker::Will> will_;
   std::unique_ptr<Inbound> inbound_;
+  std::unique_ptr<Outbound> outbound_;
   std::unique_ptr<std::vector<Pending>> pending_;
-  std::unique_ptr<Waiting> waiting_;
   uint32_t building_bytes_ = 0;
   uint32_t building_replies_ = 0;
   uint32_t wanted_ = 0;
   uint32_t turn_bytes_left_ = 0;
   uint32_t client_packet_max_ = UINT32_MAX;
+  uint32_t session_expiry_s_ = 0;  // as asked for, then as granted
   uint16_t client_receive_max_ = UINT16_MAX;
   uint16_t keep_alive_s_ = 0;
   State state_ = State::waiting;
@@ -153,6 +208,7 @@ class Machine final : public protocol::Connection {
   bool was_assigned_ : 1 = false;  // the client id is ours
   bool is_keep_alive_capped_ : 1 = false;
   bool asked_expiry_ : 1 = false;   // a Session Expiry Interval above 0 in CONNECT
+  bool is_durable_ : 1 = false;     // the session outlives, or has outlived, a connection
   bool wants_problems_ : 1 = true;  // Request Problem Information
 };
 

@@ -62,12 +62,11 @@ void Machine::on_connect_fault(const Fault& fault, const Connect& connect, uint8
 }
 
 bool Machine::check_connect(const Connect& connect, Outbox& out) {
-  if (connect.version == Version::v3_1) {
-    refuse(ReasonCode::unsupported_protocol_version, ReturnCode::unacceptable_protocol_version, CloseWhy::not_supported,
-           "MQTT 3.1 is not supported", out);
-    return false;
-  }
-  if (connect.client_id.size() > options_->client_id_bytes_max) {
+  const bool is_v3_1 = connect.version == Version::v3_1;
+  const uint16_t id_max = is_v3_1 && options_->client_id_bytes_max_v3_1 < options_->client_id_bytes_max
+                              ? options_->client_id_bytes_max_v3_1
+                              : options_->client_id_bytes_max;
+  if (connect.client_id.size() > id_max) {
     refuse(ReasonCode::client_identifier_not_valid, ReturnCode::identifier_rejected, CloseWhy::over_limit,
            "the client id is too long", out);
     return false;
@@ -80,13 +79,13 @@ bool Machine::check_connect_v3(const Connect& connect, Outbox& out) {
     refuse(ReasonCode::success, code, CloseWhy::not_supported, why, out);
     return false;
   };
-  if (!connect.clean_start && connect.client_id.empty())
-    return no(ReturnCode::identifier_rejected, "no client id for a lasting session");
-  if (!connect.clean_start)
-    return no(ReturnCode::server_unavailable, "lasting sessions are not supported: connect with clean session 1");
+  if (connect.client_id.empty()) {
+    if (connect.version == Version::v3_1) return no(ReturnCode::identifier_rejected, "no client id");
+    if (!connect.clean_start) return no(ReturnCode::identifier_rejected, "no client id for a lasting session");
+  }
   if (!connect.will) return true;
-  if (connect.will->qos == 2) return no(kNoConnack, "a will with QoS 2 is not supported");
-  if (connect.will->retain) return no(kNoConnack, "a retained will is not supported");
+  if (connect.will->qos > options_->qos_max) return no(kNoConnack, "a will with a QoS over the maximum");
+  if (connect.will->retain && !options_->retain_available) return no(kNoConnack, "a retained will is not supported");
   if (!is_will_topic(connect.will->topic, options_->topic_levels_max)) return no(kNoConnack, "the will's topic is not allowed");
   return true;
 }
@@ -101,8 +100,9 @@ bool Machine::check_connect_v5(const Connect& connect, Outbox& out) {
     return no(ReasonCode::bad_authentication_method, "no authentication method is supported");
   }
   if (!connect.will) return true;
-  if (connect.will->qos == 2) return no(ReasonCode::qos_not_supported, "a will with QoS 2 is not supported");
-  if (connect.will->retain) return no(ReasonCode::retain_not_supported, "a retained will is not supported");
+  if (connect.will->qos > options_->qos_max) return no(ReasonCode::qos_not_supported, "a will with a QoS over the maximum");
+  if (connect.will->retain && !options_->retain_available)
+    return no(ReasonCode::retain_not_supported, "a retained will is not supported");
   if (!is_will_topic(connect.will->topic, options_->topic_levels_max)) {
     return no(ReasonCode::topic_name_invalid, "the will's topic is not allowed", CloseWhy::protocol_error);
   }
@@ -122,22 +122,34 @@ void Machine::take_connect(const Connect& connect, Outbox& out) {
       is_keep_alive_capped_ = true;
     }
     client_receive_max_ = static_cast<uint16_t>(connect.properties.number(PropertyId::receive_maximum, UINT16_MAX));
-    asked_expiry_ = connect.properties.number(PropertyId::session_expiry) > 0;
+    session_expiry_s_ = connect.properties.number(PropertyId::session_expiry);
     wants_problems_ = connect.properties.number(PropertyId::request_problem_information, 1) == 1;
+  } else if (!connect.clean_start) {
+    session_expiry_s_ = options_->clean_session_0_expiry_s;
   }
+  asked_expiry_ = session_expiry_s_ > 0;
   if (connect.will) {
     const Will& will = *connect.will;
     Buffer headers;
-    will_ = std::make_unique<StoredWill>();
+    will_ = std::make_unique<broker::Will>();
     will_->topic = will.topic;
     will_->payload = Bytes::copy_of(will.payload);
     will_->qos = will.qos;
+    will_->retain = will.retain;
+    will_->expiry_s = will.properties.number(PropertyId::message_expiry);
+    will_->delay_s = will.properties.number(PropertyId::will_delay);
     will_->header_count = append_headers(will.qos, will.retain, will.properties, headers);
-    will_->headers = Bytes::copy_of(headers.span());
+    will_->raw_headers = Bytes::copy_of(headers.span());
   }
   was_assigned_ = connect.client_id.empty();
   state_ = State::opening;
-  open_call_ = out.call(broker::OpenSession{.client_id = was_assigned_ ? assigned_client_id() : std::string(connect.client_id)});
+  const uint32_t inflight = inflight_max();
+  open_call_ = out.call(broker::OpenSession{
+      .client_id = was_assigned_ ? assigned_client_id() : std::string(connect.client_id),
+      .clean_start = connect.clean_start,
+      .expiry_s = session_expiry_s_,
+      .inflight_max = inflight < broker::kLeaseMax ? static_cast<uint16_t>(inflight) : broker::kLeaseMax,
+  });
 }
 
 // Refuses a CONNECT: with `reason` in 5.0, with `code` before. kNoConnack, and `success` in 5.0, only close.
@@ -164,26 +176,42 @@ void Machine::on_session(broker::Reply& reply, Outbox& out) {
     refuse(connack_reason_of(code), return_code_of(code), why, "the session could not be opened", out);
     return;
   }
+  if (!is_v5() && session_expiry_s_ > 0 && opened->expiry_s == 0) {
+    // Such a client cannot be told otherwise that its session will not last.
+    refuse(ReasonCode::success, ReturnCode::server_unavailable, CloseWhy::not_supported,
+           "lasting sessions are not supported: connect with clean session 1", out);
+    return;
+  }
   ++metrics_->connects_total;
+  is_durable_ = opened->expiry_s > 0 || opened->is_present;
+  for (const uint16_t packet_id : opened->received) {
+    if (packet_id == 0 || inbound_qos2().ids.get(packet_id) != Received::none) continue;
+    inbound_qos2().ids.set(packet_id, Received::owned);
+    inbound_qos2().restored.push_back(packet_id);
+  }
+  const bool is_capped = opened->expiry_s != session_expiry_s_;
+  session_expiry_s_ = opened->expiry_s;
   state_ = State::open;
-  send_connack(false, out);  // sessions end with their connection, so none is ever present
+  send_connack(opened->is_present, is_capped, out);
   if (state_ != State::open) return;
   last_packet_ = out.now();
   out.arm(keep_alive_s_ > 0 ? last_packet_ + keep_alive_limit() : Instant::never());
 }
 
-void Machine::send_connack(bool session_present, Outbox& out) {
-  Connack connack{.session_present = session_present};
+void Machine::send_connack(bool session_present, bool is_expiry_capped, Outbox& out) {
+  Connack connack{.session_present = session_present && version_ != Version::v3_1};  // a reserved bit in 3.1
   Buffer properties;
   if (is_v5()) {
     // Only what differs from the default: clients choke on the rest (MQTT5 3.2.2.3).
-    if (asked_expiry_) put_four_bytes(properties, PropertyId::session_expiry, 0);
+    if (is_expiry_capped) put_four_bytes(properties, PropertyId::session_expiry, session_expiry_s_);
     put_two_bytes(properties, PropertyId::receive_maximum, options_->receive_maximum);
-    put_byte(properties, PropertyId::maximum_qos, 1);
-    put_byte(properties, PropertyId::retain_available, 0);
+    if (options_->qos_max < 2) put_byte(properties, PropertyId::maximum_qos, options_->qos_max);
+    if (!options_->retain_available) put_byte(properties, PropertyId::retain_available, 0);
     put_four_bytes(properties, PropertyId::maximum_packet_size, options_->packet_bytes_max);
     if (was_assigned_) put_text(properties, PropertyId::assigned_client_id, assigned_client_id());
-    put_byte(properties, PropertyId::shared_subscription_available, 0);
+    if (!options_->wildcards_available) put_byte(properties, PropertyId::wildcard_subscription_available, 0);
+    if (!options_->subscription_ids_available) put_byte(properties, PropertyId::subscription_id_available, 0);
+    if (!options_->shared_available) put_byte(properties, PropertyId::shared_subscription_available, 0);
     if (is_keep_alive_capped_) put_two_bytes(properties, PropertyId::server_keep_alive, keep_alive_s_);
     connack.properties.raw = properties.span();
   }

@@ -1,4 +1,4 @@
-// Machine: what an open connection's client gets (MQTT5 3.3.4, 4.3, 4.9). Pure.
+// Machine: what an open connection's client gets (MQTT5 3.3.4, 4.3, 4.4, 4.6, 4.9). Pure.
 #include "protocol/mqtt/delivery.h"
 #include "protocol/mqtt/machine.h"
 
@@ -6,23 +6,39 @@ namespace robustmq::mqtt {
 
 void Machine::on_delivery(const broker::Delivery& delivery, Outbox& out) {
   if (state_ != State::open) return;
+  if (delivery.is_received) {  // of the message only the release is left to send
+    outbound();
+    ids_of(delivery.lease).set(delivery.lease, Sent::released);
+    send_ack(PacketType::pubrel, delivery.lease, ReasonCode::success, out);
+    return;
+  }
   if (delivery.topic.empty() || delivery.topic.size() > 65535) {
     ++metrics_->dropped_bad_topic_total;
+    if (delivery.lease) give_up(delivery.lease);
+    flush_calls(out);
     return;
   }
   const RecordFacts facts = facts_of(delivery.record);
   uint32_t expiry_left_s = 0;
   if (facts.expiry_s) {
     const std::optional<uint32_t> left = expiry_left(*facts.expiry_s, delivery.record.timestamp_ms, out.wall_now().ms);
-    if (!left) {
+    // What was sent once is sent until it is acknowledged (MQTT5 4.3.3-7).
+    if (!left && !delivery.is_again) {
       ++metrics_->dropped_expired_total;
+      if (delivery.lease) give_up(delivery.lease);
+      flush_calls(out);
       return;
     }
-    expiry_left_s = *left;
+    expiry_left_s = left.value_or(0);
   }
-  if (delivery.qos_max > 0 && facts.qos > 0) {
-    send_qos1(delivery, facts, expiry_left_s, out);
+  const uint8_t qos = delivery.qos_max < facts.qos ? delivery.qos_max : facts.qos;
+  if (qos > 0) {
+    deliver(delivery, facts, qos, expiry_left_s, out);
     return;
+  }
+  if (delivery.lease) {
+    give_up(delivery.lease);
+    flush_calls(out);
   }
   if (out.is_congested()) {
     ++metrics_->dropped_congested_total;
@@ -32,7 +48,7 @@ void Machine::on_delivery(const broker::Delivery& delivery, Outbox& out) {
                          .record = delivery.record,
                          .owner = delivery.owner,
                          .qos = 0,
-                         .retain = delivery.retain_as_published && facts.retain,
+                         .retain = is_sent_retained(delivery, facts),
                          .is_plain = facts.is_plain,
                          .expiry_left_s = expiry_left_s,
                          .subscription_ids = delivery.subscription_ids,
@@ -44,34 +60,60 @@ void Machine::on_delivery(const broker::Delivery& delivery, Outbox& out) {
   }
 }
 
-void Machine::send_qos1(const broker::Delivery& delivery, const RecordFacts& facts, uint32_t expiry_left_s, Outbox& out) {
-  const bool must_wait = (waiting_ && !waiting_->empty()) || !can_take_qos1(out);
-  const uint16_t id = must_wait ? 0 : ids_.take();
+void Machine::deliver(const broker::Delivery& delivery, const RecordFacts& facts, uint8_t qos, uint32_t expiry_left_s,
+                      Outbox& out) {
+  Outbound& to = outbound();
+  const uint16_t id = to.waiting.empty() && can_take(out) ? take_id(delivery.lease, qos) : 0;
   if (id == 0) {
-    queue(delivery, facts, out);
+    queue(delivery, facts, qos, out);
     return;
   }
   const Outgoing message{.topic = delivery.topic,
                          .record = delivery.record,
                          .owner = delivery.owner,
-                         .qos = 1,
-                         .retain = delivery.retain_as_published && facts.retain,
+                         .qos = qos,
+                         .retain = is_sent_retained(delivery, facts),
+                         .dup = delivery.is_again,
                          .is_plain = facts.is_plain,
                          .expiry_left_s = expiry_left_s,
                          .subscription_ids = delivery.subscription_ids,
                          .scratch = &delivery.scratch};
   if (send_publish(message, version_, id, client_packet_max_, metrics_->headers_left_out_total, out)) {
     ++metrics_->publishes_sent_total;
-  } else {
-    ids_.give_back(id);  // as if it had been delivered (MQTT5 3.1.2.11.4)
-    ++metrics_->dropped_too_large_total;
+    return;
   }
+  free_id(id);  // as if it had been delivered (MQTT5 3.1.2.11.4)
+  ++metrics_->dropped_too_large_total;
+  if (!to.to_settle.empty()) flush_settles(out);
 }
 
-void Machine::queue(const broker::Delivery& delivery, const RecordFacts& facts, Outbox& out) {
-  if (!waiting_) waiting_ = std::make_unique<Waiting>();
-  WaitingMessage message = keep(delivery, facts);
-  if (waiting_->size() >= options_->queue_messages_max || waiting_->bytes() + message.size_bytes() > options_->queue_bytes_max) {
+// A lease is its packet id.
+uint16_t Machine::take_id(uint16_t lease, uint8_t qos) {
+  const Sent state = qos == 2 ? Sent::qos2 : Sent::qos1;
+  if (lease == 0) return outbound_->own.take(state);
+  if (ids_of(lease).get(lease) != Sent::none) return 0;
+  ids_of(lease).set(lease, state);
+  return lease;
+}
+
+void Machine::free_id(uint16_t id) {
+  PacketIds<Sent>& ids = ids_of(id);
+  ids.set(id, Sent::none);
+  if (&ids == &outbound_->leases) settle(id, broker::Settle::Outcome::done);
+}
+
+// A leased delivery that the client can never have.
+void Machine::give_up(uint16_t lease) {
+  outbound();
+  settle(lease, broker::Settle::Outcome::done);
+}
+
+void Machine::queue(const broker::Delivery& delivery, const RecordFacts& facts, uint8_t qos, Outbox& out) {
+  WaitingMessage message = keep(delivery, facts, qos);
+  Waiting& waiting = outbound_->waiting;
+  // Leased ones are bounded by the broker.
+  if (delivery.lease == 0 &&
+      (waiting.size() >= options_->queue_messages_max || waiting.bytes() + message.size_bytes() > options_->queue_bytes_max)) {
     ++metrics_->slow_readers_total;
     ++metrics_->dropped_slow_reader_total;
     end(CloseWhy::slow_reader, "too many messages wait for the client", out, ReasonCode::quota_exceeded);
@@ -79,50 +121,64 @@ void Machine::queue(const broker::Delivery& delivery, const RecordFacts& facts, 
   }
   metrics_->queued_messages += 1;
   metrics_->queued_bytes += static_cast<int64_t>(message.size_bytes());
-  waiting_->push(std::move(message));
+  waiting.push(std::move(message));
 }
 
 void Machine::send_waiting(Outbox& out) {
-  while (!waiting_->empty() && can_take_qos1(out)) {
-    WaitingMessage& front = waiting_->front();
+  Waiting& waiting = outbound_->waiting;
+  while (!waiting.empty() && can_take(out)) {
+    WaitingMessage& front = waiting.front();
     uint32_t expiry_left_s = 0;
     bool is_expired = false;
     if (front.expiry_s) {
       const std::optional<uint32_t> left = expiry_left(*front.expiry_s, front.record.timestamp_ms, out.wall_now().ms);
-      is_expired = !left;
+      is_expired = !left && !front.dup;
       expiry_left_s = left.value_or(0);
     }
     if (is_expired) {
       ++metrics_->dropped_expired_total;
+      if (front.lease) give_up(front.lease);
     } else {
-      const uint16_t id = ids_.take();
-      if (id == 0) return;
-      const Outgoing message{.topic = front.topic,
-                             .record = front.record,
-                             .owner = front.owner,
-                             .qos = 1,
-                             .retain = front.retain,
-                             .is_plain = front.is_plain,
-                             .expiry_left_s = expiry_left_s,
-                             .subscription_ids = front.subscription_ids.empty() ? nullptr : &front.subscription_ids};
-      if (send_publish(message, version_, id, client_packet_max_, metrics_->headers_left_out_total, out)) {
-        ++metrics_->publishes_sent_total;
-      } else {
-        ids_.give_back(id);
-        ++metrics_->dropped_too_large_total;
-      }
+      const uint16_t id = take_id(front.lease, front.qos);
+      if (id == 0) break;
+      send_first_waiting(id, expiry_left_s, out);
     }
     metrics_->queued_messages -= 1;
     metrics_->queued_bytes -= static_cast<int64_t>(front.size_bytes());
-    waiting_->pop();
+    waiting.pop();
+  }
+  if (!outbound_->to_settle.empty()) flush_settles(out);
+}
+
+void Machine::send_first_waiting(uint16_t id, uint32_t expiry_left_s, Outbox& out) {
+  const WaitingMessage& front = outbound_->waiting.front();
+  const Outgoing message{.topic = front.topic,
+                         .record = front.record,
+                         .owner = front.owner,
+                         .qos = front.qos,
+                         .retain = front.retain,
+                         .dup = front.dup,
+                         .is_plain = front.is_plain,
+                         .expiry_left_s = expiry_left_s,
+                         .subscription_ids = front.subscription_ids.empty() ? nullptr : &front.subscription_ids};
+  if (send_publish(message, version_, id, client_packet_max_, metrics_->headers_left_out_total, out)) {
+    ++metrics_->publishes_sent_total;
+  } else {
+    free_id(id);
+    ++metrics_->dropped_too_large_total;
   }
 }
 
 void Machine::drop_waiting() {
-  if (!waiting_) return;
-  metrics_->queued_messages -= static_cast<int64_t>(waiting_->size());
-  metrics_->queued_bytes -= static_cast<int64_t>(waiting_->bytes());
-  waiting_.reset();
+  if (!outbound_) return;
+  metrics_->queued_messages -= static_cast<int64_t>(outbound_->waiting.size());
+  metrics_->queued_bytes -= static_cast<int64_t>(outbound_->waiting.bytes());
+  outbound_.reset();
+}
+
+Machine::Outbound& Machine::outbound() {
+  if (!outbound_) outbound_ = std::make_unique<Outbound>(is_durable_ ? true : false);
+  return *outbound_;
 }
 
 }  // namespace robustmq::mqtt

@@ -11,11 +11,18 @@ struct MqttOptions {
   int64_t connect_timeout_ms = 10'000;
   uint32_t connect_bytes_max = 4096;
   uint32_t packet_bytes_max = 1'000'000;
+  uint8_t qos_max = 2;
+  bool retain_available = false;
+  bool wildcards_available = true;
+  bool subscription_ids_available = true;
+  bool shared_available = false;
+  uint32_t clean_session_0_expiry_s = 7 * 24 * 3600;
   uint16_t receive_maximum = 1024;
   uint16_t inflight_max = 1024;
   uint16_t keep_alive_max_s = 0;
   uint16_t topic_levels_max = 128;
   uint16_t client_id_bytes_max = 1024;
+  uint16_t client_id_bytes_max_v3_1 = 23;
   uint16_t requests_max = 16;
   uint32_t subscribe_filters_max = 1024;
   uint32_t queue_messages_max = 10'000;
@@ -41,13 +48,26 @@ struct MqttOptions {
              .unit = "bytes",
              .min = 64,
              .max = 268'435'460});
+    v.field("qos_max", &O::qos_max,
+            {.doc = "Highest QoS that clients may publish with and are granted; told to MQTT 5 clients where it is below 2.",
+             .max = 2});
+    v.field("retain_available", &O::retain_available, {.doc = "Whether clients may publish retained messages."});
+    v.field("wildcards_available", &O::wildcards_available, {.doc = "Whether clients may subscribe with `+` and `#`."});
+    v.field("subscription_ids_available", &O::subscription_ids_available,
+            {.doc = "Whether MQTT 5 clients may give subscription identifiers."});
+    v.field("shared_available", &O::shared_available, {.doc = "Whether clients may subscribe to `$share/group/filter`."});
+    v.field("clean_session_0_expiry_s", &O::clean_session_0_expiry_s,
+            {.doc = "How long the session of an MQTT 3.1 or 3.1.1 client with clean session 0 is kept after its connection; "
+                    "4,294,967,295 keeps it for ever.",
+             .unit = "s",
+             .min = 1});
     v.field("receive_maximum", &O::receive_maximum,
-            {.doc = "QoS 1 PUBLISHes of a client that may wait for their PUBACK; told to MQTT 5 clients, and older ones are read "
-                    "no further.",
+            {.doc = "QoS 1 and 2 PUBLISHes of a client that may be under way; told to MQTT 5 clients, and older ones are read "
+                    "no further while so many wait for an answer.",
              .min = 1,
              .max = 65'535});
     v.field("inflight_max", &O::inflight_max,
-            {.doc = "QoS 1 messages under way to a client without a PUBACK; the client's Receive Maximum may lower it.",
+            {.doc = "QoS 1 and 2 messages under way to a client; the client's Receive Maximum may lower it.",
              .min = 1,
              .max = 65'535});
     v.field("keep_alive_max_s", &O::keep_alive_max_s,
@@ -57,6 +77,11 @@ struct MqttOptions {
     v.field("topic_levels_max", &O::topic_levels_max, {.doc = "Most levels of a topic name or filter.", .min = 1, .max = 65'535});
     v.field("client_id_bytes_max", &O::client_id_bytes_max,
             {.doc = "Longest client id taken.", .unit = "bytes", .min = 23, .max = 65'535});
+    v.field("client_id_bytes_max_v3_1", &O::client_id_bytes_max_v3_1,
+            {.doc = "Longest client id taken from MQTT 3.1 clients; that standard allows 23.",
+             .unit = "bytes",
+             .min = 23,
+             .max = 65'535});
     v.field("requests_max", &O::requests_max,
             {.doc = "SUBSCRIBEs and UNSUBSCRIBEs of a client that may wait for their answer; then it is read no further.",
              .min = 1,
@@ -66,11 +91,11 @@ struct MqttOptions {
              .min = 1,
              .max = 65'536});
     v.field("queue_messages_max", &O::queue_messages_max,
-            {.doc = "QoS 1 messages that wait for a slow client; beyond it the client is disconnected.",
+            {.doc = "QoS 1 and 2 messages that wait for a slow client; beyond it the client is disconnected.",
              .min = 1,
              .max = 10'000'000});
     v.field("queue_bytes_max", &O::queue_bytes_max,
-            {.doc = "Bytes of QoS 1 messages that wait for a slow client; beyond it the client is disconnected.",
+            {.doc = "Bytes of QoS 1 and 2 messages that wait for a slow client; beyond it the client is disconnected.",
              .unit = "bytes",
              .min = 1024});
     v.field("publish_batch_messages", &O::publish_batch_messages,

@@ -3,53 +3,85 @@
 #include <utility>
 
 namespace robustmq::mqtt {
+namespace {
 
-bool PacketIds::bit(uint32_t index) const {
-  const uint32_t at = (head_ + index) & (capacity_ - 1);
-  return bits_[at / 64] >> (at % 64) & 1;
-}
+constexpr uint32_t kCellsMin = 64;
+constexpr uint32_t kCellsKept = 1024;  // of an empty window; a larger one is given back
 
-void PacketIds::flip(uint32_t index) {
-  const uint32_t at = (head_ + index) & (capacity_ - 1);
-  bits_[at / 64] ^= uint64_t{1} << (at % 64);
-}
+}  // namespace
 
-void PacketIds::grow() {
-  const uint32_t capacity = capacity_ == 0 ? 64 : capacity_ * 2;
-  auto bits = std::make_unique<uint64_t[]>(capacity / 64);
-  for (uint32_t i = 0; i < span_; ++i) {
-    if (bit(i)) bits[i / 64] |= uint64_t{1} << (i % 64);
-  }
+void IdWindow::grow(uint32_t cells) {
+  if (cells <= capacity_) return;
+  uint32_t capacity = capacity_ == 0 ? kCellsMin : capacity_;
+  while (capacity < cells) capacity *= 2;
+  auto bits = std::make_unique<uint64_t[]>(capacity / 32);
+  for (uint32_t i = 0; i < span_; ++i) bits[i / 32] |= uint64_t{cell(i)} << (i % 32 * 2);
   bits_ = std::move(bits);
   capacity_ = capacity;
   head_ = 0;
 }
 
-uint16_t PacketIds::take() {
-  if (span_ == kIds) return 0;
-  if (span_ == capacity_) grow();
-  const auto id = static_cast<uint16_t>((first_ - 1 + span_) % kIds + 1);
-  flip(span_++);
+uint16_t IdWindow::take(uint8_t state) {
+  if (span_ == count()) return take_inside(state);
+  grow(span_ + 1);
+  put(span_, state);
   ++in_use_;
+  return id_at(span_++);
+}
+
+// The oldest id is still in use and all others have had their turn since: any that is free.
+uint16_t IdWindow::take_inside(uint8_t state) {
+  if (in_use_ == count()) return 0;
+  uint32_t index = next_ == 0 ? 0 : index_of(next_);
+  while (cell(index)) index = index + 1 == count() ? 0 : index + 1;
+  put(index, state);
+  ++in_use_;
+  const uint16_t id = id_at(index);
+  next_ = id == high_ ? low_ : static_cast<uint16_t>(id + 1);
   return id;
 }
 
-bool PacketIds::is_in_use(uint16_t id) const {
-  if (id == 0) return false;
-  const uint32_t index = index_of(id);
-  return index < span_ && bit(index);
+void IdWindow::set(uint16_t id, uint8_t state) {
+  uint32_t index = index_of(id);
+  if (index >= span_) {
+    if (state == 0) return;
+    if (span_ == 0) {
+      grow(1);
+      first_ = id;
+      span_ = 1;
+      index = 0;
+    } else if (count() - index < index - span_ + 1) {  // nearer to the front
+      const uint32_t before = count() - index;
+      grow(span_ + before);
+      head_ = (head_ + capacity_ - before) & (capacity_ - 1);
+      first_ = id;
+      span_ += before;
+      index = 0;
+    } else {
+      grow(index + 1);
+      span_ = index + 1;
+    }
+  }
+  const uint8_t old = cell(index);
+  put(index, state);
+  if (old == 0 && state != 0) ++in_use_;
+  if (old != 0 && state == 0) {
+    --in_use_;
+    if (index == 0) trim();
+  }
 }
 
-bool PacketIds::give_back(uint16_t id) {
-  if (!is_in_use(id)) return false;
-  flip(index_of(id));
-  --in_use_;
-  while (span_ > 0 && !bit(0)) {
+void IdWindow::trim() {
+  while (span_ > 0 && cell(0) == 0) {
     head_ = (head_ + 1) & (capacity_ - 1);
-    first_ = first_ == kIds ? 1 : static_cast<uint16_t>(first_ + 1);
+    first_ = first_ == high_ ? low_ : static_cast<uint16_t>(first_ + 1);
     --span_;
   }
-  return true;
+  if (span_ == 0 && capacity_ > kCellsKept) {
+    bits_.reset();
+    capacity_ = 0;
+    head_ = 0;
+  }
 }
 
 }  // namespace robustmq::mqtt

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -50,18 +51,32 @@ class ScriptedLink {
     input_turn([&] { machine->on_reply(id, std::move(reply_to_give), out); });
     hand_over();
   }
-  void deliver(std::string_view topic, const TestRecord& record, uint8_t qos_max, bool retain_as_published = false,
-               const std::vector<uint32_t>* ids = nullptr, broker::DeliveryScratch* scratch = nullptr) {
+  // How a delivery comes, beyond its QoS.
+  struct How {
+    bool retain_as_published = false;
+    bool is_retained = false;
+    uint16_t lease = 0;
+    bool is_again = false;
+    bool is_received = false;
+    const std::vector<uint32_t>* ids = nullptr;
+    broker::DeliveryScratch* scratch = nullptr;
+  };
+  void deliver(std::string_view topic, const TestRecord& record, uint8_t qos_max, const How& how) {
     broker::DeliveryScratch own;
     const broker::Delivery delivery{.topic = topic,
                                     .record = record.view,
                                     .owner = record.owner,
                                     .qos_max = qos_max,
-                                    .retain_as_published = retain_as_published,
-                                    .subscription_ids = ids,
-                                    .scratch = scratch ? *scratch : own};
+                                    .retain_as_published = how.retain_as_published,
+                                    .is_retained = how.is_retained,
+                                    .lease = how.lease,
+                                    .is_again = how.is_again,
+                                    .is_received = how.is_received,
+                                    .subscription_ids = how.ids,
+                                    .scratch = how.scratch ? *how.scratch : own};
     input_turn([&] { machine->on_delivery(delivery, out); });
   }
+  void deliver(std::string_view topic, const TestRecord& record, uint8_t qos_max) { deliver(topic, record, qos_max, How{}); }
   void notice(broker::Notice what) {
     input_turn([&] { machine->on_notice(what, out); });
   }

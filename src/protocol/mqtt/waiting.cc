@@ -7,10 +7,13 @@ size_t WaitingMessage::size_bytes() const {
   return sizeof(WaitingMessage) + topic.size() + value + record.raw_headers.size() + subscription_ids.size() * sizeof(uint32_t);
 }
 
-WaitingMessage keep(const broker::Delivery& delivery, const RecordFacts& facts) {
+WaitingMessage keep(const broker::Delivery& delivery, const RecordFacts& facts, uint8_t qos) {
   WaitingMessage message;
   message.topic = delivery.topic;
-  message.retain = delivery.retain_as_published && facts.retain;
+  message.lease = delivery.lease;
+  message.qos = qos;
+  message.dup = delivery.is_again;
+  message.retain = delivery.is_retained || (delivery.retain_as_published && facts.retain);
   message.is_plain = facts.is_plain;
   message.expiry_s = facts.expiry_s;
   if (delivery.subscription_ids) message.subscription_ids = *delivery.subscription_ids;

@@ -1,4 +1,4 @@
-// Waiting: QoS 1 messages that a client cannot take yet (Receive Maximum reached, socket full). Pure.
+// Waiting: QoS 1 and 2 messages that a client cannot take yet (Receive Maximum reached, socket full). Pure.
 //
 // A message keeps a share of the record's memory, or a copy of its value and headers where the share would pin much more than
 // they are. What it holds is counted in messages and bytes; the machine sets the limits.
@@ -20,6 +20,9 @@ struct WaitingMessage {
   std::string topic;
   Bytes owner;
   RecordView record;  // views into `owner`
+  uint16_t lease = 0;
+  uint8_t qos = 1;
+  bool dup = false;
   bool retain = false;
   bool is_plain = false;
   std::optional<uint32_t> expiry_s;
@@ -29,7 +32,7 @@ struct WaitingMessage {
 };
 
 // Takes what is needed of a delivery past its call.
-WaitingMessage keep(const broker::Delivery& delivery, const RecordFacts& facts);
+WaitingMessage keep(const broker::Delivery& delivery, const RecordFacts& facts, uint8_t qos);
 
 class Waiting {
  public:

@@ -1,0 +1,165 @@
+// Machine: SUBSCRIBE and UNSUBSCRIBE (MQTT5 3.8 to 3.11). Pure.
+#include "base/topic_names.h"
+#include "protocol/mqtt/errors.h"
+#include "protocol/mqtt/machine.h"
+
+namespace robustmq::mqtt {
+namespace {
+
+constexpr std::string_view kShared = "$share/";
+
+// A filter as it was sent, taken apart: `$share/group/filter`, or a filter.
+struct Asked {
+  std::string_view share;
+  std::string_view filter;
+  bool is_good = false;
+};
+
+// MQTT5 4.7.1, 4.8.2
+Asked asked_of(std::string_view text, uint16_t levels_max) {
+  Asked asked{.filter = text};
+  if (text == "$share") return asked;
+  if (text.starts_with(kShared)) {
+    text.remove_prefix(kShared.size());
+    const size_t slash = text.find('/');
+    if (slash == 0 || slash == std::string_view::npos) return asked;
+    asked.share = text.substr(0, slash);
+    if (asked.share.find_first_of("+#") != std::string_view::npos) return asked;
+    asked.filter = text.substr(slash + 1);
+  }
+  asked.is_good = is_valid_topic_filter(asked.filter) && topic_levels(asked.filter) <= levels_max;
+  return asked;
+}
+
+char as_char(ReasonCode code) { return static_cast<char>(code); }
+
+}  // namespace
+
+void Machine::on_subscribe(const Frame& frame, Outbox& out) {
+  Subscribe packet;
+  if (const Fault fault = decode_subscribe(frame, version_, packet)) {
+    fail(fault, out);
+    return;
+  }
+  Pending pending{.packet_id = packet.packet_id, .is_subscribe = true};
+  broker::Follow follow;
+  const uint32_t subscription_id = packet.properties.number(PropertyId::subscription_id);
+  if (subscription_id != 0 && !options_->subscription_ids_available) {
+    fail({ReasonCode::subscription_identifiers_not_supported, "subscription identifiers are not available"}, out);
+    return;
+  }
+  SubscriptionReader reader(packet, version_);
+  for (Subscription wanted; reader.next(wanted);) {
+    if (wanted.no_local && wanted.filter.starts_with(kShared)) {
+      fail({ReasonCode::protocol_error, "No Local on a shared subscription"}, out);  // MQTT5 3.8.3.1
+      return;
+    }
+    const Asked asked = asked_of(wanted.filter, options_->topic_levels_max);
+    const bool is_over = follow.filters.size() >= options_->subscribe_filters_max;
+    if (is_over || !asked.is_good) {
+      const ReasonCode reason = is_over ? ReasonCode::quota_exceeded : ReasonCode::topic_filter_invalid;
+      pending.codes += is_v5() ? as_char(reason) : as_char(ReasonCode::unspecified_error);
+      continue;
+    }
+    if (const Fault fault = unavailable(!asked.share.empty(), asked.filter)) {
+      if (is_v5()) {  // it was told (MQTT5 3.2.2.3.11, 3.2.2.3.13)
+        fail(fault, out);
+        return;
+      }
+      pending.codes += as_char(ReasonCode::unspecified_error);
+      continue;
+    }
+    const uint8_t granted = wanted.qos > options_->qos_max ? options_->qos_max : wanted.qos;
+    pending.codes += kAsked;
+    pending.granted += static_cast<char>(granted);
+    follow.filters.push_back({.filter = std::string(asked.filter),
+                              .share = std::string(asked.share),
+                              .qos_max = granted,
+                              .no_local = wanted.no_local,
+                              .retain_as_published = wanted.retain_as_published,
+                              .retain_handling = static_cast<broker::RetainHandling>(wanted.retain_handling),
+                              .subscription_id = subscription_id});
+  }
+  metrics_->subscribes_total += follow.filters.size();
+  if (follow.filters.empty()) {
+    send_suback(pending, out);
+    return;
+  }
+  flush_publishes(out);
+  pending.call = out.call(std::move(follow));
+  if (!pending_) pending_ = std::make_unique<std::vector<Pending>>();
+  pending_->push_back(std::move(pending));
+}
+
+// What an option has switched off.
+Fault Machine::unavailable(bool is_shared, std::string_view filter) const {
+  if (is_shared && !options_->shared_available)
+    return {ReasonCode::shared_subscriptions_not_supported, "shared subscriptions are not available"};
+  if (!options_->wildcards_available && filter.find_first_of("+#") != std::string_view::npos)
+    return {ReasonCode::wildcard_subscriptions_not_supported, "wildcard subscriptions are not available"};
+  return {};
+}
+
+void Machine::on_unsubscribe(const Frame& frame, Outbox& out) {
+  Unsubscribe packet;
+  if (const Fault fault = decode_unsubscribe(frame, version_, packet)) {
+    fail(fault, out);
+    return;
+  }
+  Pending pending{.packet_id = packet.packet_id};
+  broker::Unfollow unfollow;
+  FilterReader reader(packet);
+  for (std::string_view filter; reader.next(filter);) {
+    const Asked asked = asked_of(filter, options_->topic_levels_max);
+    if (unfollow.filters.size() >= options_->subscribe_filters_max) {
+      pending.codes += as_char(ReasonCode::unspecified_error);
+    } else if (!asked.is_good) {
+      pending.codes += as_char(ReasonCode::topic_filter_invalid);
+    } else {
+      pending.codes += kAsked;
+      unfollow.filters.push_back({.filter = std::string(asked.filter), .share = std::string(asked.share)});
+    }
+  }
+  metrics_->unsubscribes_total += unfollow.filters.size();
+  if (unfollow.filters.empty()) {
+    send_suback(pending, out);
+    return;
+  }
+  flush_publishes(out);
+  pending.call = out.call(std::move(unfollow));
+  if (!pending_) pending_ = std::make_unique<std::vector<Pending>>();
+  pending_->push_back(std::move(pending));
+}
+
+void Machine::on_pending_reply(Pending pending, broker::Reply& reply, Outbox& out) {
+  const auto* followed = std::get_if<broker::Followed>(&reply);
+  const auto* unfollowed = std::get_if<broker::Unfollowed>(&reply);
+  const auto* error = std::get_if<Error>(&reply);
+  const Code whole = error ? error->code : Code::internal;
+  size_t next = 0;
+  for (char& code : pending.codes) {
+    if (code != kAsked) continue;
+    if (pending.is_subscribe) {
+      const Code result = followed && next < followed->results.size() ? followed->results[next].code : whole;
+      if (result == Code::ok) {
+        code = pending.granted[next];
+      } else {
+        code = is_v5() ? as_char(suback_reason_of(result)) : as_char(ReasonCode::unspecified_error);
+      }
+    } else if (unfollowed && next < unfollowed->existed.size()) {
+      code = unfollowed->existed[next] ? as_char(ReasonCode::success) : as_char(ReasonCode::no_subscription_existed);
+    } else {
+      code = as_char(unsuback_reason_of(whole));
+    }
+    ++next;
+  }
+  send_suback(pending, out);
+}
+
+void Machine::send_suback(const Pending& pending, Outbox& out) {
+  SubscribeAck ack{.type = pending.is_subscribe ? PacketType::suback : PacketType::unsuback, .packet_id = pending.packet_id};
+  ack.codes = as_bytes(pending.codes);
+  send_if_fits(ack, out);
+}
+
+}  // namespace robustmq::mqtt
