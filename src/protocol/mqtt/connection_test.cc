@@ -10,7 +10,7 @@
 #include "protocol/mqtt/machine.h"
 #include "protocol/mqtt/packet_text.h"
 #include "protocol/mqtt/scripted_link.h"
-#include "protocol/mqtt/transcript_test.h"
+#include "protocol/mqtt/transcript.h"
 
 namespace robustmq::mqtt {
 namespace {
@@ -33,7 +33,9 @@ TEST_P(Transcripts, HoldWordForWord) {
   std::vector<std::string> lines;
   for (std::string line; std::getline(file, line);) lines.push_back(line);
   EXPECT_FALSE(lines.empty());
-  Transcript(GetParam(), std::move(lines)).run();
+  Transcript transcript(GetParam(), std::move(lines));
+  transcript.run();
+  for (const std::string& failure : transcript.failures()) ADD_FAILURE() << failure;
 }
 
 INSTANTIATE_TEST_SUITE_P(Mqtt, Transcripts, ::testing::ValuesIn(transcript_names()), [](const auto& info) { return info.param; });

@@ -15,8 +15,6 @@
 // Used by tests only.
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <map>
 #include <memory>
 #include <string>
@@ -56,12 +54,13 @@ inline std::string text_of(const broker::Message& message) {
     if (header.value) seen.emplace(header.key, as_text(*header.value));
     text += (is_first ? "" : ",") + escaped(header.key) + "=" + (header.value ? escaped(as_text(*header.value)) : "null");
   }
-  EXPECT_FALSE(reader.is_malformed());
-  // What the broker reads of a message and what the record will say are the same.
-  EXPECT_EQ(seen["mqtt.qos"], std::to_string(message.qos));
-  EXPECT_EQ(seen["mqtt.retain"] == "1", message.retain);
-  EXPECT_EQ(seen["mqtt.message_expiry_s"].empty() ? "0" : seen["mqtt.message_expiry_s"], std::to_string(message.expiry_s));
-  EXPECT_EQ(message.wants_reply, message.qos > 0);
+  // What the broker reads of a message and what the record will say must be the same.
+  const std::string_view expiry = seen["mqtt.message_expiry_s"];
+  if (reader.is_malformed() || seen["mqtt.qos"] != std::to_string(message.qos) ||
+      (seen["mqtt.retain"] == "1") != message.retain || (expiry.empty() ? "0" : expiry) != std::to_string(message.expiry_s) ||
+      message.wants_reply != (message.qos > 0)) {
+    text += " but the message says otherwise";
+  }
   text += "]";
   if (message.packet_id) text += "#" + std::to_string(message.packet_id);
   return text + (message.wants_reply ? "?" : "");
@@ -124,7 +123,6 @@ inline Code code_of(const std::string& name) {
   for (int i = 0; i < 200; ++i) {
     if (code_name(static_cast<Code>(i)) == name) return static_cast<Code>(i);
   }
-  ADD_FAILURE() << "no code " << name;
   return Code::internal;
 }
 
@@ -133,27 +131,29 @@ class Transcript {
   Transcript(std::string name, std::vector<std::string> lines) : name_(std::move(name)), lines_(std::move(lines)) {}
 
   void run() {
-    for (number_ = 1; number_ <= lines_.size() && !::testing::Test::HasFatalFailure(); ++number_) {
+    for (number_ = 1; number_ <= lines_.size() && failures_.empty(); ++number_) {
       const std::string& line = lines_[number_ - 1];
       if (line.empty() || line[0] == '#') continue;
       const size_t colon = line.find(':');
       if (colon == std::string::npos) {
-        FAIL() << at() << "no colon";
+        fail("no colon");
+        break;
       }
       const std::string verb = line.substr(0, colon);
       const std::string rest = colon + 2 <= line.size() ? line.substr(colon + 2) : "";
       step(verb, rest);
     }
-    EXPECT_TRUE(done_.empty()) << at() << "not said: " << done_.front();
+    if (failures_.empty() && !done_.empty()) fail("not said: " + done_.front());
   }
+  // What was wrong; the first ends the run.
+  const std::vector<std::string>& failures() const { return failures_; }
 
  private:
-  std::string at() const { return name_ + ":" + std::to_string(number_) + ": "; }
+  void fail(const std::string& why) { failures_.push_back(name_ + ":" + std::to_string(number_) + ": " + why); }
 
   void step(const std::string& verb, const std::string& rest) {
     if (verb == "S" || verb == "B" || verb == "end") return expect(verb, rest);
-    EXPECT_TRUE(done_.empty()) << at() << "not said: " << done_.front();
-    done_.clear();
+    if (!done_.empty()) return fail("not said: " + done_.front());
     if (verb == "option") return set_option(rest);
     if (verb == "answers in") {
       version_ = Version::v5;
@@ -176,7 +176,7 @@ class Transcript {
       }
       return;
     }
-    FAIL() << at() << "no such verb";
+    fail("no such verb");
   }
 
   void start() {
@@ -200,14 +200,14 @@ class Transcript {
   }
 
   void expect(const std::string& verb, const std::string& rest) {
-    ASSERT_FALSE(done_.empty()) << at() << "nothing more happened";
+    if (done_.empty()) return fail("nothing more happened");
+    const std::string& next = done_.front();
     if (verb == "end") {
       const size_t space = rest.find(' ');
-      EXPECT_TRUE(done_.front().starts_with("end " + rest.substr(0, space))) << at() << done_.front();
-      if (space != std::string::npos)
-        EXPECT_NE(done_.front().find(rest.substr(space + 1)), std::string::npos) << at() << done_.front();
-    } else {
-      EXPECT_EQ(done_.front(), verb + " " + rest) << at();
+      if (!next.starts_with("end " + rest.substr(0, space))) fail(next);
+      if (space != std::string::npos && next.find(rest.substr(space + 1)) == std::string::npos) fail(next);
+    } else if (next != verb + " " + rest) {
+      fail(next);
     }
     done_.erase(done_.begin());
   }
@@ -217,13 +217,13 @@ class Transcript {
     const std::string name = rest.substr(0, space);
     SetOption set{options_, name, std::stoull(rest.substr(space + 1))};
     MqttOptions::describe(set);
-    EXPECT_TRUE(set.found) << at() << "no option " << name;
+    if (!set.found) fail("no option " + name);
   }
 
   void client_sends(const std::string& rest, bool with_next) {
     if (rest.starts_with("CONNECT v5")) version_ = Version::v5;
     Buffer bytes;
-    ASSERT_TRUE(packet_text::bytes_of_hex(rest, bytes) || packet_text::encode_line(rest, version_, bytes)) << at() << "no packet";
+    if (!packet_text::bytes_of_hex(rest, bytes) && !packet_text::encode_line(rest, version_, bytes)) return fail("no packet");
     held_back_ += as_text(bytes.span());
     if (with_next) return;
     const std::string all = std::exchange(held_back_, {});
@@ -232,9 +232,9 @@ class Transcript {
 
   void broker_answers(const std::string& rest) {
     const std::vector<std::string> parts = packet_text::split(rest, ' ');
-    ASSERT_GE(parts.size(), 2u) << at();
+    if (parts.size() < 2) return fail("what is answered?");
     const size_t index = std::stoul(parts[0]) - 1;
-    ASSERT_LT(index, ids_.size()) << at() << "no such call yet";
+    if (index >= ids_.size()) return fail("no such call yet");
     broker::Reply reply;
     if (parts[1] == "opened") {
       reply = opened_of(rest);
@@ -260,7 +260,7 @@ class Transcript {
       for (const std::string& existed : packet_text::split(parts[2], ',')) unfollowed.existed.push_back(existed == "1");
       reply = std::move(unfollowed);
     } else {
-      ASSERT_EQ(parts[1], "error") << at();
+      if (parts[1] != "error") return fail("no such answer");
       reply = Error{code_of(parts[2]), ""};
     }
     link_->reply(ids_[index], std::move(reply));
@@ -281,10 +281,9 @@ class Transcript {
   void open(const std::string& rest) {
     const size_t bar = rest.find('|');
     client_sends(rest.substr(0, bar), false);
-    ASSERT_EQ(done_.size(), 1u) << at() << "no session is asked for";
+    if (done_.size() != 1) return fail("no session is asked for");
     link_->reply(ids_.back(), opened_of(bar == std::string::npos ? "" : rest.substr(bar + 1)));
-    ASSERT_EQ(done_.size(), 2u) << at() << done_.back();
-    EXPECT_TRUE(done_.back().starts_with("S CONNACK code=0x00")) << at() << done_.back();
+    if (done_.size() != 2 || !done_[1].starts_with("S CONNACK code=0x00")) return fail(done_.back());
     done_.clear();
   }
 
@@ -324,7 +323,8 @@ class Transcript {
   Version version_ = Version::v3_1_1;
   std::unique_ptr<ScriptedLink> link_;
   std::string held_back_;
-  std::vector<std::string> done_;
+  std::vector<std::string> done_;  // by the last input, and not said yet
+  std::vector<std::string> failures_;
   std::vector<protocol::CallId> ids_;
   size_t noted_calls_ = 0;
   size_t noted_bytes_ = 0;
