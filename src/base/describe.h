@@ -28,8 +28,9 @@ struct FieldFacts {
   std::string_view unit = {};
   double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
-  bool secret = false;  // never printed
-  bool live = false;    // may change while the node runs
+  bool secret = false;             // never printed
+  bool live = false;               // may change while the node runs
+  std::string_view formerly = {};  // a section's former name, that sources may still use
 };
 
 namespace detail {

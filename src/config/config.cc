@@ -237,18 +237,21 @@ class Applier {
     return keys;
   }
 
-  static Binding* find(Binding& table, std::string_view key) {
+  // A section and rows may go by one name when that is a former one of the section: what was given tells them apart.
+  static Binding* find(Binding& table, std::string_view key, bool wants_section) {
+    Binding* found = nullptr;
     for (Binding& field : table.fields) {
-      if (field.key == key) return &field;
+      if (field.key == key && !(found && wants_section)) found = &field;
+      if (wants_section && field.facts.formerly == key) found = &field;
     }
-    return nullptr;
+    return found;
   }
 
   void table(const TomlTable& from, Binding& options, const std::string& path) {
     for (const auto& [key, node] : from) {
       const std::string at = join(path, key);
       const std::string where = fmt::format("{}:{}", file_name_, node.line);
-      Binding* field = find(options, key);
+      Binding* field = find(options, key, std::holds_alternative<TomlTable>(node.what));
       if (!field) {
         unknown(where, key, keys_of(options));
         continue;
@@ -311,6 +314,7 @@ class Applier {
     for (Binding& field : table.fields) {
       const std::string at = join(path, field.key);
       std::string name = environment_name(field.key).substr(kEnvironmentPrefix.size());
+      const std::string former = environment_name(field.facts.formerly).substr(kEnvironmentPrefix.size()) + '_';
       if (field.kind == Binding::Kind::value) {
         known.push_back(environment_name(at));
         if (rest != name) continue;
@@ -319,7 +323,9 @@ class Applier {
       }
       name += '_';
       std::string_view inner = rest;
-      if (!inner.starts_with(name)) {
+      if (!field.facts.formerly.empty() && inner.starts_with(former)) {
+        name = former;
+      } else if (!inner.starts_with(name)) {
         // Only for the suggestion: an option with a misspelled section.
         if (field.kind == Binding::Kind::table) collect(field, at, known);
         continue;
@@ -354,7 +360,9 @@ class Applier {
                   const std::string& where) {
     const size_t dot = rest.find('.');
     const std::string_view key = rest.substr(0, dot);
-    Binding* field = find(table, key);
+    const bool has_number =
+        dot != std::string_view::npos && dot + 1 < rest.size() && rest[dot + 1] >= '0' && rest[dot + 1] <= '9';
+    Binding* field = find(table, key, !has_number);
     if (!field) return unknown(where, join(path, key), known_paths(table, path));
     const std::string at = join(path, key);
     if (field->kind == Binding::Kind::value) {

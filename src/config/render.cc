@@ -45,6 +45,17 @@ void append_values(std::string& out, const Binding& table) {
   }
 }
 
+// A row of defaults, all of it prose; tables in it by dotted keys.
+void append_row(std::string& out, const Binding& row, std::string_view path) {
+  for (const Binding& inner : row.fields) {
+    const std::string at = join(path, inner.key);
+    if (inner.kind == Binding::Kind::table) append_row(out, inner, at);
+    if (inner.kind != Binding::Kind::value) continue;
+    append_prose(out, "#   ", fmt::format("{} Allowed: {}.", inner.facts.doc, inner.cell->allowed()));
+    fmt::format_to(std::back_inserter(out), "# {} = {}\n", at, shown(inner));
+  }
+}
+
 void append_file(std::string& out, Binding& table, std::string_view path) {
   append_values(out, table);
   for (Binding& field : table.fields) {
@@ -56,12 +67,7 @@ void append_file(std::string& out, Binding& table, std::string_view path) {
     } else if (field.kind == Binding::Kind::rows) {
       append_prose(out, "# ", field.facts.doc);
       fmt::format_to(std::back_inserter(out), "# One for each:\n# [[{}]]\n", at);
-      const Binding blank = field.rows->blank();
-      for (const Binding& inner : blank.fields) {
-        if (inner.kind != Binding::Kind::value) continue;
-        append_prose(out, "#   ", fmt::format("{} Allowed: {}.", inner.facts.doc, inner.cell->allowed()));
-        fmt::format_to(std::back_inserter(out), "# {} = {}\n", inner.key, shown(inner));
-      }
+      append_row(out, field.rows->blank(), "");
       out += '\n';
     }
   }

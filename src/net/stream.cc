@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "net/filter.h"
 
 namespace robustmq::net {
 
@@ -99,7 +100,7 @@ ByteStream::ByteStream(Streams& streams, std::unique_ptr<runtime::Socket> socket
 }
 
 ByteStream::ByteStream(Streams& streams, DetachedStream detached)
-    : ByteStream(streams, streams.core().net().adopt(std::move(detached.socket))) {
+    : ByteStream(streams, adopt(streams.core(), std::move(detached.socket))) {
   if (!detached.unread.empty()) hold_in_own_block(detached.unread, detached.unread.size());
   if (!detached.unsent.empty()) send(std::move(detached.unsent));
 }

@@ -11,8 +11,7 @@
 // Output. send() queues; all that one turn queued leaves in one write at its end. Small pieces are put together, large ones
 // are not copied, stored ranges go from the file to the socket.
 //
-// Bytes of a filter (TLS, WebSocket) come to lie between the two queues and the socket: decoding in take_input() before
-// the consumer sees the bytes, encoding in flush() before the socket does. Neither consumer nor socket would notice.
+// TLS, WebSocket and the PROXY protocol lie below, as filters of the socket (net/filter.h).
 #pragma once
 
 #include <cstdint>
@@ -165,6 +164,8 @@ class ByteStream final : private runtime::SocketEvents, private runtime::Deferre
   DetachedStream detach();
 
   runtime::Endpoint peer() const { return socket_ ? socket_->peer() : runtime::Endpoint{}; }
+  // Why it failed, when a filter knows; until on_closed returns.
+  std::string_view failure() const { return socket_ ? socket_->failure() : std::string_view(); }
   runtime::Endpoint local() const { return socket_ ? socket_->local() : runtime::Endpoint{}; }
   Streams& streams() { return streams_; }
 

@@ -135,7 +135,12 @@ class Connection {
 struct LinkFacts {
   uint64_t id = 0;    // unique a node start
   uint64_t seed = 0;  // random, for ids the connection draws
-  std::string peer;   // "127.0.0.1:51234"
+  std::string peer;   // "127.0.0.1:51234"; with the PROXY protocol the client's own address
+  // Of the listener: a topic prefix that is put on what the client names and taken off what it is told.
+  std::string mountpoint;
+  // From the client's certificate, where the listener takes them from there: what the client says of itself does not count then.
+  std::string certificate_user;
+  std::string certificate_client_id;
 };
 
 // Makes the connections of one protocol on one core, and hands them over when they move to another: what a connection counts in

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "base/callback.h"
 #include "base/pieces.h"
@@ -46,7 +47,8 @@ class DetachedSocket {
 class Socket {
  public:
   virtual ~Socket() = default;  // closes
-  // Starts events. Before it none come. The owner outlives the socket or destroys it first.
+  // Starts events. Before it none come. The owner outlives the socket or destroys it first. Called again, the events go to the
+  // new owner from then on.
   virtual void start(SocketEvents& events) = 0;
   virtual IoResult read(std::span<uint8_t> into) = 0;
   // Sends from the front of `pieces` what the socket takes now, stored ranges without passing through user memory where the
@@ -57,6 +59,8 @@ class Socket {
   virtual void close_write() = 0;        // half-close: the peer reads all that was sent, then the end
   virtual Endpoint peer() const = 0;
   virtual Endpoint local() const = 0;
+  // Why a read or a write failed, in words, when the socket knows more than that the connection broke.
+  virtual std::string_view failure() const { return {}; }
   // Takes the socket off this core; this object is dead afterwards.
   virtual std::unique_ptr<DetachedSocket> detach() = 0;
 };

@@ -43,7 +43,13 @@ Node::Node(ServerOptions options, CoreIndex cores, MakeSink make_sink, NodeSwitc
       switches_(switches),
       rows_door_(std::move(rows)),
       rules_(options_.topic_rule),
+      plans_(plan_listeners(options_)),
+      node_places_(std::make_shared<protocol::driver::ConnectionPlaces>(options_.listener.connections_max)),
       rooms_(cores) {
+  for (const ListenerPlan& plan : plans_) {
+    places_.push_back(plan.connections_max == 0 ? nullptr
+                                                : std::make_shared<protocol::driver::ConnectionPlaces>(plan.connections_max));
+  }
   facts_.id = options_.node.id;
 }
 
@@ -196,52 +202,66 @@ Task<Status> Node::open_listeners() {
   OnCore introduce = [this](NodeRoom& room, Callback<void(Status)> done) {
     for (size_t d = 0; d < room.doors.size(); ++d) {
       std::vector<protocol::driver::Listener*> peers;
-      for (auto& other : rooms_) peers.push_back(other->doors[d].listener.get());
-      room.doors[d].listener->set_peers(std::move(peers));
+      for (auto& other : rooms_) peers.push_back(other->doors[d].get());
+      room.doors[d]->set_peers(std::move(peers));
     }
     done({});
   };
   Status introduced = co_await on_every_core(std::move(introduce));
   if (!introduced.ok()) co_return introduced;
-
-  for (size_t d = 0; d < home().doors.size(); ++d) {
-    // Core 0 first: it takes the port when any will do, and what clients are told of it stands before another core accepts.
-    Door& door = home().doors[d];
-    Result<Endpoint> at = Endpoint::parse(door.listen);
-    if (at.ok()) at = door.listener->start(*at);
-    if (!at.ok()) co_return with_lead(fmt::format("{}.listen = {}", door.name, door.listen), at.error());
-    if (door.name == "kafka") set_kafka_address(*at);
-    Endpoint where = *at;
-    OnCore listen = [d, where](NodeRoom& room, Callback<void(Status)> done) {
-      if (room.core.index() == 0) return done({});
-      Result<Endpoint> here = room.doors[d].listener->start(where);
-      done(here.ok() ? Status{} : Status{here.error()});
-    };
-    Status listening = co_await on_every_core(std::move(listen));
-    if (!listening.ok()) co_return with_lead(fmt::format("{}.listen = {}", door.name, door.listen), listening.error());
-    listening_.emplace_back(door.name, where);
+  for (size_t d = 0; d < plans_.size(); ++d) {
+    Status opened = co_await open_listener(d);
+    if (opened.ok()) continue;
+    if (!plans_[d].may_be_left_out) co_return with_lead(plans_[d].option, opened.error());
+    home().log.warn("listener_left_out",
+                    {{"listener", plans_[d].name}, {"why", opened.error().detail}, {"option", plans_[d].option}});
   }
   co_return Status{};
 }
 
+// Core 0 first: it takes the port when any will do, and what clients are told of it stands before another core accepts.
+Task<Status> Node::open_listener(size_t door) {
+  Result<Endpoint> at = home().doors[door]->start(plans_[door].at);
+  if (!at.ok()) co_return at.error();
+  const auto told = std::find_if(plans_.begin(), plans_.end(), [](const ListenerPlan& plan) { return plan.kind == "kafka"; });
+  if (&*told == &plans_[door]) set_kafka_address(*at);
+  Endpoint where = *at;
+  OnCore listen = [door, where](NodeRoom& room, Callback<void(Status)> done) {
+    if (room.core.index() == 0) return done({});
+    Result<Endpoint> here = room.doors[door]->start(where);
+    done(here.ok() ? Status{} : Status{here.error()});
+  };
+  Status listening = co_await on_every_core(std::move(listen));
+  if (listening.ok()) listening_.emplace_back(plans_[door].name, where);
+  co_return listening;
+}
+
 void Node::make_doors(NodeRoom& room) {
   const CoreIndex cores = static_cast<CoreIndex>(rooms_.size());
-  auto add = [&](std::string name, const std::string& listen, std::unique_ptr<ProtocolSeat> seat) {
-    if (listen.empty()) return;
-    Door door;
-    door.name = std::move(name);
-    door.listen = listen;
-    door.seat = std::move(seat);
-    door.listener = std::make_unique<protocol::driver::Listener>(
-        protocol::driver::ListenerSeat{room.core, room.streams, *room.hall, door.seat->connections(), room.log}, door.name,
-        options_.listener);
-    door.seat->add_metrics(room.metrics);
-    room.metrics.add("listener", door.listener->metrics(), fmt::format("protocol=\"{}\"", door.name));
-    room.doors.push_back(std::move(door));
+  auto seat = [&](std::string name, auto make) {
+    const bool is_asked = std::any_of(plans_.begin(), plans_.end(), [&](const ListenerPlan& plan) { return plan.kind == name; });
+    if (!is_asked) return;
+    std::unique_ptr<ProtocolSeat>& made = room.seats[name];
+    made = make();
+    made->add_metrics(room.metrics);
   };
-#define PROTOCOL(section, Seat) add(#section, options_.section.listen, std::make_unique<Seat>(options_, cores));
+#define PROTOCOL(section, Seat) seat(#section, [&] { return std::make_unique<Seat>(options_, cores); });
 #include "server/plugins.def"
 #undef PROTOCOL
+  for (size_t d = 0; d < plans_.size(); ++d) {
+    const ListenerPlan& plan = plans_[d];
+    protocol::driver::ListenerRules rules;
+    rules.name = plan.name;
+    rules.entrance = plan.entrance;
+    rules.places = places_[d];
+    rules.node_places = node_places_;
+    room.doors.push_back(std::make_unique<protocol::driver::Listener>(
+        protocol::driver::ListenerSeat{room.core, room.streams, *room.hall, room.seats[plan.kind]->connections(), room.log},
+        plan.kind, options_.listener, std::move(rules)));
+    // A protocol's first listener has no label of its own.
+    const std::string label = plan.name == plan.kind ? "" : fmt::format(",listener=\"{}\"", plan.name);
+    room.metrics.add("listener", room.doors.back()->metrics(), fmt::format("protocol=\"{}\"{}", plan.kind, label));
+  }
 }
 
 // What Kafka clients are told to connect to.
@@ -292,8 +312,8 @@ Task<void> Node::run_stop(Callback<void(Status)> done) {
     auto gather = std::make_shared<Gather>();
     gather->left = room.doors.size();
     gather->done = std::move(ended);
-    for (Door& door : room.doors) {
-      door.listener->stop(Duration::millis(options_.node.stop_ms), [gather] { Gather::answer(gather, {}); });
+    for (auto& door : room.doors) {
+      door->stop(Duration::millis(options_.node.stop_ms), [gather] { Gather::answer(gather, {}); });
     }
   };
   Status ended = co_await on_every_core(std::move(end_links));
@@ -314,6 +334,7 @@ Task<void> Node::run_stop(Callback<void(Status)> done) {
   co_await settle();
   OnCore close_halls = [](NodeRoom& room, Callback<void(Status)> halls_done) {
     room.doors.clear();
+    room.seats.clear();
     room.hall.reset();
     halls_done({});
   };

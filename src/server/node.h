@@ -21,6 +21,7 @@
 #include "broker/options.h"
 #include "broker/topic_rules.h"
 #include "observe/log.h"
+#include "protocol/driver/places.h"
 #include "runtime/core.h"
 #include "runtime/helper.h"
 #include "runtime/net.h"
@@ -35,7 +36,7 @@ struct NodeStore;  // what stands on core 0 alone (node_store.h)
 // Makes the log's way out for a core; called on it.
 using MakeSink = Callback<std::unique_ptr<observe::LogSink>(runtime::Core&)>;
 
-// Where the listeners are, with the ports that were taken: "mqtt", "kafka", "admin".
+// Where the listeners are, by name, with the ports that were taken: "mqtt", "mqtt_websocket", "kafka", ..., "admin".
 using Listening = std::vector<std::pair<std::string, runtime::Endpoint>>;
 
 // The way to the database of rows, where the world is real. Without it (in the simulation) the rows are a log of their own.
@@ -80,6 +81,7 @@ class Node {
   runtime::Task<Status> open_halls();
   runtime::Task<Status> open_listeners();
   void make_doors(NodeRoom& room);
+  runtime::Task<Status> open_listener(size_t door);
   void set_kafka_address(const runtime::Endpoint& listening);
   runtime::Task<void> run_start(Callback<void(Result<Listening>)> done);
   runtime::Task<void> run_stop(Callback<void(Status)> done);
@@ -97,6 +99,9 @@ class Node {
   broker::TopicRules rules_;
   broker::NodeFacts facts_;
   State state_ = State::made;
+  std::vector<ListenerPlan> plans_;
+  std::vector<std::shared_ptr<protocol::driver::ConnectionPlaces>> places_;  // as plans_
+  std::shared_ptr<protocol::driver::ConnectionPlaces> node_places_;
   Listening listening_;
   std::vector<std::unique_ptr<NodeRoom>> rooms_;  // by core
   std::unique_ptr<NodeStore> store_;

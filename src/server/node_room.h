@@ -1,6 +1,7 @@
 // What a node has on each core, and what it has on core 0 alone. Private to the room.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,13 +19,8 @@
 
 namespace robustmq::server {
 
-// One protocol's listener on one core.
-struct Door {
-  std::string name;
-  std::string listen;
-  std::unique_ptr<ProtocolSeat> seat;
-  std::unique_ptr<protocol::driver::Listener> listener;
-};
+// One listener on one core; null where it was left out.
+using Doors = std::vector<std::unique_ptr<protocol::driver::Listener>>;
 
 // Lives on its core. Members in the order they are made.
 struct NodeRoom {
@@ -34,6 +30,7 @@ struct NodeRoom {
   // What uses other cores' or the store's parts goes.
   void close() {
     doors.clear();
+    seats.clear();
     hall.reset();
     remote.reset();
     rows.reset();
@@ -49,7 +46,8 @@ struct NodeRoom {
   std::unique_ptr<storage::Engine> remote;  // the segment engine as seen from here; core 0 uses it itself
   std::unique_ptr<storage::Kv> rows;        // the same of the rows
   std::unique_ptr<broker::Hall> hall;
-  std::vector<Door> doors;
+  std::map<std::string, std::unique_ptr<ProtocolSeat>> seats;  // by the protocol's name
+  Doors doors;                                                 // as the node's plans
 };
 
 }  // namespace robustmq::server

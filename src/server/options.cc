@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <set>
+
 #include "broker/topic_rules.h"
 #include "runtime/net.h"
 
@@ -19,9 +21,20 @@ Status check(const ServerOptions& options, const config::Origins& origins) {
       problem(path, fmt::format("\"{}\" is no address; allowed is host:port, as in 127.0.0.1:1883", text));
   };
   address("mqtt.listen", options.mqtt.listen);
+  address("mqtt.listen_websocket", options.mqtt.listen_websocket);
   address("kafka.listen", options.kafka.listen);
   address("kafka.advertised", options.kafka.advertised);
   address("admin.listen", options.admin.listen);
+  for (size_t i = 0; i < options.listeners.size(); ++i) {
+    const std::string wrong = check_listener(options.listeners[i]);
+    if (!wrong.empty()) problem(fmt::format("listener[{}]", i), wrong);
+  }
+  if (problems.empty()) {
+    std::set<std::string> names;
+    for (const ListenerPlan& plan : plan_listeners(options)) {
+      if (!names.insert(plan.name).second) problem("listener", fmt::format("two listeners are named {}", plan.name));
+    }
+  }
   if (options.node.data_dir.empty()) problem("node.data_dir", "a directory is needed");
   for (size_t i = 0; i < options.topic_rule.size(); ++i) {
     // One at a time, so that the place of the wrong one is known.

@@ -16,6 +16,7 @@
 #include "protocol/driver/metrics.h"
 #include "protocol/kafka/options.h"
 #include "protocol/mqtt/options.h"
+#include "server/listeners.h"
 #include "storage/options.h"
 
 namespace robustmq::server {
@@ -51,11 +52,16 @@ struct RuntimeOptions {
 
 struct MqttSection : mqtt::MqttOptions {
   std::string listen = "127.0.0.1:1883";
+  std::string listen_websocket = "127.0.0.1:8083";
 
   template <class V>
   static void describe(V& v) {
     v.field("listen", &MqttSection::listen,
             {.doc = "Address and port of the MQTT listener (TCP); port 0 takes a free one, empty none."});
+    v.field(
+        "listen_websocket", &MqttSection::listen_websocket,
+        {.doc = "Address and port of MQTT over WebSocket, at the path /mqtt; port 0 takes a free one, empty none. When it is not "
+                "set and its port is taken, the node goes on without it."});
     mqtt::MqttOptions::describe(v);
   }
 };
@@ -91,6 +97,7 @@ struct ServerOptions {
   KafkaSection kafka;
   AdminSection admin;
   protocol::driver::ListenerOptions listener;
+  std::vector<ListenerOptionsRow> listeners;
   broker::BrokerOptions broker;
   broker::SessionOptions session;
   broker::GroupOptions consumer_group;
@@ -106,7 +113,11 @@ struct ServerOptions {
     v.field("mqtt", &O::mqtt, {.doc = "MQTT 3.1.1 and 5.0."});
     v.field("kafka", &O::kafka, {.doc = "The Kafka protocol."});
     v.field("admin", &O::admin, {.doc = "HTTP for people and monitoring."});
-    v.field("listener", &O::listener, {.doc = "Limits of every connection, whatever the protocol."});
+    v.field("connection", &O::listener,
+            {.doc = "Limits of every connection, whatever the protocol. Formerly [listener].", .formerly = "listener"});
+    v.field("listener", &O::listeners,
+            {.doc = "Listeners besides mqtt.listen, kafka.listen and their like. Where there are some of a protocol, its simple "
+                    "options open only what they are set to, not their defaults."});
     v.field("broker", &O::broker, {.doc = "Topics and limits, whatever the protocol."});
     v.field("session", &O::session, {.doc = "Sessions that outlive their connection."});
     v.field("consumer_group", &O::consumer_group, {.doc = "Consumer groups."});

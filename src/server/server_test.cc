@@ -181,8 +181,9 @@ TEST_P(NodeTest, StartsStopsAndStartsAgain) {
   for (int life = 0; life < 3; ++life) {
     const Result<Listening> listening = start(options());
     ASSERT_TRUE(listening.ok()) << listening.error().to_string() << "\n" << log;
-    ASSERT_EQ(listening->size(), 3u);
+    ASSERT_EQ(listening->size(), 4u);
     EXPECT_EQ((*listening)[0].first, "mqtt");
+    EXPECT_EQ((*listening)[1].first, "mqtt_websocket");
     EXPECT_TRUE(node->is_serving());
     std::string metrics;
     place.core(0).post([&] { node->metrics_text([&](std::string text) { metrics = std::move(text); }); });
@@ -206,6 +207,7 @@ TEST_P(NodeTest, StartsAgainAfterAPowerCut) {
 
 TEST_P(NodeTest, DoesNotOpenAListenerWithoutAnAddress) {
   ServerOptions without = options();
+  without.mqtt.listen_websocket.clear();
   without.kafka.listen.clear();
   without.admin.listen.clear();
   const Result<Listening> listening = start(without);

@@ -57,7 +57,8 @@ class Broker:
     def launch(self):
         """Starts the process and does not wait for it to be ready."""
         fixed = {flag.split("=")[0] for flag in self.flags}
-        flags = [f"--{name}.listen=127.0.0.1:0" for name in LISTENS if f"--{name}.listen" not in fixed]
+        listens = [f"--{name}.listen" for name in LISTENS] + ["--mqtt.listen_websocket"]
+        flags = [f"{flag}=127.0.0.1:0" for flag in listens if flag not in fixed]
         command = [self.binary, "start", "-c", self.config_path, f"--node.data_dir={self.data_dir}", *flags, *self.flags]
         self.ports = {}
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=self.home,
@@ -69,8 +70,8 @@ class Broker:
         began = time.monotonic()
         self.launch()
         with self._changed:
-            done = self._changed.wait_for(lambda: len(self.ports) == len(LISTENS) or self._ended, timeout)
-        if not done or len(self.ports) < len(LISTENS):
+            done = self._changed.wait_for(lambda: self._is_ready() or self._ended, timeout)
+        if not done or not self._is_ready():
             state = f"ended with {self.process.poll()}" if self._ended else f"is not ready after {timeout} s"
             self.kill9()
             raise Failed(f"the broker {state}; its last words:\n{self.tail()}")
@@ -78,6 +79,9 @@ class Broker:
         return self
 
     _ended = False
+
+    def _is_ready(self):
+        return all(name in self.ports for name in LISTENS)
 
     def _read(self, process):
         self._ended = False
@@ -87,7 +91,7 @@ class Broker:
                 log.write(line)
                 log.flush()
                 found = re.search(r"\b(\w+) listening on \S*:(\d+)", line)
-                if found and found.group(1) in LISTENS:
+                if found:
                     with self._changed:
                         self.ports[found.group(1)] = int(found.group(2))
                         self._changed.notify_all()

@@ -4,7 +4,6 @@ import collections
 import json
 import os
 import queue
-import shutil
 import subprocess
 import sys
 import threading
@@ -24,7 +23,8 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from broker import REPO, Broker, find_binary, scratch
+import npm_clients
+from broker import Broker, find_binary, scratch
 from wire import Kafka, Mqtt, mqtt_connect, mqtt_publish, record_batch
 
 CONFIG = """
@@ -44,9 +44,11 @@ def unique(name):
 class Paho:
     """A connected paho client whose messages and acknowledgements come out of queues."""
 
-    def __init__(self, port, version=paho.MQTTv311, **connect):
+    def __init__(self, port, version=paho.MQTTv311, transport="tcp", tls=None, **connect):
         self.messages, self.events = queue.Queue(), queue.Queue()
-        self.client = paho.Client(client_id=unique("paho"), protocol=version)
+        self.client = paho.Client(client_id=unique("paho"), protocol=version, transport=transport)
+        if tls:
+            self.client.tls_set(**tls)
         self.client.on_message = lambda c, u, m: self.messages.put(m)
         self.client.on_subscribe = lambda *a: self.events.put(("suback", a[2], a[3]))
         self.client.on_unsubscribe = lambda *a: self.events.put(("unsuback", a[2]))
@@ -500,29 +502,13 @@ class BenchTool(WithBroker):
 
 
 class NodeClients(WithBroker):
-    """npm's mqtt and kafkajs, installed into .deps/ beside the sources."""
-
-    DEPS = os.path.join(REPO, ".deps", "npm")
-    PACKAGES = ("mqtt@5", "kafkajs@2")
-
     @classmethod
     def setUpClass(cls):
-        if not shutil.which("npm") or not shutil.which("node"):
-            raise unittest.SkipTest("npm is not on the PATH: the npm clients mqtt and kafkajs are not tested")
-        if not all(os.path.isdir(os.path.join(cls.DEPS, "node_modules", p.split("@")[0])) for p in cls.PACKAGES):
-            os.makedirs(cls.DEPS, exist_ok=True)
-            done = subprocess.run(["npm", "install", "--prefix", cls.DEPS, "--no-audit", "--no-fund", *cls.PACKAGES], capture_output=True,
-                                  text=True, check=False, timeout=180)
-            if done.returncode:
-                raise unittest.SkipTest(f"the npm registry gave no {' and '.join(cls.PACKAGES)}: {done.stderr.strip()[-200:]}")
+        npm_clients.install()
         super().setUpClass()
 
     def node(self, script):
-        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "npm", script)
-        env = {**os.environ, "NODE_PATH": os.path.join(self.DEPS, "node_modules"), "KAFKAJS_NO_PARTITIONER_WARNING": "1",
-               "MQTT_PORT": str(self.mqtt), "KAFKA": self.kafka, "RUN": unique("npm")}
-        done = subprocess.run(["node", path], env=env, capture_output=True, text=True, check=False, timeout=90)
-        self.assertEqual(done.returncode, 0, f"{script}:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+        npm_clients.run(self, script, MQTT_PORT=str(self.mqtt), KAFKA=self.kafka, RUN=unique("npm"))
 
     def test_mqtt_js(self):
         self.node("mqtt.js")

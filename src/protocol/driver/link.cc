@@ -47,14 +47,17 @@ void Link::on_drained() {
 
 void Link::on_closed(net::StreamEnd end) {
   stream_is_closed_ = true;
-  if (state_ == State::flushing) return listener_.remove(*this);
+  if (state_ == State::flushing) return listener_.let_go(*this);
   if (state_ == State::open || state_ == State::moving) {
     switch (end) {
       case net::StreamEnd::over_budget:
         listener_.end(*this, CloseWhy::over_limit, "the input budget is used up");
         break;
       case net::StreamEnd::failed:
-        listener_.end(*this, CloseWhy::peer_closed, "reset");
+        if (stream_.failure().empty())
+          listener_.end(*this, CloseWhy::peer_closed, "reset");
+        else
+          listener_.end(*this, CloseWhy::protocol_error, std::string(stream_.failure()));
         break;
       case net::StreamEnd::closed:
       case net::StreamEnd::close_timed_out:

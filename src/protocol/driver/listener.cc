@@ -30,7 +30,7 @@ observe::Level level_of(CloseWhy why) {
 
 }  // namespace
 
-Listener::Listener(ListenerSeat seat, std::string protocol, ListenerOptions options)
+Listener::Listener(ListenerSeat seat, std::string protocol, ListenerOptions options, ListenerRules rules)
     : core_(seat.core),
       streams_(seat.streams),
       broker_(seat.broker),
@@ -38,14 +38,20 @@ Listener::Listener(ListenerSeat seat, std::string protocol, ListenerOptions opti
       log_(seat.log),
       protocol_(std::move(protocol)),
       options_(options),
-      unsent_limit_(seat.streams.limits().drain_mark_bytes) {}
+      rules_(std::move(rules)),
+      refusals_(core_, log_, rules_.name),
+      unsent_limit_(seat.streams.limits().drain_mark_bytes) {
+  if (rules_.name.empty()) rules_.name = protocol_;
+}
 
 Listener::~Listener() {
   anchor_.cut();
+  while (!entrances_.empty()) drop(entrances_.front());
   for (Slot& slot : slots_) {
     if (!slot.link) continue;
     if (slot.link->connection_) broker_.close(slot.link->context_);
     delete slot.link;
+    give_back_place();
   }
 }
 
@@ -53,7 +59,7 @@ Result<runtime::Endpoint> Listener::start(const runtime::Endpoint& at) {
   runtime::ListenOptions options;
   options.on_out_of_descriptors = [this] {
     ++metrics_.refused_descriptors_total;
-    log_.warn("connection_refused", {{"protocol", protocol_}, {"why", "out_of_descriptors"}});
+    refusals_.tell("out_of_descriptors", {}, {});
   };
   Result<std::unique_ptr<runtime::Listener>> socket = core_.net().listen(
       at, std::move(options), [this](std::unique_ptr<runtime::Socket> accepted) { on_accept(std::move(accepted)); });
@@ -63,15 +69,56 @@ Result<runtime::Endpoint> Listener::start(const runtime::Endpoint& at) {
 }
 
 void Listener::on_accept(std::unique_ptr<runtime::Socket> socket) {
-  if (link_count_ >= options_.connections_max) {
+  if (!take_place()) {
     ++metrics_.refused_limit_total;
-    return log_.warn("connection_refused", {{"protocol", protocol_}, {"why", "connections_max"}});
+    return refusals_.tell("connections_max", {}, socket->peer().to_string());
   }
   ++metrics_.accepted_total;
+  if (!rules_.entrance.ask_anything()) return welcome(std::move(socket));
+  auto* entrance = new net::Entrance(core_, rules_.entrance, std::move(socket), *this);
+  entrances_.push_back(*entrance);
+  ++metrics_.entering;
+  entrance->start();
+}
+
+bool Listener::take_place() {
+  if (!rules_.node_places && link_count_ + static_cast<size_t>(metrics_.entering) >= options_.connections_max) return false;
+  if (rules_.places && !rules_.places->take()) return false;
+  if (!rules_.node_places || rules_.node_places->take()) return true;
+  if (rules_.places) rules_.places->give_back();
+  return false;
+}
+
+void Listener::give_back_place() {
+  if (rules_.places) rules_.places->give_back();
+  if (rules_.node_places) rules_.node_places->give_back();
+}
+
+// The entrance goes; its place stays with its link when it has become one.
+void Listener::on_entered(net::Entrance& entrance, std::unique_ptr<runtime::Socket> socket) {
+  delete &entrance;
+  --metrics_.entering;
+  welcome(std::move(socket));
+}
+
+void Listener::on_refused(net::Entrance& entrance, net::EntranceStep step, std::string_view why, std::string peer) {
+  ++metrics_.refused(step);
+  refusals_.tell(net::entrance_step_name(step), why, std::move(peer));
+  drop(entrance);
+}
+
+void Listener::drop(net::Entrance& entrance) {
+  delete &entrance;
+  --metrics_.entering;
+  give_back_place();
+}
+
+void Listener::welcome(std::unique_ptr<runtime::Socket> socket) {
   LinkFacts facts;
   facts.id = static_cast<uint64_t>(core_.index()) << 48 | ++last_id_;
   facts.seed = core_.random();
   facts.peer = socket->peer().to_string();
+  facts.mountpoint = rules_.mountpoint;
   auto owned = std::make_unique<Link>(*this, std::move(socket), facts.id);
   owned->connection_ = connections_.make(facts);
   Link& link = *owned;
@@ -105,6 +152,11 @@ void Listener::remove(Link& link) {
   --metrics_.connections;
   delete &link;
   if (is_stopping_ && link_count_ == 0) core_.defer(*this);
+}
+
+void Listener::let_go(Link& link) {
+  give_back_place();
+  remove(link);
 }
 
 void Listener::collect(Link& link) {
@@ -200,7 +252,7 @@ void Listener::go_on_ending(Link& link) {
   link.connection_.reset();
   link.rare_.reset();
   link.state_ = Link::State::flushing;
-  if (link.stream_is_closed_) return remove(link);
+  if (link.stream_is_closed_) return let_go(link);
   if (link.why_ == CloseWhy::slow_reader) return link.stream_.close_now();
   // A stopping node sends what waits, but does not sit out peers that leave their end open.
   const int64_t limit_ms = is_stopping_ ? std::min(options_.close_ms_max, kStopCloseMs) : options_.close_ms_max;
@@ -242,7 +294,7 @@ void Listener::move(Link& link) {
   moving.input = std::move(link.rare().input);
   connections_.leave(*moving.connection);
   ++metrics_.moved_out_total;
-  remove(link);
+  remove(link);  // its place goes with it
   core_.send(home, [peer = peers_[home], moving = std::move(moving)]() mutable { peer->arrive(std::move(moving)); });
 }
 
@@ -310,6 +362,7 @@ void Listener::stop(Duration limit, Callback<void()> done) {
   stop_limit_ = limit;
   stopped_ = std::move(done);
   socket_.reset();
+  while (!entrances_.empty()) drop(entrances_.front());
   for (size_t i = 0; i < slots_.size(); ++i) {
     if (Link* link = slots_[i].link) link->on_notice(broker::Notice::stopping);
   }

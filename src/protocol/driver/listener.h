@@ -6,6 +6,9 @@
 // and are executed in order, those of an input from a stream or timer in the same frame, those of a reply or a delivery at the
 // end of the turn, so that the broker is never called from inside itself.
 //
+// A socket that was accepted becomes a link at once, or goes through an entrance first (net/entrance.h): PROXY header, TLS,
+// WebSocket. Both hold one of the listener's places.
+//
 // Reading stops while the connection is paused, the stream is congested, or the core has too many unsent messages.
 #pragma once
 
@@ -17,11 +20,14 @@
 #include "base/anchor.h"
 #include "base/intrusive.h"
 #include "broker/broker.h"
+#include "net/entrance.h"
 #include "net/stream.h"
 #include "observe/log.h"
 #include "protocol/connection.h"
 #include "protocol/driver/link.h"
 #include "protocol/driver/metrics.h"
+#include "protocol/driver/places.h"
+#include "protocol/driver/refusals.h"
 #include "runtime/core.h"
 #include "runtime/net.h"
 
@@ -36,10 +42,19 @@ struct ListenerSeat {
   observe::Log& log;
 };
 
-class Listener final : private runtime::Deferred {
+// What makes one listener of a protocol differ from another; the same on every core.
+struct ListenerRules {
+  std::string name;  // for the log; empty: the protocol's
+  net::EntranceRules entrance;
+  std::string mountpoint;                         // see LinkFacts
+  std::shared_ptr<ConnectionPlaces> places;       // of this listener on all cores; null: without a limit of its own
+  std::shared_ptr<ConnectionPlaces> node_places;  // of all listeners; null: this core's links count against connections_max
+};
+
+class Listener final : private runtime::Deferred, private net::EntranceEvents {
  public:
   // `protocol`: "mqtt", for the log.
-  Listener(ListenerSeat seat, std::string protocol, ListenerOptions options);
+  Listener(ListenerSeat seat, std::string protocol, ListenerOptions options, ListenerRules rules = {});
   ~Listener();  // ends every link at once
 
   // The same protocol's listeners by core, this one among them: where links move to. Set once on every core before start().
@@ -62,8 +77,15 @@ class Listener final : private runtime::Deferred {
 
   void run_deferred() override;
   void on_accept(std::unique_ptr<runtime::Socket> socket);
+  void on_entered(net::Entrance& entrance, std::unique_ptr<runtime::Socket> socket) override;
+  void on_refused(net::Entrance& entrance, net::EntranceStep step, std::string_view why, std::string peer) override;
+  void drop(net::Entrance& entrance);
+  bool take_place();
+  void give_back_place();
+  void welcome(std::unique_ptr<runtime::Socket> socket);
   void add(std::unique_ptr<Link> link);
   void remove(Link& link);
+  void let_go(Link& link);  // remove(), and its place is free
   Link* find(LinkHandle handle) const {
     const Slot& slot = slots_[handle.slot];
     return slot.generation == handle.generation ? slot.link : nullptr;
@@ -107,11 +129,14 @@ class Listener final : private runtime::Deferred {
   observe::Log& log_;
   std::string protocol_;
   ListenerOptions options_;
+  ListenerRules rules_;
+  Refusals refusals_;
   uint64_t unsent_limit_;
   ListenerMetrics metrics_;
   std::vector<Listener*> peers_;
   std::unique_ptr<runtime::Listener> socket_;
 
+  List<net::Entrance, net::EntranceTag> entrances_;  // owned
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_slots_;
   size_t link_count_ = 0;

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "base/describe.h"
+#include "net/entrance.h"
 #include "protocol/connection.h"
 
 namespace robustmq::protocol::driver {
@@ -17,7 +18,8 @@ struct ListenerOptions {
   template <class V>
   static void describe(V& v) {
     using O = ListenerOptions;
-    v.field("connections_max", &O::connections_max, {.doc = "Connections of one core; more are refused.", .min = 1});
+    v.field("connections_max", &O::connections_max,
+            {.doc = "Connections of the node, of all listeners together; more are refused.", .min = 1});
     v.field("unsent_bytes_max", &O::unsent_bytes_max,
             {.doc = "Bytes that may wait for one client; over it the client is disconnected as a slow reader.",
              .unit = "bytes",
@@ -36,6 +38,10 @@ struct ListenerMetrics {
   uint64_t accepted_total = 0;
   uint64_t refused_limit_total = 0;
   uint64_t refused_descriptors_total = 0;
+  int64_t entering = 0;
+  uint64_t refused_proxy_protocol_total = 0;
+  uint64_t refused_tls_total = 0;
+  uint64_t refused_websocket_total = 0;
   uint64_t moved_in_total = 0;
   uint64_t moved_out_total = 0;
   uint64_t closed_client_left_total = 0;
@@ -73,6 +79,19 @@ struct ListenerMetrics {
     return closed_peer_closed_total;
   }
 
+  uint64_t& refused(net::EntranceStep step) {
+    switch (step) {
+      case net::EntranceStep::proxy:
+        return refused_proxy_protocol_total;
+      case net::EntranceStep::tls:
+        return refused_tls_total;
+      case net::EntranceStep::websocket:
+      case net::EntranceStep::none:
+        return refused_websocket_total;
+    }
+    return refused_websocket_total;
+  }
+
   template <class V>
   static void describe(V& v) {
     using M = ListenerMetrics;
@@ -81,6 +100,14 @@ struct ListenerMetrics {
     v.field("refused_limit_total", &M::refused_limit_total, {.doc = "Connections refused over connections_max."});
     v.field("refused_descriptors_total", &M::refused_descriptors_total,
             {.doc = "Connections refused because the process had no descriptors left."});
+    v.field("entering", &M::entering,
+            {.doc = "Connections on their way in: PROXY header, TLS or WebSocket are not through yet."});
+    v.field("refused_proxy_protocol_total", &M::refused_proxy_protocol_total,
+            {.doc = "Connections refused for their PROXY header, or for none in time."});
+    v.field("refused_tls_total", &M::refused_tls_total,
+            {.doc = "Connections refused because TLS did not come about, or not in time."});
+    v.field("refused_websocket_total", &M::refused_websocket_total,
+            {.doc = "Connections refused because WebSocket did not open, or not in time."});
     v.field("moved_in_total", &M::moved_in_total, {.doc = "Connections that came from another core, to their session."});
     v.field("moved_out_total", &M::moved_out_total, {.doc = "Connections that went to their session's core."});
     v.field("closed_client_left_total", &M::closed_client_left_total, {.doc = "Closed with the protocol's own goodbye."});

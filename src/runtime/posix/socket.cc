@@ -83,7 +83,7 @@ uint32_t PosixSocket::wanted_events() const { return (wants_read_ ? EPOLLIN : 0u
 
 void PosixSocket::start(SocketEvents& events) {
   events_ = &events;
-  if (wanted_events() == 0) return;
+  if (watched_ != 0 || wanted_events() == 0) return;
   watched_ = wanted_events();
   core_.watch(descriptor_, watched_, *this);
 }

@@ -1,4 +1,4 @@
-// npm's mqtt against the broker on MQTT_PORT: both versions, QoS 0 and 1, properties. Ends with 0 when all held.
+// npm's mqtt against the broker at MQTT_URL, or on MQTT_PORT: both versions, QoS 0 and 1, properties. Ends with 0 when all held.
 const assert = require('assert');
 const mqtt = require('mqtt');
 
@@ -11,7 +11,7 @@ async function once(emitter, event) {
 
 async function main() {
   for (const protocolVersion of [4, 5]) {
-    const url = `mqtt://127.0.0.1:${process.env.MQTT_PORT}`;
+    const url = process.env.MQTT_URL || `mqtt://127.0.0.1:${process.env.MQTT_PORT}`;
     const client = await mqtt.connectAsync(url, {protocolVersion, reconnectPeriod: 0});
     const topic = `${process.env.RUN}/${protocolVersion}/a`;
     const granted = await client.subscribeAsync(`${process.env.RUN}/${protocolVersion}/#`, {qos: 1});

@@ -1,0 +1,77 @@
+// See listeners.h. Pure.
+#include "server/listeners.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "server/options.h"
+
+namespace robustmq::server {
+
+namespace {
+
+constexpr std::string_view kKinds[] = {"mqtt", "kafka"};
+
+bool is_kind(std::string_view text) { return std::find(std::begin(kKinds), std::end(kKinds), text) != std::end(kKinds); }
+
+bool is_name(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  });
+}
+
+ListenerPlan plan_of(const ListenerOptionsRow& row, size_t index) {
+  ListenerPlan plan;
+  plan.kind = row.kind;
+  plan.name = row.name.empty() ? fmt::format("{}_{}", row.kind, index + 1) : row.name;
+  plan.at = {row.bind, row.port};
+  plan.option = fmt::format("listener[{}] at {}", index, plan.at.to_string());
+  plan.entrance.is_websocket = row.websocket;
+  plan.entrance.websocket.path = row.websocket_path;
+  plan.entrance.time_max = Duration::millis(row.handshake_ms_max);
+  plan.connections_max = row.connections_max;
+  return plan;
+}
+
+}  // namespace
+
+std::string check_listener(const ListenerOptionsRow& row) {
+  if (!is_kind(row.kind)) return fmt::format("kind = \"{}\" is not spoken; allowed is mqtt or kafka", row.kind);
+  if (!is_name(row.name)) return "a name has letters, digits, '_' and '-'";
+  if (row.bind.empty()) return "bind is missing";
+  if (row.websocket && row.kind != "mqtt") return "WebSocket carries MQTT alone";
+  if (row.websocket && !row.websocket_path.starts_with('/')) return "a websocket_path begins with '/'";
+  return {};
+}
+
+std::vector<ListenerPlan> plan_listeners(const ServerOptions& options) {
+  std::vector<ListenerPlan> plans;
+  auto simple = [&](std::string kind, std::string name, std::string_view option, const std::string& at, const std::string& unset,
+                    bool is_websocket) {
+    const bool is_default = at == unset;
+    const bool has_rows = std::any_of(options.listeners.begin(), options.listeners.end(),
+                                      [&](const ListenerOptionsRow& row) { return row.kind == kind; });
+    if (at.empty() || (is_default && has_rows)) return;
+    const Result<runtime::Endpoint> endpoint = runtime::Endpoint::parse(at);
+    ROBUSTMQ_CHECK(endpoint.ok(), "options were checked");
+    ListenerPlan plan;
+    plan.kind = std::move(kind);
+    plan.name = std::move(name);
+    plan.option = fmt::format("{} = {}", option, at);
+    plan.at = *endpoint;
+    plan.may_be_left_out = is_websocket && is_default;
+    plan.entrance.is_websocket = is_websocket;
+    plans.push_back(std::move(plan));
+  };
+  const MqttSection mqtt;
+  const KafkaSection kafka;
+  simple("mqtt", "mqtt", "mqtt.listen", options.mqtt.listen, mqtt.listen, false);
+  simple("mqtt", "mqtt_websocket", "mqtt.listen_websocket", options.mqtt.listen_websocket, mqtt.listen_websocket, true);
+  simple("kafka", "kafka", "kafka.listen", options.kafka.listen, kafka.listen, false);
+  for (size_t i = 0; i < options.listeners.size(); ++i) plans.push_back(plan_of(options.listeners[i], i));
+  return plans;
+}
+
+}  // namespace robustmq::server

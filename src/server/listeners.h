@@ -1,0 +1,64 @@
+// The listeners of a node: what the options ask for, as one list. Pure.
+//
+// Simple options open one listener of a kind each (mqtt.listen, mqtt.listen_websocket, kafka.listen); each [[listener]] table
+// opens one more, with what is its own. Where there are [[listener]] tables of a protocol, its simple options open only what they
+// were set to: their defaults are off.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/describe.h"
+#include "net/entrance.h"
+#include "runtime/net.h"
+
+namespace robustmq::server {
+
+struct ServerOptions;
+
+// One [[listener]].
+struct ListenerOptionsRow {
+  std::string kind = "mqtt";
+  std::string name;
+  std::string bind = "127.0.0.1";
+  uint16_t port = 0;
+  bool websocket = false;
+  std::string websocket_path = "/mqtt";
+  int64_t handshake_ms_max = 10'000;
+  uint32_t connections_max = 0;
+
+  template <class V>
+  static void describe(V& v) {
+    using O = ListenerOptionsRow;
+    v.field("kind", &O::kind, {.doc = "Protocol that is spoken: mqtt or kafka."});
+    v.field("name", &O::name, {.doc = "Name in logs and metrics; empty: the kind and a number, as in mqtt_2."});
+    v.field("bind", &O::bind, {.doc = "Address to listen at; 0.0.0.0 or :: for all."});
+    v.field("port", &O::port, {.doc = "Port to listen at; 0 takes a free one."});
+    v.field("websocket", &O::websocket, {.doc = "MQTT over WebSocket."});
+    v.field("websocket_path", &O::websocket_path, {.doc = "Path at which WebSocket opens."});
+    v.field("handshake_ms_max", &O::handshake_ms_max,
+            {.doc = "Time a connection has to open WebSocket.", .unit = "ms", .min = 1, .max = 600'000});
+    v.field("connections_max", &O::connections_max,
+            {.doc = "Connections of this listener on all cores; 0: no limit but connection.connections_max."});
+  }
+};
+
+// A listener to be opened.
+struct ListenerPlan {
+  std::string kind;
+  std::string name;
+  std::string option;  // that asks for it, for messages: "mqtt.listen = 127.0.0.1:1883"
+  runtime::Endpoint at;
+  bool may_be_left_out = false;  // nobody asked for it: when its port is taken the node goes on without it
+  net::EntranceRules entrance;
+  uint32_t connections_max = 0;
+};
+
+// The caller ensures that the options were checked.
+std::vector<ListenerPlan> plan_listeners(const ServerOptions& options);
+// Problem of one row in words, or empty.
+std::string check_listener(const ListenerOptionsRow& row);
+
+}  // namespace robustmq::server
