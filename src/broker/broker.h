@@ -13,6 +13,8 @@ class Sink {
   // False: over its output limit; the broker counts the message as dropped for this follower (QoS 0) or the sink keeps it.
   virtual void on_delivery(const Delivery& delivery) = 0;
   virtual void on_notice(Notice notice) = 0;
+  // False: what can wait (retained messages) is better handed over later.
+  virtual bool is_ready() const { return true; }
 
  protected:
   ~Sink() = default;
@@ -31,6 +33,7 @@ struct Context {
   std::string session;            // set by OpenSession
   void* state = nullptr;          // the broker's own, for what this context follows
   void* session_state = nullptr;  // the broker's own, of a session with an expiry
+  bool has_burst = false;         // the broker's own: retained messages are being sent
 };
 
 using ReplyTo = Callback<void(Reply)>;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "broker/retained_bursts.h"
+
 namespace robustmq::broker {
 
 Follows::Added Follows::add(Context& context, const FollowOne& wanted) {
@@ -118,6 +120,7 @@ void Follows::deliver(const Targets& targets, std::string_view topic, const Reco
       shown = &*own;
     }
     ++metrics_.messages_delivered_total;
+    if (context.has_burst) bursts_->note_live(context, topic, record);
     context.sink->on_delivery(Delivery{.topic = topic,
                                        .record = record,
                                        .owner = owner,

@@ -17,6 +17,7 @@
 namespace robustmq::broker {
 
 struct Follower;
+class RetainedBursts;
 
 struct Subscription {
   Follower* follower = nullptr;
@@ -45,6 +46,8 @@ using Targets = std::vector<Target>;
 class Follows {
  public:
   explicit Follows(BrokerMetrics& metrics) : metrics_(metrics) {}
+  // Told of what reaches a connection live while it is sent retained messages.
+  void set_bursts(RetainedBursts* bursts) { bursts_ = bursts; }
 
   // Adds or replaces. The caller checked the filter. `is_first`: no other subscription of this core has this filter.
   struct Added {
@@ -80,6 +83,7 @@ class Follows {
   void drop(FilterTrie<Subscription>::Node& node, Follower& follower);
 
   BrokerMetrics& metrics_;
+  RetainedBursts* bursts_ = nullptr;
   FilterTrie<Subscription> trie_;
   std::unordered_map<std::string, std::shared_ptr<const Targets>, TextHash, std::equal_to<>> remembered_;
   uint64_t generation_ = 1;

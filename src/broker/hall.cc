@@ -13,6 +13,8 @@ namespace {
 // Light topics looked at in one tick.
 constexpr size_t kSweepVisits = 20'000;
 
+const RetainedOptions kRetainedDefaults;
+
 template <class... Cases>
 struct Overload : Cases... {
   using Cases::operator()...;
@@ -28,17 +30,20 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
       rules_(rules),
       node_(node),
       rows_(core_, setup.kv),
+      retained_(core_, rows_, setup.retained ? *setup.retained : kRetainedDefaults),
+      bursts_(core_, retained_),
       follows_(metrics_),
       fan_out_(core_, follows_, interest_, rules_, metrics_),
       lights_(core_, fan_out_, options_, metrics_, meta_.starts(), *setup.engines.memory),
       streams_(core_, fan_out_, setup.engines, meta_.starts()),
       locator_(core_, meta_, lights_, streams_),
-      publisher_(core_, meta_, rules_, fan_out_, lights_, streams_, locator_, metrics_),
+      publisher_(core_, meta_, rules_, fan_out_, lights_, streams_, locator_, retained_, metrics_),
       fetcher_(core_, locator_, options_, metrics_),
       topics_(core_, meta_, lights_, streams_, options_, rules_),
       session_options_(setup.session),
       stored_sessions_(core_, rows_, session_options_),
       tick_(&Hall::on_tick, this) {
+  follows_.set_bursts(&bursts_);
   ROBUSTMQ_CHECK(core_.count() <= Interest::kCoresMax, "at most 64 cores");
   meta_.watch([this](const meta::CatalogEvent& event) { on_catalog(event); });
   stored_sessions_.set_hooks({.follow = [this](Context& context, const std::vector<FollowOne>& filters,
@@ -53,11 +58,13 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
   std::vector<Publisher*> publishers;
   std::vector<Fetcher*> fetchers;
   std::vector<Topics*> topics;
+  std::vector<RetainedHome*> retained;
   for (Hall* hall : halls) {
     fan_outs.push_back(&hall->fan_out_);
     publishers.push_back(&hall->publisher_);
     fetchers.push_back(&hall->fetcher_);
     topics.push_back(&hall->topics_);
+    retained.push_back(&hall->retained_);
   }
   for (Hall* hall : halls) {
     hall->halls_ = halls;
@@ -66,6 +73,7 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
     hall->publisher_.set_peers(publishers);
     hall->fetcher_.set_peers(fetchers);
     hall->topics_.set_peers(topics);
+    hall->retained_.set_peers(retained);
   }
 }
 
@@ -73,11 +81,14 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
 
 void Hall::start(Callback<void(Status)> ready) {
   core_.arm(tick_, core_.now() + Duration::millis(options_.retention_check_ms));
-  open_shards([this, ready = std::move(ready)](Status opened) mutable {
-    if (!opened.ok()) return ready(std::move(opened));
-    stored_sessions_.load([this, ready = std::move(ready)](Status loaded) mutable {
-      if (!loaded.ok() || core_.index() != 0) return ready(std::move(loaded));
-      topics_.create_rule_streams(std::move(ready));
+  retained_.start([this, ready = std::move(ready)](Status read) mutable {
+    if (!read.ok()) return ready(std::move(read));
+    open_shards([this, ready = std::move(ready)](Status opened) mutable {
+      if (!opened.ok()) return ready(std::move(opened));
+      stored_sessions_.load([this, ready = std::move(ready)](Status loaded) mutable {
+        if (!loaded.ok() || core_.index() != 0) return ready(std::move(loaded));
+        topics_.create_rule_streams(std::move(ready));
+      });
     });
   });
 }
@@ -240,6 +251,7 @@ void Hall::open_session(Context& context, OpenSession request, ReplyTo done) {
 }
 
 void Hall::stop_following(Context& context) {
+  bursts_.close(context);
   std::vector<std::string> gone;
   follows_.close(context, [&](std::string filter) { gone.push_back(std::move(filter)); });
   if (!gone.empty()) announce(std::move(gone), false, [] {});
@@ -262,6 +274,7 @@ void Hall::follow(Context& context, Follow request, ReplyTo done) {
   Followed followed;
   std::vector<std::string> first;
   std::vector<FollowOne> granted;
+  size_t bursts = 0;
   for (FollowOne& wanted : request.filters) {
     FollowResult result;
     if (topic_levels(wanted.filter) > static_cast<size_t>(options_.filter_levels_max)) {
@@ -272,9 +285,16 @@ void Hall::follow(Context& context, Follow request, ReplyTo done) {
       const Follows::Added added = follows_.add(context, wanted);
       result.is_new = added.is_new;
       if (added.is_first) first.push_back(wanted.filter);
+      bursts += bursts_.prepare(context, wanted, added.is_new);
       if (context.session_state) granted.push_back(std::move(wanted));
     }
     followed.results.push_back(result);
+  }
+  if (bursts > 0) {
+    done = [this, id = context.connection_id, bursts, done = std::move(done)](Reply reply) mutable {
+      done(std::move(reply));
+      bursts_.start(id, bursts);
+    };
   }
   if (granted.empty()) {
     return announce(std::move(first), true,
@@ -313,6 +333,7 @@ void Hall::unfollow(Context& context, Unfollow request, ReplyTo done) {
   std::vector<std::string> last;
   for (const Unfollow::One& one : request.filters) {
     const auto removed = follows_.remove(context, one.filter);
+    bursts_.stop(context, one.filter);
     unfollowed.existed.push_back(removed.has_value());
     if (removed && removed->is_last) last.push_back(one.filter);
   }

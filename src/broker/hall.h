@@ -19,6 +19,8 @@
 #include "broker/locate.h"
 #include "broker/options.h"
 #include "broker/publisher.h"
+#include "broker/retained_bursts.h"
+#include "broker/retained_home.h"
 #include "broker/rows.h"
 #include "broker/session/sessions.h"
 #include "broker/streams.h"
@@ -39,6 +41,7 @@ struct HallSetup {
   GroupCoordinator* groups = nullptr;  // on core 0; nullptr elsewhere
   storage::Kv* kv = nullptr;           // the node's rows as this core sees them; nullptr in tests: nothing is kept
   SessionOptions session;
+  const RetainedOptions* retained = nullptr;  // nullptr: the defaults
 };
 
 class Hall final : public Broker {
@@ -57,6 +60,7 @@ class Hall final : public Broker {
 
   const BrokerMetrics& metrics() const { return metrics_; }
   const SessionMetrics& session_metrics() const { return stored_sessions_.metrics(); }
+  const RetainedMetrics& retained_metrics() const { return retained_.metrics(); }
   // Facts of a node's options shown by DescribeCluster; set by server at start.
   void set_option_facts(std::vector<TopicFacts::Setting> facts) { option_facts_ = std::move(facts); }
 
@@ -85,6 +89,8 @@ class Hall final : public Broker {
   const NodeFacts& node_;
   BrokerMetrics metrics_;
   Rows rows_;
+  RetainedHome retained_;
+  RetainedBursts bursts_;
   Follows follows_;
   Interest interest_;
   FanOut fan_out_;

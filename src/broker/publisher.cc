@@ -8,7 +8,7 @@
 namespace robustmq::broker {
 
 Publisher::Publisher(runtime::Core& core, meta::Meta& meta, const TopicRules& rules, FanOut& fan_out, LightTopics& lights,
-                     Streams& streams, Locator& locator, BrokerMetrics& metrics)
+                     Streams& streams, Locator& locator, RetainedHome& retained, BrokerMetrics& metrics)
     : core_(core),
       meta_(meta),
       rules_(rules),
@@ -16,6 +16,7 @@ Publisher::Publisher(runtime::Core& core, meta::Meta& meta, const TopicRules& ru
       lights_(lights),
       streams_(streams),
       locator_(locator),
+      retained_(retained),
       metrics_(metrics) {}
 
 Publisher::Route& Publisher::route_of(std::string_view topic) {
@@ -86,6 +87,7 @@ void Publisher::publish(const Context& context, Publish request, ReplyTo done) {
   std::vector<Pending> pending = std::exchange(pending_, {});
   size_t count = 0;
   size_t refused = 0;
+  std::vector<std::pair<const Message*, uint32_t>> retains;  // and which results they answer
   for (const Message& message : request.messages) {
     Route& route = route_of(message.topic);
     uint32_t reply = 0;
@@ -97,6 +99,14 @@ void Publisher::publish(const Context& context, Publish request, ReplyTo done) {
     if (route.kind == Kind::refused) {
       ++refused;
       continue;
+    }
+    if (message.retain) {
+      if (const Code code = retained_.check(message); code != Code::ok) {
+        if (message.wants_reply) operation->reply.results[reply].code = code;
+        ++refused;
+        continue;
+      }
+      retains.emplace_back(&message, reply);
     }
     if (route.request != requests_) {
       route.request = requests_;
@@ -115,11 +125,25 @@ void Publisher::publish(const Context& context, Publish request, ReplyTo done) {
     operation->waiting = 1;  // this call itself
     for (size_t i = 0; i < count; ++i) operation->waiting += !pending[i].replies.empty();
   }
+  // Before the messages themselves: whoever follows from now on gets at least the newest one.
+  for (const auto& [message, reply] : retains) retain(context, *message, reply, operation);
   for (size_t i = 0; i < count; ++i) send(pending[i], context.connection_id, operation);
   --depth_;
   if (pending_.empty()) pending_ = std::move(pending);
   if (!operation) return done(Published{});
   if (--operation->waiting == 0) operation->done(std::move(operation->reply));
+}
+
+// The ack waits for the row, whatever the topic's mode.
+void Publisher::retain(const Context& context, const Message& message, uint32_t reply,
+                       const std::shared_ptr<Operation>& operation) {
+  const uint64_t publisher = context.session.empty() ? 0 : hash64(as_bytes(context.session));
+  if (!message.wants_reply) return retained_.publish(message, publisher, [](Status) {});
+  ++operation->waiting;
+  retained_.publish(message, publisher, [operation, reply](const Status& status) {
+    if (!status.ok()) operation->reply.results[reply].code = status.code();
+    if (--operation->waiting == 0) operation->done(std::move(operation->reply));
+  });
 }
 
 void Publisher::send(Pending& pending, uint64_t origin, const std::shared_ptr<Operation>& operation) {

@@ -15,6 +15,7 @@
 #include "broker/broker.h"
 #include "broker/light_topics.h"
 #include "broker/locate.h"
+#include "broker/retained_home.h"
 #include "broker/streams.h"
 #include "broker/topic_rules.h"
 #include "meta/meta.h"
@@ -24,7 +25,7 @@ namespace robustmq::broker {
 class Publisher {
  public:
   Publisher(runtime::Core& core, meta::Meta& meta, const TopicRules& rules, FanOut& fan_out, LightTopics& lights,
-            Streams& streams, Locator& locator, BrokerMetrics& metrics);
+            Streams& streams, Locator& locator, RetainedHome& retained, BrokerMetrics& metrics);
   // Every core's publisher, by core; set once before the first message.
   void set_peers(std::vector<Publisher*> peers) { peers_ = std::move(peers); }
 
@@ -74,6 +75,7 @@ class Publisher {
   Route& route_of(std::string_view topic);
   void find_route(Route& route, std::string_view topic);
   void add(Pending& pending, const Message& message);
+  void retain(const Context& context, const Message& message, uint32_t reply, const std::shared_ptr<Operation>& operation);
   void send(Pending& pending, uint64_t origin, const std::shared_ptr<Operation>& operation);
   AppendDone counting_refusals();
   void light_from_elsewhere(const std::string& topic, Bytes batch, uint64_t origin, AppendDone done);
@@ -85,6 +87,7 @@ class Publisher {
   LightTopics& lights_;
   Streams& streams_;
   Locator& locator_;
+  RetainedHome& retained_;
   BrokerMetrics& metrics_;
   std::vector<Publisher*> peers_;
   std::unordered_map<std::string, Route, TextHash, std::equal_to<>> routes_;

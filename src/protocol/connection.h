@@ -124,6 +124,8 @@ class Connection {
   virtual void on_reply(CallId id, broker::Reply reply, Outbox& out) = 0;
   virtual void on_delivery(const broker::Delivery& delivery, Outbox& out) = 0;
   virtual void on_notice(broker::Notice notice, Outbox& out) = 0;
+  // False: deliveries wait in here already; what the broker can hold back (retained messages) comes later.
+  virtual bool takes_deliveries() const { return true; }
   virtual void on_timer(Outbox& out) = 0;
   virtual void on_drained(Outbox& out) = 0;  // unsent bytes fell below the limit again
   // The link is over: the socket is gone, or this connection closed it. Last call; comes once, always. May still issue calls (a

@@ -174,10 +174,12 @@ Task<Status> Node::open_halls() {
     setup.groups = is_home ? store_->groups.get() : nullptr;
     setup.kv = is_home ? store_->kv.get() : room.rows.get();
     setup.session = options_.session;
+    setup.retained = &options_.retained;
     room.hall = std::make_unique<broker::Hall>(setup, options_.broker, rules_, facts_);
     room.hall->set_option_facts(settings);
     room.metrics.add("broker", room.hall->metrics());
     room.metrics.add("session", room.hall->session_metrics());
+    room.metrics.add("retained", room.hall->retained_metrics());
     room.metrics.add("memory", room.budget.metrics());
     room.metrics.add("net", room.streams.counters());
     done({});

@@ -10,6 +10,7 @@
 #include "broker/group/options.h"
 #include "broker/options.h"
 #include "broker/session/options.h"
+#include "broker/retained/options.h"
 #include "config/config.h"
 #include "meta/commands.h"
 #include "observe/log.h"
@@ -101,6 +102,7 @@ struct ServerOptions {
   broker::BrokerOptions broker;
   broker::SessionOptions session;
   broker::GroupOptions consumer_group;
+  broker::RetainedOptions retained;
   meta::CatalogLimits catalog;
   storage::StorageOptions storage;
   std::vector<broker::TopicRule> topic_rule;
@@ -121,6 +123,7 @@ struct ServerOptions {
     v.field("broker", &O::broker, {.doc = "Topics and limits, whatever the protocol."});
     v.field("session", &O::session, {.doc = "Sessions that outlive their connection."});
     v.field("consumer_group", &O::consumer_group, {.doc = "Consumer groups."});
+    v.field("retained", &O::retained, {.doc = "Retained messages of MQTT."});
     v.field("catalog", &O::catalog, {.doc = "Limits of the catalog of streams."});
     v.field("storage", &O::storage, {.doc = "The journal, segments and memory logs."});
     v.field("topic_rule", &O::topic_rule,

@@ -81,6 +81,8 @@ void Link::on_notice(broker::Notice notice) {
   listener_.pump_later();
 }
 
+bool Link::is_ready() const { return state_ != State::open || (!stream_.is_congested() && connection_->takes_deliveries()); }
+
 void Link::on_timer(void* self) {
   Link& link = *static_cast<Link*>(self);
   // On its way to another core: due there at once.

@@ -60,6 +60,7 @@ class Link final : public ListHook<StalledTag>, private net::StreamEvents, priva
   void on_closed(net::StreamEnd end) override;
   void on_delivery(const broker::Delivery& delivery) override;
   void on_notice(broker::Notice notice) override;
+  bool is_ready() const override;
   static void on_timer(void* self);
 
   void send(Outbox& out);
