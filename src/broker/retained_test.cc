@@ -3,7 +3,7 @@
 
 #include <set>
 
-#include "broker/hall_rig_test.h"
+#include "broker/hall_rig.h"
 
 namespace robustmq::broker {
 namespace {
