@@ -49,6 +49,7 @@ class Machine final : public protocol::Connection {
   void on_reply(CallId id, broker::Reply reply, Outbox& out) override;
   void on_delivery(const broker::Delivery& delivery, Outbox& out) override;
   void on_notice(broker::Notice notice, Outbox& out) override;
+  bool takes_deliveries() const override { return !outbound_ || outbound_->waiting.empty(); }
   void on_timer(Outbox& out) override;
   void on_drained(Outbox& out) override;
   void on_peer_closed(Outbox& out) override;

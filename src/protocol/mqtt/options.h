@@ -12,7 +12,7 @@ struct MqttOptions {
   uint32_t connect_bytes_max = 4096;
   uint32_t packet_bytes_max = 1'000'000;
   uint8_t qos_max = 2;
-  bool retain_available = false;
+  bool retain_available = true;
   bool wildcards_available = true;
   bool subscription_ids_available = true;
   bool shared_available = false;
