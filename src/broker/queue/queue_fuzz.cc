@@ -11,7 +11,7 @@ namespace {
 void check_same(const QueueOptions& options, const Queue& one, Now now) {
   QueueMetrics metrics;
   Result<std::unique_ptr<Queue>> again = Queue::restore(options, metrics, nullptr, one.snapshot().span(), now);
-  ROBUSTMQ_CHECK(again.ok(), "a queue's own snapshot is refused");
+  ROBUSTMQ_CHECK(again.ok(), again.error().detail.c_str());
   ROBUSTMQ_CHECK((*again)->fingerprint() == one.fingerprint(), "a snapshot makes another queue");
   ROBUSTMQ_CHECK((*again)->start() == one.start() && (*again)->end() == one.end(), "start or end changed");
 }

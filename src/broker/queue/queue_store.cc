@@ -158,7 +158,7 @@ Status Queue::load(ByteSpan snapshot, Now now) {
     append(row.last, std::move(range));
   }
   append(image->end - 1, Range{});
-  arrived_ = std::max(start_, image->arrived);
+  arrived_ = std::max(start_, image->arrived);  // start_ has moved over what is done
   return {};
 }
 
@@ -207,7 +207,6 @@ Status Queue::replay(const Delta& delta, Now now) {
     range.acquired = delta.acquired;
     range.failed = delta.failed;
   });
-  arrived_ = std::max(arrived_, start_);
   return {};
 }
 
