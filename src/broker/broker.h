@@ -34,6 +34,7 @@ struct Context {
   void* state = nullptr;          // the broker's own, for what this context follows
   void* session_state = nullptr;  // the broker's own, of a session with an expiry
   bool has_burst = false;         // the broker's own: retained messages are being sent
+  bool is_opening = false;        // the broker's own: OpenSession is not answered yet
 };
 
 using ReplyTo = Callback<void(Reply)>;

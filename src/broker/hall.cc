@@ -42,13 +42,17 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
       topics_(core_, meta_, lights_, streams_, options_, rules_),
       session_options_(setup.session),
       stored_sessions_(core_, rows_, session_options_),
+      wills_(core_, rows_),
       tick_(&Hall::on_tick, this) {
   follows_.set_bursts(&bursts_);
   ROBUSTMQ_CHECK(core_.count() <= Interest::kCoresMax, "at most 64 cores");
   meta_.watch([this](const meta::CatalogEvent& event) { on_catalog(event); });
   stored_sessions_.set_hooks({.follow = [this](Context& context, const std::vector<FollowOne>& filters,
                                                Callback<void()> done) { follow_again(context, filters, std::move(done)); },
-                              .ended = {}});
+                              .ended = [this](std::string_view client_id) { wills_.ended(std::string(client_id)); }});
+  wills_.set_send([this](const std::string& client_id, const WillRow& will, Callback<void(Status)> done) {
+    send_will(client_id, will, std::move(done));
+  });
 }
 
 Hall::~Hall() = default;
@@ -86,8 +90,13 @@ void Hall::start(Callback<void(Status)> ready) {
     open_shards([this, ready = std::move(ready)](Status opened) mutable {
       if (!opened.ok()) return ready(std::move(opened));
       stored_sessions_.load([this, ready = std::move(ready)](Status loaded) mutable {
-        if (!loaded.ok() || core_.index() != 0) return ready(std::move(loaded));
-        topics_.create_rule_streams(std::move(ready));
+        if (!loaded.ok()) return ready(std::move(loaded));
+        wills_.load([this, ready = std::move(ready)](Status armed) mutable {
+          if (!armed.ok()) return ready(std::move(armed));
+          wills_.start();
+          if (core_.index() != 0) return ready({});
+          topics_.create_rule_streams(std::move(ready));
+        });
       });
     });
   });
@@ -159,7 +168,7 @@ void Hall::execute(Context& context, Request request, ReplyTo done) {
                  [&](Unfollow& r) { unfollow(context, std::move(r), std::move(done)); },
                  [&](OpenSession& r) { open_session(context, std::move(r), std::move(done)); },
                  [&](EndSession& r) {
-                   stored_sessions_.end(context, r);
+                   end_session(context, r);
                    done(SessionEnded{});
                  },
                  [&](Release&) { done(Released{}); },
@@ -238,16 +247,86 @@ void Hall::open_session(Context& context, OpenSession request, ReplyTo done) {
   if (!is_new && at->second != &context) {
     Context* older = std::exchange(at->second, &context);
     ++metrics_.takeovers_total;
+    lose_session(*older);
     older->session.clear();  // no longer its own
     stop_following(*older);
-    stored_sessions_.let_go(*older);
     older->sink->on_notice(Notice::taken_over);
   } else if (is_new) {
     ++metrics_.sessions;
   }
   // One that ends with its connection, and has no older one to resume or to drop, is not stored.
-  if (request.expiry_s == 0 && !stored_sessions_.has(request.client_id)) return done(SessionOpened{});
-  stored_sessions_.open(context, request, std::move(done));
+  std::optional<Will> will = std::move(request.will);
+  // Answered when the session and the will are durable.
+  struct Opening {
+    ReplyTo done;
+    Reply reply;
+    bool is_refused = false;
+    int waiting = 2;
+  };
+  auto opening = std::make_shared<Opening>(Opening{std::move(done), SessionOpened{}});
+  context.is_opening = true;
+  const auto finish_one = [this, opening, id = request.client_id, connection = context.connection_id] {
+    if (--opening->waiting > 0) return;
+    const auto mine = sessions_.find(id);
+    if (mine != sessions_.end() && mine->second->connection_id == connection) {
+      mine->second->is_opening = false;
+      if (opening->is_refused) wills_.left(id);  // a refused client leaves no will behind
+    }
+    opening->done(std::move(opening->reply));
+  };
+  auto opened = [opening, finish_one](Reply reply) {
+    opening->is_refused |= std::holds_alternative<Error>(reply);
+    if (!std::holds_alternative<Error>(opening->reply)) opening->reply = std::move(reply);
+    finish_one();
+  };
+  if (request.expiry_s == 0 && !stored_sessions_.has(request.client_id))
+    opened(SessionOpened{});
+  else
+    stored_sessions_.open(context, request, std::move(opened));
+  wills_.opened(request.client_id, std::move(will), request.expiry_s, [opening, finish_one](const Status& status) {
+    opening->is_refused |= !status.ok();
+    if (!status.ok()) opening->reply = status.error();
+    finish_one();
+  });
+}
+
+void Hall::end_session(Context& context, const EndSession& request) {
+  stored_sessions_.end(context, request);
+  if (!request.without_will || context.session.empty()) return;
+  const auto found = sessions_.find(context.session);
+  if (found != sessions_.end() && found->second == &context) wills_.left(context.session);
+}
+
+// The connection has its session no longer; its will goes, or begins to wait.
+void Hall::lose_session(Context& context) {
+  const auto* session = static_cast<const Session*>(context.session_state);
+  if (context.is_opening)
+    wills_.left(context.session);  // it was never accepted
+  else
+    wills_.closed(context.session, session ? session->expiry_s : 0);
+  stored_sessions_.let_go(context);
+}
+
+void Hall::send_will(const std::string& client_id, const WillRow& will, Callback<void(Status)> done) {
+  Context context;
+  context.session = client_id;
+  const Code code = authorise(context, Verb::publish, will.topic);
+  if (code != Code::ok) return done(code);
+  Publish publish;
+  publish.messages.push_back({.topic = will.topic,
+                              .payload = will.payload,
+                              .raw_headers = will.raw_headers,
+                              .header_count = will.header_count,
+                              .wants_reply = true,
+                              .qos = will.qos,
+                              .retain = will.retain,
+                              .expiry_s = will.expiry_s});
+  publisher_.publish(context, std::move(publish), [done = std::move(done)](Reply reply) mutable {
+    const auto* published = std::get_if<Published>(&reply);
+    if (!published) return done(std::get<Error>(reply));
+    const Code result = published->results[0].code;
+    done(result == Code::ok ? Status() : Status(result));
+  });
 }
 
 void Hall::stop_following(Context& context) {
@@ -260,12 +339,14 @@ void Hall::stop_following(Context& context) {
 void Hall::close(Context& context) {
   fetcher_.cancel(context);
   stop_following(context);
-  stored_sessions_.let_go(context);
-  if (context.session.empty()) return;
+  if (context.session.empty()) return stored_sessions_.let_go(context);
   const auto found = sessions_.find(context.session);
   if (found != sessions_.end() && found->second == &context) {
     sessions_.erase(found);
     --metrics_.sessions;
+    lose_session(context);
+  } else {
+    stored_sessions_.let_go(context);
   }
   context.session.clear();
 }

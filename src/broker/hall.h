@@ -26,6 +26,7 @@
 #include "broker/streams.h"
 #include "broker/topic_rules.h"
 #include "broker/topics.h"
+#include "broker/wills.h"
 #include "runtime/timer.h"
 #include "storage/kv.h"
 
@@ -61,6 +62,7 @@ class Hall final : public Broker {
   const BrokerMetrics& metrics() const { return metrics_; }
   const SessionMetrics& session_metrics() const { return stored_sessions_.metrics(); }
   const RetainedMetrics& retained_metrics() const { return retained_.metrics(); }
+  const WillMetrics& will_metrics() const { return wills_.metrics(); }
   // Facts of a node's options shown by DescribeCluster; set by server at start.
   void set_option_facts(std::vector<TopicFacts::Setting> facts) { option_facts_ = std::move(facts); }
 
@@ -73,6 +75,9 @@ class Hall final : public Broker {
   void unfollow(Context& context, Unfollow request, ReplyTo done);
   void announce(std::vector<std::string> filters, bool is_wanted, Callback<void()> done);
   void open_session(Context& context, OpenSession request, ReplyTo done);
+  void end_session(Context& context, const EndSession& request);
+  void lose_session(Context& context);
+  void send_will(const std::string& client_id, const WillRow& will, Callback<void(Status)> done);
   void follow_again(Context& context, const std::vector<FollowOne>& filters, Callback<void()> done);
   void stop_following(Context& context);
   void produce(Context& context, Produce request, ReplyTo done);
@@ -104,6 +109,7 @@ class Hall final : public Broker {
   std::unordered_map<std::string, Context*> sessions_;  // of every client that is connected
   SessionOptions session_options_;
   Sessions stored_sessions_;
+  Wills wills_;
   std::vector<TopicFacts::Setting> option_facts_;
   ProducerId next_producer_id_ = 0;
   ProducerId producer_ids_end_ = 0;

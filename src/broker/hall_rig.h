@@ -56,6 +56,22 @@ struct RigClient final : Sink {
   bool is_taking = true;
 };
 
+// Rows that count their writes.
+struct CountedKv final : storage::Kv {
+  explicit CountedKv(std::unique_ptr<storage::Kv> kv_in) : kv(std::move(kv_in)) {}
+  void write(storage::KvBatch batch, Callback<void(Status)> done) override {
+    ++writes;
+    kv->write(std::move(batch), std::move(done));
+  }
+  void get(std::string_view key, Callback<void(Result<std::string>)> done) const override { kv->get(key, std::move(done)); }
+  void scan(std::string_view from, std::string_view to, size_t rows_max,
+            Callback<void(Result<storage::KvRows>)> done) const override {
+    kv->scan(from, to, rows_max, std::move(done));
+  }
+  std::unique_ptr<storage::Kv> kv;
+  uint64_t writes = 0;
+};
+
 class HallRig {
  public:
   explicit HallRig(int cores, uint64_t seed = 11)
@@ -75,7 +91,7 @@ class HallRig {
       life_->engine = engine.take();
       storage::KvLog::open(node.core(0), *life_->engine, storage_options, [this](auto kv) {
         ASSERT_TRUE(kv.ok());
-        life_->kv = kv.take();
+        life_->kv = std::make_unique<CountedKv>(kv.take());
       });
     });
     ASSERT_TRUE(world.run_until([this] { return life_->kv != nullptr; }, Duration::seconds(60)));
@@ -114,7 +130,7 @@ class HallRig {
   }
 
   Hall& hall(size_t i) { return *life_->rooms[i % life_->rooms.size()]->hall; }
-  storage::Kv& kv() { return *life_->kv; }
+  CountedKv& kv() { return *life_->kv; }
   RigClient& client(size_t on) {
     clients_.push_back(std::make_unique<RigClient>(hall(on), ++last_connection_));
     return *clients_.back();
@@ -164,7 +180,7 @@ class HallRig {
   struct Life {
     std::unique_ptr<TopicRules> rules;
     std::unique_ptr<storage::SegmentEngine> engine;
-    std::unique_ptr<storage::KvLog> kv;
+    std::unique_ptr<CountedKv> kv;
     std::vector<std::unique_ptr<Room>> rooms;
   };
   void end_life() {

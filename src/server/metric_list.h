@@ -3,8 +3,9 @@
 
 #include "broker/group/options.h"
 #include "broker/options.h"
-#include "broker/session/options.h"
 #include "broker/retained/options.h"
+#include "broker/session/options.h"
+#include "broker/wills.h"
 #include "net/stream.h"
 #include "observe/metrics.h"
 #include "protocol/driver/metrics.h"
@@ -29,6 +30,7 @@ void for_each_metrics_struct(Visit&& visit) {
   visit.template operator()<broker::SessionMetrics>("session", "Sessions");
   visit.template operator()<broker::GroupMetrics>("consumer_group", "Consumer groups");
   visit.template operator()<broker::RetainedMetrics>("retained", "Retained messages");
+  visit.template operator()<broker::WillMetrics>("will", "Wills");
   visit.template operator()<raft::GroupMetrics>("catalog", "Catalog");
   visit.template operator()<storage::MemoryMetrics>("memory", "Memory logs");
   visit.template operator()<storage::SegmentMetrics>("segment", "Segments");

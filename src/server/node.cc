@@ -180,6 +180,7 @@ Task<Status> Node::open_halls() {
     room.metrics.add("broker", room.hall->metrics());
     room.metrics.add("session", room.hall->session_metrics());
     room.metrics.add("retained", room.hall->retained_metrics());
+    room.metrics.add("will", room.hall->will_metrics());
     room.metrics.add("memory", room.budget.metrics());
     room.metrics.add("net", room.streams.counters());
     done({});
