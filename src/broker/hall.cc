@@ -34,7 +34,7 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
       bursts_(core_, retained_),
       follows_(metrics_),
       fan_out_(core_, follows_, interest_, rules_, metrics_),
-      lights_(core_, fan_out_, options_, metrics_, meta_.starts(), *setup.engines.memory),
+      lights_(core_, fan_out_, options_, rules_, metrics_, meta_.starts(), *setup.engines.memory, setup.kv),
       streams_(core_, fan_out_, setup.engines, meta_.starts()),
       locator_(core_, meta_, lights_, streams_),
       publisher_(core_, meta_, rules_, fan_out_, lights_, streams_, locator_, retained_, metrics_),
@@ -85,21 +85,31 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
 
 void Hall::start(Callback<void(Status)> ready) {
   core_.arm(tick_, core_.now() + Duration::millis(options_.retention_check_ms));
-  retained_.start([this, ready = std::move(ready)](Status read) mutable {
-    if (!read.ok()) return ready(std::move(read));
-    open_shards([this, ready = std::move(ready)](Status opened) mutable {
-      if (!opened.ok()) return ready(std::move(opened));
-      stored_sessions_.load([this, ready = std::move(ready)](Status loaded) mutable {
-        if (!loaded.ok()) return ready(std::move(loaded));
-        wills_.load([this, ready = std::move(ready)](Status armed) mutable {
-          if (!armed.ok()) return ready(std::move(armed));
-          wills_.start();
-          if (core_.index() != 0) return ready({});
-          topics_.create_rule_streams(std::move(ready));
-        });
-      });
-    });
-  });
+  // Goes on with `next` after a step that went well.
+  const auto then = [](Callback<void(Status)> otherwise, auto next) {
+    return [otherwise = std::move(otherwise), next = std::move(next)](Status status) mutable {
+      if (!status.ok()) return otherwise(std::move(status));
+      next(std::move(otherwise));
+    };
+  };
+  const auto create_streams = [this](Callback<void(Status)> done) {
+    if (core_.index() != 0) return done({});
+    topics_.create_rule_streams(std::move(done));
+  };
+  const auto load_wills = [this, then, create_streams](Callback<void(Status)> done) {
+    wills_.load(then(std::move(done), [this, create_streams](Callback<void(Status)> loaded) {
+      wills_.start();
+      create_streams(std::move(loaded));
+    }));
+  };
+  const auto load_sessions = [this, then, load_wills](Callback<void(Status)> done) {
+    stored_sessions_.load(then(std::move(done), load_wills));
+  };
+  const auto load_lights = [this, then, load_sessions](Callback<void(Status)> done) {
+    lights_.load(then(std::move(done), load_sessions));
+  };
+  const auto shards = [this, then, load_lights](Callback<void(Status)> done) { open_shards(then(std::move(done), load_lights)); };
+  retained_.start(then(std::move(ready), shards));
 }
 
 void Hall::open_shards(Callback<void(Status)> ready) {
@@ -129,7 +139,7 @@ void Hall::on_tick(void* self) {
   Hall& hall = *static_cast<Hall*>(self);
   const WallTime now = hall.core_.wall_now();
   hall.streams_.retain(now);
-  hall.lights_.sweep(now, kSweepVisits, [&hall](const std::string& name) { hall.publisher_.forget_route(name); });
+  hall.lights_.sweep(now, kSweepVisits, [&hall](std::string_view name) { hall.publisher_.forget_route(name); });
   hall.core_.arm(hall.tick_, hall.core_.now() + Duration::millis(hall.options_.retention_check_ms));
 }
 

@@ -11,8 +11,7 @@ Located Locator::locate(const TopicRef& topic) const {
 CoreIndex Locator::home(const Located& topic, int32_t partition) const {
   const CoreIndex cores = core_.count();
   if (topic.stream) return home_of({topic.stream->id, partition}, cores);
-  // Ids of light topics are drawn so that they lead home (LightTopics::make).
-  if (!topic.light.id.is_zero()) return static_cast<CoreIndex>(UuidHash{}(topic.light.id) % cores);
+  if (!topic.light.id.is_zero()) return static_cast<CoreIndex>(slot_of_light(topic.light.id) % cores);
   return static_cast<CoreIndex>(slot_of(kDefaultTenant, topic.light.name) % cores);
 }
 
@@ -22,7 +21,7 @@ void Locator::with_shard(const Located& topic, int32_t partition, Callback<void(
   LightTopic* light = by_id ? lights_.find(topic.light.id) : lights_.find_by_kafka_name(topic.light.name);
   if (!light) return use(by_id ? Code::unknown_topic_id : Code::unknown_topic);
   if (partition != 0) return use(Code::unknown_topic);
-  use(light->shard.get());
+  lights_.with(*light, std::move(use));
 }
 
 Code check_epoch(LeaderEpoch given, const shard::Shard& shard) {

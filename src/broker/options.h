@@ -26,7 +26,7 @@ struct TopicRule {
             {.doc = "Stream that their messages go to, by its Kafka name; left out: each MQTT topic is a light topic of the mode "
                     "below."});
     v.field("partitions", &TopicRule::partitions, {.doc = "Partitions of the stream when it is made.", .min = 1, .max = 10000});
-    v.field("mode", &TopicRule::mode, {.doc = "What an ack means: none, memory or persistent (light topics: none or memory)."});
+    v.field("mode", &TopicRule::mode, {.doc = "What an ack means: none, memory or persistent."});
     v.field("retention_ms", &TopicRule::retention_ms,
             {.doc = "Age at which records are dropped; -1 keeps them.", .unit = "ms", .min = -1});
     v.field("retention_bytes", &TopicRule::retention_bytes,
@@ -39,6 +39,7 @@ struct BrokerOptions {
   int32_t default_partitions = 1;
   int32_t partitions_max = 10'000;
   int32_t light_topics_max = 1'000'000;
+  int32_t light_open_max = 20'000;
   int32_t light_records_max = 1000;
   int64_t light_retention_ms = 3'600'000;
   int64_t memory_bytes = 256LL << 20;
@@ -58,9 +59,16 @@ struct BrokerOptions {
     v.field("partitions_max", &B::partitions_max, {.doc = "Most partitions a topic may be made with.", .min = 1});
     v.field("light_topics_max", &B::light_topics_max,
             {.doc = "Most light topics on this node; a publish to one more is refused.", .min = 0});
-    v.field("light_records_max", &B::light_records_max, {.doc = "Records kept of a light topic.", .min = 1});
+    v.field(
+        "light_open_max", &B::light_open_max,
+        {.doc = "Persistent light topics that are held open; those used longest ago are closed, and opened when they are used.",
+         .min = 64});
+    v.field("light_records_max", &B::light_records_max,
+            {.doc = "Records kept of a light topic; of a persistent one up to a quarter more.", .min = 1});
     v.field("light_retention_ms", &B::light_retention_ms,
-            {.doc = "Age at which a light topic's records are dropped.", .unit = "ms", .min = 1});
+            {.doc = "Age at which a light topic's records are dropped; those of a persistent one follow their topic rule.",
+             .unit = "ms",
+             .min = 1});
     v.field("memory_bytes", &B::memory_bytes,
             {.doc = "Memory for the records of all memory topics, split by core; the oldest go first and are counted.",
              .unit = "bytes",
@@ -94,6 +102,7 @@ struct BrokerMetrics {
   uint64_t takeovers_total = 0;
   int64_t fetches_waiting = 0;
   int64_t light_topics = 0;
+  int64_t light_topics_open = 0;
   int64_t subscriptions = 0;
   int64_t sessions = 0;
 
@@ -113,6 +122,7 @@ struct BrokerMetrics {
             {.doc = "Messages refused because the number of light topics is at its limit."});
     v.field("takeovers_total", &M::takeovers_total, {.doc = "Sessions taken over by a newer connection."});
     v.field("light_topics", &M::light_topics, {.doc = "Light topics."});
+    v.field("light_topics_open", &M::light_topics_open, {.doc = "Persistent light topics that are open."});
     v.field("subscriptions", &M::subscriptions, {.doc = "Subscriptions of live connections."});
     v.field("sessions", &M::sessions, {.doc = "Open sessions."});
   }

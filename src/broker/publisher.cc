@@ -59,11 +59,15 @@ void Publisher::find_route(Route& route, std::string_view topic) {
     return;
   }
   route.light = lights_.find(topic);
-  if (!route.light) route.light = lights_.make(topic);
-  if (route.light)
-    route.kind = Kind::light_here;
-  else
-    route.refusal = Code::quota_exceeded;
+  if (!route.light) {
+    const Result<LightTopic*> made = lights_.make(topic, kafka_name, rule);
+    if (!made) {
+      route.refusal = made.code();
+      return;
+    }
+    route.light = *made;
+  }
+  route.kind = Kind::light_here;
 }
 
 void Publisher::add(Pending& pending, const Message& message) {
@@ -170,7 +174,7 @@ void Publisher::send(Pending& pending, uint64_t origin, const std::shared_ptr<Op
   switch (route.kind) {
     case Kind::light_here:
       if (!wants_reply) done = counting_refusals();
-      return route.light->shard->append(std::move(batch), origin, std::move(done));
+      return lights_.append(*route.light, std::move(batch), origin, std::move(done));
     case Kind::stream:
       if (!wants_reply) done = counting_refusals();
       return append_to_stream(route.stream, route.partition, std::move(batch), origin, std::move(done));
@@ -206,7 +210,7 @@ Publisher::AppendDone Publisher::counting_refusals() {
 
 void Publisher::light_from_elsewhere(const std::string& topic, Bytes batch, uint64_t origin, AppendDone done) {
   Route& route = route_of(topic);
-  if (route.kind == Kind::light_here) return route.light->shard->append(std::move(batch), origin, std::move(done));
+  if (route.kind == Kind::light_here) return lights_.append(*route.light, std::move(batch), origin, std::move(done));
   // The catalog changed while the message was on its way: a stream has the name now.
   done(route.kind == Kind::refused ? route.refusal : Code::unknown_topic);
 }
@@ -237,10 +241,11 @@ void Publisher::append_to_light(CoreIndex home, TopicRef topic, int32_t partitio
                                 AppendDone done) {
   if (home == core_.index()) {
     const Located located{nullptr, std::move(topic)};
-    locator_.with_shard(located, partition, [&](Result<shard::Shard*> shard) {  // inline: light topics are always open
-      if (!shard) return done(shard.error());
-      (*shard)->append(std::move(batch), origin, std::move(done));
-    });
+    locator_.with_shard(located, partition,
+                        [batch = std::move(batch), origin, done = std::move(done)](Result<shard::Shard*> shard) mutable {
+                          if (!shard) return done(shard.error());
+                          (*shard)->append(std::move(batch), origin, std::move(done));
+                        });
     return;
   }
   Publisher* peer = peers_[home];

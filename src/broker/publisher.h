@@ -40,7 +40,7 @@ class Publisher {
 
   // The catalog changed or a light topic was forgotten: routes are found anew.
   void forget_routes() { routes_.clear(); }
-  void forget_route(const std::string& mqtt_topic) {
+  void forget_route(std::string_view mqtt_topic) {
     const auto found = routes_.find(mqtt_topic);
     if (found != routes_.end()) routes_.erase(found);
   }

@@ -26,10 +26,6 @@ Status TopicRules::check(const std::vector<TopicRule>& rules) {
       return Error{Code::not_supported,
                    which + "mode " + std::string(enum_name(rule.mode)) + " is not built yet; use none, memory or persistent"};
     }
-    if (rule.topic.empty() && rule.mode == meta::Mode::persistent) {
-      return Error{Code::not_supported,
-                   which + "persistent light topics are not built yet; name a stream with topic = \"...\", or use mode memory"};
-    }
     if (!rule.topic.empty() && rule.mode == meta::Mode::none) {
       return Error{Code::invalid_argument, which + "mode none stores nothing, so it takes no topic"};
     }

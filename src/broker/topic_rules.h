@@ -11,8 +11,7 @@ namespace robustmq::broker {
 
 class TopicRules {
  public:
-  // Refuses what is not allowed or not built yet, by name: a bad filter or topic, modes hybrid and tiered, persistent light
-  // topics.
+  // Refuses what is not allowed or not built yet, by name: a bad filter or topic, modes hybrid and tiered.
   static Status check(const std::vector<TopicRule>& rules);
 
   explicit TopicRules(std::vector<TopicRule> rules) : rules_(std::move(rules)) {}

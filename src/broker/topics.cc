@@ -102,12 +102,11 @@ TopicFacts Topics::facts_of(const meta::Topic& topic) const {
 
 TopicFacts Topics::facts_of(const LightTopic& topic) const {
   meta::Topic as_stream;
-  as_stream.name = kafka_name_of_mqtt(topic.name);
+  as_stream.name = kafka_name_of_mqtt(topic.name());
   as_stream.id = topic.id;
-  as_stream.config.mode = meta::Mode::memory;
-  as_stream.config.retention_ms = options_.light_retention_ms;
+  as_stream.config = lights_.config_of(topic);
   TopicFacts facts = facts_of(as_stream);
-  facts.mqtt_name = topic.name;
+  facts.mqtt_name = topic.name();
   facts.is_light = true;
   return facts;
 }
@@ -124,7 +123,7 @@ DescribedTopic Topics::light_row(const TopicRef& topic) {
 
 void Topics::describe_light(const TopicRef& topic, Described done) {
   const CoreIndex home = topic.id.is_zero() ? static_cast<CoreIndex>(slot_of(kDefaultTenant, topic.name) % core_.count())
-                                            : static_cast<CoreIndex>(UuidHash{}(topic.id) % core_.count());
+                                            : static_cast<CoreIndex>(slot_of_light(topic.id) % core_.count());
   if (home == core_.index()) return done(light_row(topic));
   Topics* peer = peers_[home];
   core_.send(home, [peer, topic, back = core_.index(), done = std::move(done)]() mutable {

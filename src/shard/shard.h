@@ -113,6 +113,8 @@ class Shard final : private runtime::Deferred {
   ShardBounds bounds() const;
   const ShardId& id() const { return id_; }
   bool has_failed() const { return has_failed_ || log_->has_failed(); }
+  // Nothing is under way and nobody waits: it may be closed.
+  bool is_idle() const { return in_log_ == 0 && !first_waiting_ && !inline_ && !is_sealing_ && watchers_.empty(); }
 
   static constexpr uint64_t kSealEveryBytes = 16 << 20;  // appended between two seals: what recover() reads at most, about
 
