@@ -76,7 +76,7 @@ size_t Machine::on_bytes(const Bytes& bytes, Outbox& out) {
   if (state_ == State::closed) return bytes.size();
   flush_calls(out);
   if (inbound_) send_publish_acks(out);  // of PUBLISHes answered without asking
-  if (state_ == State::open && outbound_) send_waiting(out);
+  if (outbound_ && !outbound_->waiting.empty() && state_ == State::open) send_waiting(out);
   return state_ == State::closed ? bytes.size() : at;
 }
 

@@ -153,7 +153,8 @@ class Machine final : public protocol::Connection {
   // Takes the packet id of a message to the client; 0: the message has to wait.
   uint16_t take_id(uint16_t lease, uint8_t qos);
   void free_id(uint16_t id);
-  PacketIds<Sent>& ids_of(uint16_t id) { return is_durable_ && id <= broker::kLeaseMax ? outbound_->leases : outbound_->own; }
+  bool is_lease(uint16_t id) const { return is_durable_ && id <= broker::kLeaseMax; }
+  PacketIds<Sent>& ids_of(uint16_t id) { return is_lease(id) ? outbound_->leases : outbound_->own; }
   static bool is_sent_retained(const broker::Delivery& delivery, const RecordFacts& facts) {
     return delivery.is_retained || (delivery.retain_as_published && facts.retain);
   }
@@ -165,7 +166,7 @@ class Machine final : public protocol::Connection {
   void drop_waiting();
   // acknowledgements of messages to the client: machine_acks.cc
   void on_ack(const Frame& frame, Outbox& out);
-  void on_puback(const Ack& ack, Sent state, Outbox& out);
+  void on_puback(uint16_t packet_id, Outbox& out);
   void on_pubrec(const Ack& ack, Sent state, Outbox& out);
   void on_pubcomp(const Ack& ack, Sent state, Outbox& out);
   void send_ack(PacketType type, uint16_t packet_id, ReasonCode reason, Outbox& out);

@@ -97,9 +97,8 @@ uint16_t Machine::take_id(uint16_t lease, uint8_t qos) {
 }
 
 void Machine::free_id(uint16_t id) {
-  PacketIds<Sent>& ids = ids_of(id);
-  ids.set(id, Sent::none);
-  if (&ids == &outbound_->leases) settle(id, broker::Settle::Outcome::done);
+  ids_of(id).free(id);
+  if (is_lease(id)) settle(id, broker::Settle::Outcome::done);
 }
 
 // A leased delivery that the client can never have.
