@@ -1,5 +1,4 @@
 // Machine: what an open connection's client gets (MQTT5 3.3.4, 4.3, 4.4, 4.6, 4.9). Pure.
-#include "protocol/mqtt/delivery.h"
 #include "protocol/mqtt/machine.h"
 
 namespace robustmq::mqtt {
@@ -44,16 +43,16 @@ void Machine::on_delivery(const broker::Delivery& delivery, Outbox& out) {
     ++metrics_->dropped_congested_total;
     return;
   }
-  const Outgoing message{.topic = delivery.topic,
-                         .record = delivery.record,
-                         .owner = delivery.owner,
-                         .qos = 0,
-                         .retain = is_sent_retained(delivery, facts),
-                         .is_plain = facts.is_plain,
-                         .expiry_left_s = expiry_left_s,
-                         .subscription_ids = delivery.subscription_ids,
-                         .scratch = &delivery.scratch};
-  if (send_publish(message, version_, 0, client_packet_max_, metrics_->headers_left_out_total, out)) {
+  Outgoing message{.topic = delivery.topic,
+                   .record = delivery.record,
+                   .owner = delivery.owner,
+                   .qos = 0,
+                   .retain = is_sent_retained(delivery, facts),
+                   .is_plain = facts.is_plain,
+                   .expiry_left_s = expiry_left_s,
+                   .subscription_ids = delivery.subscription_ids,
+                   .scratch = &delivery.scratch};
+  if (send_message(message, 0, out)) {
     ++metrics_->publishes_sent_total;
   } else {
     ++metrics_->dropped_too_large_total;
@@ -68,17 +67,17 @@ void Machine::deliver(const broker::Delivery& delivery, const RecordFacts& facts
     queue(delivery, facts, qos, out);
     return;
   }
-  const Outgoing message{.topic = delivery.topic,
-                         .record = delivery.record,
-                         .owner = delivery.owner,
-                         .qos = qos,
-                         .retain = is_sent_retained(delivery, facts),
-                         .dup = delivery.is_again,
-                         .is_plain = facts.is_plain,
-                         .expiry_left_s = expiry_left_s,
-                         .subscription_ids = delivery.subscription_ids,
-                         .scratch = &delivery.scratch};
-  if (send_publish(message, version_, id, client_packet_max_, metrics_->headers_left_out_total, out)) {
+  Outgoing message{.topic = delivery.topic,
+                   .record = delivery.record,
+                   .owner = delivery.owner,
+                   .qos = qos,
+                   .retain = is_sent_retained(delivery, facts),
+                   .dup = delivery.is_again,
+                   .is_plain = facts.is_plain,
+                   .expiry_left_s = expiry_left_s,
+                   .subscription_ids = delivery.subscription_ids,
+                   .scratch = &delivery.scratch};
+  if (send_message(message, id, out)) {
     ++metrics_->publishes_sent_total;
     return;
   }
@@ -151,21 +150,33 @@ void Machine::send_waiting(Outbox& out) {
 
 void Machine::send_first_waiting(uint16_t id, uint32_t expiry_left_s, Outbox& out) {
   const WaitingMessage& front = outbound_->waiting.front();
-  const Outgoing message{.topic = front.topic,
-                         .record = front.record,
-                         .owner = front.owner,
-                         .qos = front.qos,
-                         .retain = front.retain,
-                         .dup = front.dup,
-                         .is_plain = front.is_plain,
-                         .expiry_left_s = expiry_left_s,
-                         .subscription_ids = front.subscription_ids.empty() ? nullptr : &front.subscription_ids};
-  if (send_publish(message, version_, id, client_packet_max_, metrics_->headers_left_out_total, out)) {
+  Outgoing message{.topic = front.topic,
+                   .record = front.record,
+                   .owner = front.owner,
+                   .qos = front.qos,
+                   .retain = front.retain,
+                   .dup = front.dup,
+                   .is_plain = front.is_plain,
+                   .expiry_left_s = expiry_left_s,
+                   .subscription_ids = front.subscription_ids.empty() ? nullptr : &front.subscription_ids};
+  if (send_message(message, id, out)) {
     ++metrics_->publishes_sent_total;
   } else {
     free_id(id);
     ++metrics_->dropped_too_large_total;
   }
+}
+
+// An alias is bound by a packet that is sent, never by one that is dropped.
+bool Machine::send_message(Outgoing& message, uint16_t packet_id, Outbox& out) {
+  if (!aliases_) return send_publish(message, version_, packet_id, client_packet_max_, metrics_->headers_left_out_total, out);
+  const AliasesOut::Choice choice = aliases_->choose(message.topic);
+  const std::string_view topic = message.topic;
+  message.alias = choice.alias;
+  if (choice.is_bound) message.topic = {};
+  if (!send_publish(message, version_, packet_id, client_packet_max_, metrics_->headers_left_out_total, out)) return false;
+  if (choice.alias != 0 && !choice.is_bound) aliases_->bind(topic, choice.alias);
+  return true;
 }
 
 void Machine::drop_waiting() {

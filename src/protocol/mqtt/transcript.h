@@ -32,12 +32,17 @@ using packet_text::escaped;
 struct SetOption {
   MqttOptions& options;
   std::string_view name;
-  uint64_t value;
+  std::string value;
   bool found = false;
+  void field(std::string_view field_name, std::string MqttOptions::* member, FieldFacts = {}) {
+    if (field_name != name) return;
+    options.*member = value;
+    found = true;
+  }
   template <class T>
   void field(std::string_view field_name, T MqttOptions::* member, FieldFacts = {}) {
     if (field_name != name) return;
-    options.*member = static_cast<T>(value);
+    options.*member = static_cast<T>(std::stoull(value));
     found = true;
   }
 };
@@ -215,7 +220,7 @@ class Transcript {
   void set_option(const std::string& rest) {
     const size_t space = rest.find(' ');
     const std::string name = rest.substr(0, space);
-    SetOption set{options_, name, std::stoull(rest.substr(space + 1))};
+    SetOption set{options_, name, rest.substr(space + 1)};
     MqttOptions::describe(set);
     if (!set.found) fail("no option " + name);
   }
