@@ -219,7 +219,11 @@ class Play {
 
   void deliver(uint8_t command) {
     TestRecord::Headers headers;
-    if (command & 0x80) headers.emplace_back("mqtt.qos", command & 0x40 ? "1" : "0");
+    if (command & 0x80) {
+      headers.emplace_back("mqtt.qos", command & 0x40 ? "1" : "0");
+    } else if (command & 0x40) {
+      headers.emplace_back("mqtt.qos", "2");
+    }
     for (int i = command >> 4 & 3; i > 0; --i) {
       static const char* const kNames[] = {"mqtt.message_expiry_s",
                                            "mqtt.content_type",
