@@ -91,9 +91,13 @@ class Machine final : public protocol::Connection {
   };
   // What a client needs that gets QoS 1 or 2.
   struct Outbound {
-    explicit Outbound(bool is_durable) : own(is_durable ? broker::kLeaseMax + 1 : 1, 65535), leases(1, broker::kLeaseMax) {}
+    explicit Outbound(bool is_durable)
+        : own(is_durable ? broker::kLeaseMax + 1 : 1, broker::kSharedLeaseMin - 1),
+          leases(1, broker::kLeaseMax),
+          shared(broker::kSharedLeaseMin, 65535) {}
     PacketIds<Sent> own;     // of deliveries without a lease
     PacketIds<Sent> leases;  // used in durable sessions only
+    PacketIds<Sent> shared;  // of shared subscriptions
     Waiting waiting;
     std::vector<broker::Settle::One> to_settle;  // the call is still to be made
     struct Settling {
@@ -102,7 +106,7 @@ class Machine final : public protocol::Connection {
       bool is_answered = false;
     };
     std::vector<Settling> settling;  // in order; only those that a PUBREL waits for
-    uint32_t in_flight() const { return own.in_use() + leases.in_use(); }
+    uint32_t in_flight() const { return own.in_use() + leases.in_use() + shared.in_use(); }
   };
   // A SUBSCRIBE or UNSUBSCRIBE that waits for the broker.
   struct Pending {
@@ -158,9 +162,13 @@ class Machine final : public protocol::Connection {
   bool can_take(const Outbox& out) const { return outbound_->in_flight() < inflight_max() && !out.is_congested(); }
   // Takes the packet id of a message to the client; 0: the message has to wait.
   uint16_t take_id(uint16_t lease, uint8_t qos);
-  void free_id(uint16_t id);
+  void free_id(uint16_t id, broker::Settle::Outcome outcome = broker::Settle::Outcome::done);
   bool is_lease(uint16_t id) const { return is_durable_ && id <= broker::kLeaseMax; }
-  PacketIds<Sent>& ids_of(uint16_t id) { return is_lease(id) ? outbound_->leases : outbound_->own; }
+  bool is_settled(uint16_t id) const { return is_lease(id) || id >= broker::kSharedLeaseMin; }
+  PacketIds<Sent>& ids_of(uint16_t id) {
+    if (id >= broker::kSharedLeaseMin) return outbound_->shared;
+    return is_lease(id) ? outbound_->leases : outbound_->own;
+  }
   static bool is_sent_retained(const broker::Delivery& delivery, const RecordFacts& facts) {
     return delivery.is_retained || (delivery.retain_as_published && facts.retain);
   }

@@ -42,7 +42,7 @@ void Machine::on_puback(uint16_t packet_id, Outbox& out) {
     case Sent::qos1:
       // Whatever its reason, the message is the client's now (MQTT5 4.4).
       ++metrics_->pubacks_received_total;
-      if (is_lease(packet_id)) settle(packet_id, broker::Settle::Outcome::done);
+      if (is_settled(packet_id)) settle(packet_id, broker::Settle::Outcome::done);
       return;
     case Sent::qos2:
     case Sent::released:

@@ -81,7 +81,8 @@ void Machine::deliver(const broker::Delivery& delivery, const RecordFacts& facts
     ++metrics_->publishes_sent_total;
     return;
   }
-  free_id(id);  // as if it had been delivered (MQTT5 3.1.2.11.4)
+  // As if it had been delivered, but for a shared one, which others may have (MQTT5 3.1.2.11.4).
+  free_id(id, broker::Settle::Outcome::refused);
   ++metrics_->dropped_too_large_total;
   if (!to.to_settle.empty()) flush_settles(out);
 }
@@ -95,9 +96,10 @@ uint16_t Machine::take_id(uint16_t lease, uint8_t qos) {
   return lease;
 }
 
-void Machine::free_id(uint16_t id) {
+void Machine::free_id(uint16_t id, broker::Settle::Outcome outcome) {
   ids_of(id).free(id);
   if (is_lease(id)) settle(id, broker::Settle::Outcome::done);
+  if (id >= broker::kSharedLeaseMin) settle(id, outcome);
 }
 
 // A leased delivery that the client can never have.
@@ -162,7 +164,7 @@ void Machine::send_first_waiting(uint16_t id, uint32_t expiry_left_s, Outbox& ou
   if (send_message(message, id, out)) {
     ++metrics_->publishes_sent_total;
   } else {
-    free_id(id);
+    free_id(id, broker::Settle::Outcome::refused);
     ++metrics_->dropped_too_large_total;
   }
 }

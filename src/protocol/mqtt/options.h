@@ -16,7 +16,7 @@ struct MqttOptions {
   bool retain_available = true;
   bool wildcards_available = true;
   bool subscription_ids_available = true;
-  bool shared_available = false;
+  bool shared_available = true;
   uint32_t clean_session_0_expiry_s = 7 * 24 * 3600;
   uint16_t topic_alias_max = 32;
   uint16_t topic_alias_out_max = 32;

@@ -112,7 +112,10 @@ inline std::string text_of(const broker::Request& request) {
   } else if (const auto* settle = std::get_if<broker::Settle>(&request)) {
     text = "settle";
     for (const broker::Settle::One& one : settle->leases)
-      text += " " + std::to_string(one.lease) + (one.outcome == broker::Settle::Outcome::done ? "=done" : "=received");
+      text += " " + std::to_string(one.lease) +
+              (one.outcome == broker::Settle::Outcome::done      ? "=done"
+               : one.outcome == broker::Settle::Outcome::refused ? "=refused"
+                                                                 : "=received");
   } else if (const auto* release = std::get_if<broker::Release>(&request)) {
     text = "release";
     for (const uint16_t id : release->packet_ids) text += " " + std::to_string(id);
@@ -324,7 +327,7 @@ class Transcript {
   std::string name_;
   std::vector<std::string> lines_;
   size_t number_ = 0;
-  MqttOptions options_;
+  MqttOptions options_{.shared_available = false};
   Version version_ = Version::v3_1_1;
   std::unique_ptr<ScriptedLink> link_;
   std::string held_back_;
