@@ -53,6 +53,22 @@ class FakeMeta final : public meta::Meta {
     catalog_.tell(meta::TopicDeleted{topic});
     done({});
   }
+  void grow_topic(TopicId id, int32_t partitions, TopicDone done) override {
+    auto topic = find(id);
+    if (!topic) return done(Code::unknown_topic_id);
+    meta::Topic changed = *topic;
+    changed.partitions = partitions;
+    replace(std::move(changed), std::move(done));
+  }
+  void configure_topic(TopicId id, const std::vector<meta::SettingChange>& changes, bool replaces_all, TopicDone done) override {
+    auto topic = find(id);
+    if (!topic) return done(Code::unknown_topic_id);
+    meta::Topic changed = *topic;
+    if (replaces_all) changed.config = {.mode = topic->config.mode, .kept = {}};
+    if (Status status = meta::apply_settings(changed.config, changes); !status.ok()) return done(status.error());
+    if (changed.config.mode != topic->config.mode) return done(Code::invalid_config);
+    replace(std::move(changed), std::move(done));
+  }
   void allocate_producer_ids(Callback<void(Result<ProducerId>)> done) override {
     done(std::exchange(catalog_.next_producer_id, catalog_.next_producer_id + kProducerIdBlock));
   }
@@ -61,6 +77,12 @@ class FakeMeta final : public meta::Meta {
   void watch(Callback<void(const meta::CatalogEvent&)> watcher) override { catalog_.watchers.push_back(std::move(watcher)); }
 
  private:
+  void replace(meta::Topic changed, TopicDone done) {
+    auto made = std::make_shared<const meta::Topic>(std::move(changed));
+    catalog_.topics[made->name] = made;
+    catalog_.tell(meta::TopicChanged{made});
+    done(std::move(made));
+  }
   FakeCatalog& catalog_;
 };
 

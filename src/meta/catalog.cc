@@ -50,6 +50,10 @@ Bytes Catalog::apply(ByteSpan command, WallTime) {
       return run<AllocateProducerIds>(body);
     case CommandKind::raise_feature_level:
       return run<RaiseFeatureLevel>(body);
+    case CommandKind::grow_topic:
+      return run<GrowTopic>(body);
+    case CommandKind::configure_topic:
+      return run<ConfigureTopic>(body);
   }
   return encode_reply(Error{Code::not_supported, "a catalog command of kind " + std::to_string(command[0])});
 }
@@ -135,6 +139,52 @@ Result<int64_t> Catalog::on(const RaiseFeatureLevel& command) {
     return Error{Code::invalid_argument, "the feature level is " + std::to_string(feature_level_)};
   feature_level_ = command.level;
   return feature_level_;
+}
+
+void Catalog::replace(std::shared_ptr<const Topic>& at, Topic changed) {
+  partitions_ += static_cast<uint64_t>(changed.partitions - at->partitions);
+  at = std::make_shared<const Topic>(std::move(changed));
+  events_.push_back(TopicChanged{at});
+}
+
+Result<int64_t> Catalog::on(const GrowTopic& command) {
+  if (feature_level_ < kTopicChangesLevel) return Error{Code::not_supported, "the catalog's feature level is too low"};
+  const auto found = topics_.find(command.id);
+  if (found == topics_.end()) return Error{Code::unknown_topic_id, command.id.to_string()};
+  Topic changed = *found->second;
+  if (command.partitions <= changed.partitions)
+    return Error{Code::invalid_partitions, "the topic has " + std::to_string(changed.partitions) + " partitions"};
+  const auto more = static_cast<uint64_t>(command.partitions - changed.partitions);
+  changed.partitions = command.partitions;
+  const Status allowed = check_topic(changed, command.limits);
+  if (!allowed.ok()) return allowed.error();
+  if (partitions_ + more > command.limits.partitions_max)
+    return Error{Code::quota_exceeded, "the limit is " + std::to_string(command.limits.partitions_max) + " partitions"};
+  replace(found->second, std::move(changed));
+  return 0;
+}
+
+Result<int64_t> Catalog::on(const ConfigureTopic& command) {
+  if (feature_level_ < kTopicChangesLevel) return Error{Code::not_supported, "the catalog's feature level is too low"};
+  const auto found = topics_.find(command.id);
+  if (found == topics_.end()) return Error{Code::unknown_topic_id, command.id.to_string()};
+  Topic changed = *found->second;
+  const TopicConfig before = changed.config;
+  if (command.replaces_all) {
+    changed.config = {};
+    changed.config.mode = before.mode;
+  }
+  std::vector<SettingChange> changes;
+  for (const ConfigureTopic::Change& one : command.changes) {
+    if (one.how > static_cast<uint32_t>(SettingChange::How::subtract)) return Error{Code::not_supported, "an operation"};
+    changes.push_back({one.name, one.value, static_cast<SettingChange::How>(one.how)});
+  }
+  if (Status status = apply_settings(changed.config, changes); !status.ok()) return status.error();
+  if (changed.config.mode != before.mode) return Error{Code::invalid_config, "the mode of a topic cannot be changed"};
+  const Status allowed = check_topic(changed, command.limits);
+  if (!allowed.ok()) return allowed.error();
+  if (changed.config != before) replace(found->second, std::move(changed));
+  return 0;
 }
 
 int64_t Catalog::starts(NodeId node) const {

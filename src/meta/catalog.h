@@ -45,6 +45,9 @@ class Catalog final : public raft::Machine {
   Result<int64_t> on(const DeleteTopic& command);
   Result<int64_t> on(const AllocateProducerIds& command);
   Result<int64_t> on(const RaiseFeatureLevel& command);
+  Result<int64_t> on(const GrowTopic& command);
+  Result<int64_t> on(const ConfigureTopic& command);
+  void replace(std::shared_ptr<const Topic>& at, Topic changed);
   void add(std::shared_ptr<const Topic> topic);
   void remember(const Uuid& request, int64_t value);
 

@@ -14,12 +14,14 @@
 #include "base/wire.h"
 #include "meta/topic.h"
 #include "meta/topic_check.h"
+#include "meta/topic_settings.h"
 
 namespace robustmq::meta {
 
 // What a build understands of the catalog; behaviour that older nodes would not share waits for the level to be raised.
 constexpr uint32_t kFeatureLevelMin = 1;
-constexpr uint32_t kFeatureLevelMax = 1;
+constexpr uint32_t kFeatureLevelMax = 2;
+constexpr uint32_t kTopicChangesLevel = 2;  // grow_topic, configure_topic
 
 enum class CommandKind : uint8_t {
   node_started = 1,
@@ -27,6 +29,8 @@ enum class CommandKind : uint8_t {
   delete_topic = 3,
   allocate_producer_ids = 4,
   raise_feature_level = 5,
+  grow_topic = 6,
+  configure_topic = 7,
 };
 
 // Counts the node's starts; the first one gives the cluster its id and feature level. Value: starts of the node.
@@ -98,6 +102,54 @@ struct RaiseFeatureLevel {
   static void describe(V& v) {
     v.field("request", &RaiseFeatureLevel::request);
     v.field("level", &RaiseFeatureLevel::level);
+  }
+};
+
+// Gives a topic more partitions. Errors: unknown_topic_id, invalid_partitions (not more than it has), quota_exceeded.
+struct GrowTopic {
+  static constexpr CommandKind kKind = CommandKind::grow_topic;
+  Uuid request;
+  TopicId id;
+  int32_t partitions = 0;
+  CatalogLimits limits;
+
+  template <class V>
+  static void describe(V& v) {
+    v.field("request", &GrowTopic::request);
+    v.field("id", &GrowTopic::id);
+    v.field("partitions", &GrowTopic::partitions);
+    v.field("limits", &GrowTopic::limits);
+  }
+};
+
+// Changes settings of a topic, all or none. The mode stays. Errors: unknown_topic_id, invalid_config.
+struct ConfigureTopic {
+  static constexpr CommandKind kKind = CommandKind::configure_topic;
+  struct Change {
+    std::string name;
+    std::string value;
+    uint32_t how = 0;  // SettingChange::How
+
+    template <class V>
+    static void describe(V& v) {
+      v.field("name", &Change::name);
+      v.field("value", &Change::value);
+      v.field("how", &Change::how);
+    }
+  };
+  Uuid request;
+  TopicId id;
+  bool replaces_all = false;  // what is not named gets its default
+  std::vector<Change> changes;
+  CatalogLimits limits;
+
+  template <class V>
+  static void describe(V& v) {
+    v.field("request", &ConfigureTopic::request);
+    v.field("id", &ConfigureTopic::id);
+    v.field("replaces_all", &ConfigureTopic::replaces_all);
+    v.field("changes", &ConfigureTopic::changes);
+    v.field("limits", &ConfigureTopic::limits);
   }
 };
 

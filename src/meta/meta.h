@@ -12,6 +12,7 @@
 #include "base/callback.h"
 #include "base/result.h"
 #include "meta/topic.h"
+#include "meta/topic_settings.h"
 #include "runtime/core.h"
 
 namespace robustmq::meta {
@@ -22,7 +23,11 @@ struct TopicCreated {
 struct TopicDeleted {
   std::shared_ptr<const Topic> topic;
 };
-using CatalogEvent = std::variant<TopicCreated, TopicDeleted>;
+// It has more partitions, or other settings.
+struct TopicChanged {
+  std::shared_ptr<const Topic> topic;
+};
+using CatalogEvent = std::variant<TopicCreated, TopicDeleted, TopicChanged>;
 
 // One core's view of the catalog and its way to change it.
 class Meta {
@@ -36,6 +41,13 @@ class Meta {
   // Makes a topic: the id is drawn here. Errors: topic_exists, invalid_topic, invalid_partitions, quota_exceeded, storage_*.
   virtual void create_topic(Topic topic, Callback<void(Result<std::shared_ptr<const Topic>>)> done) = 0;
   virtual void delete_topic(TopicId id, Callback<void(Status)> done) = 0;
+  using TopicDone = Callback<void(Result<std::shared_ptr<const Topic>>)>;
+  // Gives a topic this many partitions, more than it has. Errors: unknown_topic_id, invalid_partitions, quota_exceeded,
+  // storage_*.
+  virtual void grow_topic(TopicId id, int32_t partitions, TopicDone done) = 0;
+  // Changes settings, all or none; with `replaces_all` what is not named gets its default. The mode stays. Errors:
+  // unknown_topic_id, invalid_config, storage_*.
+  virtual void configure_topic(TopicId id, const std::vector<SettingChange>& changes, bool replaces_all, TopicDone done) = 0;
   // A block of producer ids that nobody else gets: the first of `kProducerIdBlock`.
   static constexpr int64_t kProducerIdBlock = 1000;
   virtual void allocate_producer_ids(Callback<void(Result<ProducerId>)> done) = 0;

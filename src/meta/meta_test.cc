@@ -92,6 +92,58 @@ TEST_F(CatalogTest, HoldsItsLimits) {
   EXPECT_EQ(create(topic_of("c", 3, 8)), Code::ok);
 }
 
+TEST_F(CatalogTest, GrowsATopicWithinItsLimits) {
+  limits = {.topics_max = 5, .partitions_max = 10, .topic_partitions_max = 8};
+  EXPECT_EQ(create(topic_of("a", 1, 2)), Code::ok);
+  EXPECT_EQ(apply(GrowTopic{{}, id_of(1), 4, limits}).code(), Code::not_supported) << "before the feature level";
+  ASSERT_TRUE(apply(RaiseFeatureLevel{{}, kTopicChangesLevel}).ok());
+  EXPECT_EQ(apply(GrowTopic{{}, id_of(1), 4, limits}).code(), Code::ok);
+  EXPECT_EQ(apply(GrowTopic{{}, id_of(1), 4, limits}).code(), Code::invalid_partitions);
+  EXPECT_EQ(apply(GrowTopic{{}, id_of(1), 9, limits}).code(), Code::invalid_partitions);
+  EXPECT_EQ(apply(GrowTopic{{}, id_of(2), 9, limits}).code(), Code::unknown_topic_id);
+  EXPECT_EQ(create(topic_of("b", 2, 6)), Code::ok);
+  EXPECT_EQ(apply(GrowTopic{{}, id_of(1), 5, limits}).code(), Code::quota_exceeded);
+  const auto events = catalog.take_events();
+  ASSERT_EQ(events.size(), 3u);
+  EXPECT_EQ(std::get<TopicChanged>(events[1]).topic->partitions, 4);
+  Catalog again;
+  ASSERT_TRUE(again.restore(catalog.snapshot()).ok());
+  EXPECT_EQ(again.fingerprint(), catalog.fingerprint());
+}
+
+TEST_F(CatalogTest, ConfiguresATopicAllOrNothing) {
+  ASSERT_TRUE(apply(RaiseFeatureLevel{{}, kTopicChangesLevel}).ok());
+  EXPECT_EQ(create(topic_of("a", 1)), Code::ok);
+  const auto configure = [&](std::vector<ConfigureTopic::Change> changes, bool replaces_all = false) {
+    return apply(ConfigureTopic{{}, id_of(1), replaces_all, std::move(changes), limits}).code();
+  };
+  const auto config = [&] { return catalog.topics().at(id_of(1))->config; };
+  const auto set = static_cast<uint32_t>(SettingChange::How::set), reset = static_cast<uint32_t>(SettingChange::How::reset);
+  const auto append = static_cast<uint32_t>(SettingChange::How::append);
+  const auto subtract = static_cast<uint32_t>(SettingChange::How::subtract);
+  EXPECT_EQ(configure({{"retention_ms", "5", set}, {"kept.flush.ms", "9", set}}), Code::ok);
+  EXPECT_EQ(config().retention_ms, 5);
+  EXPECT_EQ(config().kept, (std::vector<KeptSetting>{{"flush.ms", "9"}}));
+  EXPECT_EQ(configure({{"retention_ms", "6", set}, {"retention_bytes", "-7", set}}), Code::invalid_config);
+  EXPECT_EQ(configure({{"retention_ms", "6", append}}), Code::invalid_config);
+  EXPECT_EQ(configure({{"nothing", "6", set}}), Code::invalid_config);
+  EXPECT_EQ(configure({{"mode", "memory", set}}), Code::invalid_config);
+  EXPECT_EQ(configure({{"retention_ms", "6", 4}}), Code::not_supported);
+  EXPECT_EQ(config().retention_ms, 5);
+  EXPECT_EQ(configure({{"kept.list", "a,b", append}, {"kept.list", "b,c", append}, {"kept.list", "a", subtract}}), Code::ok);
+  EXPECT_EQ(config().kept, (std::vector<KeptSetting>{{"flush.ms", "9"}, {"list", "b,c"}}));
+  EXPECT_EQ(configure({{"retention_ms", "", reset}, {"kept.flush.ms", "", reset}}), Code::ok);
+  EXPECT_EQ(config().retention_ms, TopicConfig{}.retention_ms);
+  EXPECT_EQ(config().kept.size(), 1u);
+  EXPECT_EQ(configure({{"segment_ms", "77", set}}, true), Code::ok);
+  EXPECT_TRUE(config().kept.empty());
+  EXPECT_EQ(config().segment_ms, 77);
+  EXPECT_EQ(configure({{"kept.long", std::string(kKeptBytesMax, 'x'), set}}), Code::invalid_config);
+  Catalog again;
+  ASSERT_TRUE(again.restore(catalog.snapshot()).ok());
+  EXPECT_EQ(again.fingerprint(), catalog.fingerprint());
+}
+
 TEST_F(CatalogTest, GivesNoProducerIdTwice) {
   EXPECT_EQ(*apply(AllocateProducerIds{{}, 1000}), 0);
   EXPECT_EQ(*apply(AllocateProducerIds{{}, 1000}), 1000);
@@ -107,7 +159,7 @@ TEST_F(CatalogTest, CountsStartsAndKeepsItsFirstClusterId) {
   EXPECT_EQ(*apply(NodeStarted{{}, 0, id_of(2), 1}), 2);
   EXPECT_EQ(*apply(NodeStarted{{}, 5, id_of(3), 1}), 1);
   EXPECT_EQ(catalog.cluster_id(), id_of(1));
-  EXPECT_EQ(*apply(RaiseFeatureLevel{{}, 2}), 2);
+  EXPECT_EQ(*apply(RaiseFeatureLevel{{}, kFeatureLevelMax + 1}), kFeatureLevelMax + 1);
   EXPECT_EQ(apply(RaiseFeatureLevel{{}, 1}).code(), Code::invalid_argument);
   EXPECT_EQ(apply(NodeStarted{{}, 0, id_of(2), 1}).code(), Code::not_supported);
   Catalog older;

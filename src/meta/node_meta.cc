@@ -44,6 +44,26 @@ void NodeMeta::delete_topic(TopicId id, Callback<void(Status)> done) {
           [done = std::move(done)](Result<int64_t> result) mutable { done(result.ok() ? Status() : Status(result.error())); });
 }
 
+void NodeMeta::grow_topic(TopicId id, int32_t partitions, TopicDone done) {
+  change(id, encode_command(GrowTopic{draw(), id, partitions, limits_}), std::move(done));
+}
+
+void NodeMeta::configure_topic(TopicId id, const std::vector<SettingChange>& changes, bool replaces_all, TopicDone done) {
+  ConfigureTopic command{.request = draw(), .id = id, .replaces_all = replaces_all, .changes = {}, .limits = limits_};
+  for (const SettingChange& one : changes) command.changes.push_back({one.name, one.value, static_cast<uint32_t>(one.how)});
+  change(id, encode_command(command), std::move(done));
+}
+
+void NodeMeta::change(TopicId id, Bytes command, TopicDone done) {
+  if (!find(id)) return done(Code::unknown_topic_id);
+  propose(std::move(command), [this, id, done = std::move(done)](Result<int64_t> result) mutable {
+    if (!result.ok()) return done(result.error());
+    std::shared_ptr<const Topic> changed = find(id);
+    if (!changed) return done(Error{Code::unknown_topic_id, "deleted meanwhile"});
+    done(std::move(changed));
+  });
+}
+
 void NodeMeta::allocate_producer_ids(Callback<void(Result<ProducerId>)> done) {
   propose(encode_command(AllocateProducerIds{draw(), kProducerIdBlock}), std::move(done));
 }
@@ -59,8 +79,8 @@ void NodeMeta::begin(ViewStart start) {
 }
 
 void NodeMeta::add(const std::shared_ptr<const Topic>& topic) {
-  by_name_.emplace(std::pair(topic->tenant, topic->name), topic);
-  by_id_.emplace(topic->id, topic);
+  by_name_.insert_or_assign(std::pair(topic->tenant, topic->name), topic);
+  by_id_.insert_or_assign(topic->id, topic);
 }
 
 void NodeMeta::take(const CatalogEvent& event) {
@@ -70,6 +90,7 @@ void NodeMeta::take(const CatalogEvent& event) {
     by_name_.erase(std::pair(deleted->topic->tenant, deleted->topic->name));
     by_id_.erase(deleted->topic->id);
   }
+  if (const auto* changed = std::get_if<TopicChanged>(&event)) add(changed->topic);
   for (auto& watcher : watchers_) watcher(event);
 }
 

@@ -36,6 +36,8 @@ class NodeMeta final : public Meta {
   // Errors besides the catalog's own: invalid_config. A storage error leaves the outcome unknown.
   void create_topic(Topic topic, Callback<void(Result<std::shared_ptr<const Topic>>)> done) override;
   void delete_topic(TopicId id, Callback<void(Status)> done) override;
+  void grow_topic(TopicId id, int32_t partitions, TopicDone done) override;
+  void configure_topic(TopicId id, const std::vector<SettingChange>& changes, bool replaces_all, TopicDone done) override;
   void allocate_producer_ids(Callback<void(Result<ProducerId>)> done) override;
   int64_t starts() const override { return starts_; }
   Uuid cluster_id() const override { return cluster_id_; }
@@ -55,6 +57,7 @@ class NodeMeta final : public Meta {
   };
 
   Uuid draw() { return Uuid::random(core_.random(), core_.random()); }
+  void change(TopicId id, Bytes command, TopicDone done);
   void propose(Bytes command, Callback<void(Result<int64_t>)> done);
   void add(const std::shared_ptr<const Topic>& topic);
 

@@ -62,6 +62,20 @@ void CatalogHome::count_start() {
                     if (!reply.ok()) return home->end_open(reply.error());
                     const Result<int64_t> starts = decode_reply(*reply);
                     if (!starts.ok()) return home->end_open(starts.error());
+                    home->raise_feature_level();
+                  });
+}
+
+// The node is the whole cluster: what it understands, all nodes understand.
+void CatalogHome::raise_feature_level() {
+  if (catalog_.feature_level() >= kFeatureLevelMax) return fill_views();
+  runtime::Core& core = *cores_[0];
+  const Uuid request = Uuid::random(core.random(), core.random());
+  group_->propose(encode_command(RaiseFeatureLevel{request, kFeatureLevelMax}),
+                  [self = anchor_.anchor(this)](Result<Bytes> reply) {
+                    CatalogHome* home = self.get();
+                    if (!home) return;
+                    if (!reply.ok()) return home->end_open(reply.error());
                     home->fill_views();
                   });
 }

@@ -56,6 +56,7 @@ class CatalogHome {
  private:
   void on_log_open(storage::OpenedLog opened, storage::Kv& kv);
   void count_start();
+  void raise_feature_level();
   void fill_views();
   void end_open(Status status);
   void propose_here(CoreIndex from, Bytes command, Callback<void(Result<int64_t>)> done);

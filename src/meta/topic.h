@@ -26,6 +26,19 @@ namespace robustmq::meta {
 
 constexpr bool is_built(Mode mode) { return mode == Mode::none || mode == Mode::memory || mode == Mode::persistent; }
 
+// A setting of another protocol that has no effect here: kept and shown under that protocol's name.
+struct KeptSetting {
+  std::string name;
+  std::string value;
+
+  template <class V>
+  static void describe(V& v) {
+    v.field("name", &KeptSetting::name);
+    v.field("value", &KeptSetting::value);
+  }
+  bool operator==(const KeptSetting&) const = default;
+};
+
 // A topic's settings. Kafka's names for them are mapped in protocol/kafka.
 struct TopicConfig {
   Mode mode = Mode::persistent;
@@ -35,7 +48,11 @@ struct TopicConfig {
   int64_t segment_ms = 7LL * 24 * 3600 * 1000;
   int32_t message_bytes_max = 1'048'588;
   bool log_append_time = false;
+  int64_t timestamp_before_max_ms = INT64_MAX;
+  int64_t timestamp_after_max_ms = 3'600'000;
+  std::vector<KeptSetting> kept;  // by name
 
+  bool operator==(const TopicConfig&) const = default;
   template <class V>
   static void describe(V& v) {
     v.field("mode", &TopicConfig::mode, {.doc = "What an ack means: none, memory or persistent."});
@@ -51,6 +68,11 @@ struct TopicConfig {
             {.doc = "Largest record batch taken, as stored.", .unit = "bytes", .min = 0});
     v.field("log_append_time", &TopicConfig::log_append_time,
             {.doc = "Stamp records with the broker's time instead of the producer's."});
+    v.field("timestamp_before_max_ms", &TopicConfig::timestamp_before_max_ms,
+            {.doc = "How far a record's time may lie before the broker's; older ones are refused.", .unit = "ms", .min = 0});
+    v.field("timestamp_after_max_ms", &TopicConfig::timestamp_after_max_ms,
+            {.doc = "How far a record's time may lie after the broker's; later ones are refused.", .unit = "ms", .min = 0});
+    v.field("kept", &TopicConfig::kept, {.doc = "Settings of other protocols without effect here."});
   }
 };
 

@@ -9,45 +9,6 @@
 namespace robustmq::shard {
 namespace {
 
-struct BatchRow {
-  Offset base_offset = -1;
-  Offset last_offset = -1;
-  int32_t first_sequence = -1;
-  int32_t last_sequence = -1;
-
-  template <class V>
-  static void describe(V& v) {
-    v.field("base_offset", &BatchRow::base_offset);
-    v.field("last_offset", &BatchRow::last_offset);
-    v.field("first_sequence", &BatchRow::first_sequence);
-    v.field("last_sequence", &BatchRow::last_sequence);
-  }
-};
-
-struct ProducerRow {
-  ProducerId id = -1;
-  int64_t last_ms = 0;
-  int16_t epoch = -1;
-  std::vector<BatchRow> batches;
-
-  template <class V>
-  static void describe(V& v) {
-    v.field("id", &ProducerRow::id);
-    v.field("last_ms", &ProducerRow::last_ms);
-    v.field("epoch", &ProducerRow::epoch);
-    v.field("batches", &ProducerRow::batches);
-  }
-};
-
-struct Snapshot {
-  std::vector<ProducerRow> producers;  // idle longest first
-
-  template <class V>
-  static void describe(V& v) {
-    v.field("producers", &Snapshot::producers);
-  }
-};
-
 int32_t last_sequence_of(const BatchView& batch) { return sequence_after(batch.base_sequence(), batch.last_offset_delta()); }
 
 }  // namespace
@@ -122,33 +83,36 @@ void Producers::expire(WallTime now) {
   }
 }
 
-Bytes Producers::snapshot(Offset as_of) const {
-  Snapshot snapshot;
+std::vector<ProducerFacts> Producers::facts() const {
+  std::vector<ProducerFacts> facts;
+  for (const auto& [id, at] : by_id_)
+    facts.push_back({id, at->epoch, at->count > 0 ? at->batches[at->count - 1].last_sequence : -1, at->last_ms});
+  return facts;
+}
+
+std::vector<ProducerRow> Producers::snapshot(Offset as_of) const {
+  std::vector<ProducerRow> rows;
   for (const Producer& producer : by_age_) {
-    ProducerRow row{.id = producer.id, .last_ms = producer.last_ms, .epoch = producer.epoch};
+    ProducerRow row{.id = producer.id, .last_ms = producer.last_ms, .epoch = producer.epoch, .batches = {}};
     for (int i = 0; i < producer.count; ++i) {
       const Batch& batch = producer.batches[i];
       if (batch.last_offset < as_of)
         row.batches.push_back({batch.base_offset, batch.last_offset, batch.first_sequence, batch.last_sequence});
     }
-    if (!row.batches.empty()) snapshot.producers.push_back(std::move(row));
+    if (!row.batches.empty()) rows.push_back(std::move(row));
   }
-  Buffer buffer;
-  encode_described(snapshot, buffer);
-  return buffer.take();
+  return rows;
 }
 
-Status Producers::restore(ByteSpan bytes) {
-  Result<Snapshot> snapshot = decode_described<Snapshot>(bytes);
-  if (!snapshot.ok()) return snapshot.error();
+Status Producers::restore(const std::vector<ProducerRow>& rows) {
   by_age_.clear();
   by_id_.clear();
-  for (const ProducerRow& row : snapshot->producers) {
+  for (const ProducerRow& row : rows) {
     if (row.batches.size() > kProducerBatches || row.id < 0 || by_id_.contains(row.id))
       return Error{Code::corrupt_storage, "a kept producer is not valid"};
     Producer& producer = touch(row.id, WallTime{row.last_ms});
     producer.epoch = row.epoch;
-    for (const BatchRow& batch : row.batches)
+    for (const ProducerBatchRow& batch : row.batches)
       producer.remember({batch.base_offset, batch.last_offset, batch.first_sequence, batch.last_sequence});
   }
   return {};

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <list>
 #include <map>
+#include <vector>
 
 #include "base/batch.h"
 #include "base/bytes.h"
@@ -33,6 +34,43 @@ constexpr int32_t sequence_after(int32_t sequence, int32_t count) {
   return static_cast<int32_t>((static_cast<int64_t>(sequence) + count) & 0x7fffffff);
 }
 
+// As kept.
+struct ProducerBatchRow {
+  Offset base_offset = -1;
+  Offset last_offset = -1;
+  int32_t first_sequence = -1;
+  int32_t last_sequence = -1;
+
+  template <class V>
+  static void describe(V& v) {
+    v.field("base_offset", &ProducerBatchRow::base_offset);
+    v.field("last_offset", &ProducerBatchRow::last_offset);
+    v.field("first_sequence", &ProducerBatchRow::first_sequence);
+    v.field("last_sequence", &ProducerBatchRow::last_sequence);
+  }
+};
+struct ProducerRow {
+  ProducerId id = -1;
+  int64_t last_ms = 0;
+  int16_t epoch = -1;
+  std::vector<ProducerBatchRow> batches;
+
+  template <class V>
+  static void describe(V& v) {
+    v.field("id", &ProducerRow::id);
+    v.field("last_ms", &ProducerRow::last_ms);
+    v.field("epoch", &ProducerRow::epoch);
+    v.field("batches", &ProducerRow::batches);
+  }
+};
+// As told.
+struct ProducerFacts {
+  ProducerId id = -1;
+  int16_t epoch = -1;
+  int32_t last_sequence = -1;
+  int64_t last_ms = -1;
+};
+
 class Producers {
  public:
   explicit Producers(ProducerLimits limits = {}) : limits_(limits) {}
@@ -47,9 +85,10 @@ class Producers {
   void forget_from(Offset end);
 
   size_t size() const { return by_id_.size(); }
-  // What is known of batches below `as_of`, for restore(). Format: base/wire.h.
-  Bytes snapshot(Offset as_of) const;
-  Status restore(ByteSpan snapshot);
+  std::vector<ProducerFacts> facts() const;  // by id
+  // What is known of batches below `as_of`, for restore(); idle longest first.
+  std::vector<ProducerRow> snapshot(Offset as_of) const;
+  Status restore(const std::vector<ProducerRow>& rows);
 
  private:
   struct Batch {

@@ -1,5 +1,9 @@
 #include "shard/replica.h"
 
+#include <algorithm>
+
+#include "base/wire.h"
+
 namespace robustmq::shard {
 
 Producers& Replica::producers() {
@@ -17,6 +21,7 @@ Result<Replica::Assigned> Replica::assign(Bytes& batch, WallTime now) {
   }
   const Offset base = end_;
   patch_batch(batch, base, epoch_);
+  note_epoch(epoch_, base);
   end_ = base + view.last_offset_delta() + 1;
   if (is_idempotent) producers_->note(view, base, now);
   return Assigned{base, false};
@@ -29,21 +34,56 @@ void Replica::commit(Offset offset) {
 
 void Replica::roll_back() {
   end_ = high_watermark_;
+  while (!epochs_.empty() && epochs_.back().start >= end_) epochs_.pop_back();
   if (producers_) producers_->forget_from(end_);
 }
 
-Status Replica::restore(ByteSpan state) {
-  if (state.empty()) return {};
-  const Status status = producers().restore(state);
-  if (!status.ok()) return status;
-  producers_->forget_from(end_);
+Status Replica::restore(ByteSpan bytes) {
+  if (bytes.empty()) return {};
+  Result<State> state = decode_described<State>(bytes);
+  if (!state.ok()) return state.error();
+  if (!state->producers.empty()) {
+    const Status status = producers().restore(state->producers);
+    if (!status.ok()) return status;
+    producers_->forget_from(end_);
+  }
+  for (const EpochStart& one : state->epochs) {
+    if (one.start < end_) note_epoch(one.epoch, one.start);
+  }
   return {};
 }
 
 void Replica::replay(const BatchView& batch, WallTime now) {
+  note_epoch(batch.leader_epoch(), batch.base_offset());
   if (batch.producer_id() >= 0) producers().note(batch, batch.base_offset(), now);
 }
 
-Bytes Replica::snapshot() const { return producers_ ? producers_->snapshot(high_watermark_) : Bytes(); }
+Bytes Replica::snapshot() const {
+  State state;
+  if (producers_) state.producers = producers_->snapshot(high_watermark_);
+  for (const EpochStart& one : epochs_) {
+    if (one.start < high_watermark_) state.epochs.push_back(one);
+  }
+  if (state.producers.empty() && state.epochs.empty()) return {};
+  Buffer buffer;
+  encode_described(state, buffer);
+  return buffer.take();
+}
+
+void Replica::note_epoch(LeaderEpoch epoch, Offset start) {
+  if (!epochs_.empty() && epochs_.back().epoch >= epoch) return;
+  if (epochs_.size() == kEpochsMax) epochs_.erase(epochs_.begin());
+  epochs_.push_back({epoch, start});
+}
+
+Replica::EpochEnd Replica::end_of_epoch(LeaderEpoch epoch) const {
+  if (epoch < 0 || epoch > epoch_) return {};
+  if (epoch == epoch_) return {epoch, high_watermark_};
+  const auto above = std::upper_bound(epochs_.begin(), epochs_.end(), epoch,
+                                      [](LeaderEpoch asked, const EpochStart& one) { return asked < one.epoch; });
+  const Offset end = above == epochs_.end() ? high_watermark_ : std::min(above->start, high_watermark_);
+  // Nothing is known of so old a one: it ends where the known ones begin.
+  return {above == epochs_.begin() ? epoch : std::prev(above)->epoch, end};
+}
 
 }  // namespace robustmq::shard

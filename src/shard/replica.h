@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "base/batch.h"
 #include "base/bytes.h"
@@ -32,6 +33,15 @@ class Replica {
   // What was assigned from the high watermark on was not stored.
   void roll_back();
 
+  // Where the largest epoch at or below `epoch` ends, among what is committed; {-1, -1} for one that is newer than the shard's,
+  // or for none.
+  struct EpochEnd {
+    LeaderEpoch epoch = -1;
+    Offset end = -1;
+  };
+  EpochEnd end_of_epoch(LeaderEpoch epoch) const;
+  std::vector<ProducerFacts> producer_facts() const { return producers_ ? producers_->facts() : std::vector<ProducerFacts>(); }
+
   // Rebuilding after a start: the state of the last seal, then each stored batch behind it, in order.
   Status restore(ByteSpan state);
   void replay(const BatchView& batch, WallTime now);
@@ -44,11 +54,36 @@ class Replica {
   size_t producer_count() const { return producers_ ? producers_->size() : 0; }
 
  private:
+  struct EpochStart {
+    LeaderEpoch epoch = -1;
+    Offset start = 0;
+
+    template <class V>
+    static void describe(V& v) {
+      v.field("epoch", &EpochStart::epoch);
+      v.field("start", &EpochStart::start);
+    }
+  };
+  // As kept with a seal; fields are only appended.
+  struct State {
+    std::vector<ProducerRow> producers;  // idle longest first
+    std::vector<EpochStart> epochs;
+
+    template <class V>
+    static void describe(V& v) {
+      v.field("producers", &State::producers);
+      v.field("epochs", &State::epochs);
+    }
+  };
+  static constexpr size_t kEpochsMax = 1000;
+
   Producers& producers();
+  void note_epoch(LeaderEpoch epoch, Offset start);
 
   Offset end_;
   Offset high_watermark_;
   LeaderEpoch epoch_;
+  std::vector<EpochStart> epochs_;        // those that have records, the oldest first; at most kEpochsMax
   std::unique_ptr<Producers> producers_;  // made with the first idempotent producer
 };
 

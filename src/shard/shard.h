@@ -100,10 +100,14 @@ class Shard final : private runtime::Deferred {
   // First record at or past the time, looked up inside the batch, also a compressed one. Errors: corrupt_storage.
   void find_by_time(int64_t timestamp_ms, Callback<void(Result<TimedOffset>)> done);
   void find_max_time(Callback<void(Result<TimedOffset>)> done);
+  Replica::EpochEnd end_of_epoch(LeaderEpoch epoch) const { return replica_.end_of_epoch(epoch); }
+  std::vector<ProducerFacts> producers() const { return replica_.producer_facts(); }
   // Drops what lies wholly below `keep_from`. Error: offset_out_of_range when that is past the high watermark.
   void trim(Offset keep_from, Callback<void(Status)> done);
   // Keeps the producers' state in the log now (else every kSealEveryBytes), so that the next recover() reads little.
   void seal(Callback<void(Status)> done);
+  // Whether there is anything that a seal would keep.
+  bool wants_seal() const { return unsealed_bytes_ > 0 && !is_sealing_ && !has_failed(); }
 
   void watch(Watcher& watcher);  // woken at the end of the turn in which the high watermark next advances
   void set_commit_listener(CommitListener* listener) { listener_ = listener; }

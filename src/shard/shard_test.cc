@@ -418,12 +418,54 @@ TEST(Producers, AreBoundedByCountAndTime) {
 TEST(Producers, RefuseADamagedSnapshot) {
   Producers producers;
   for (ProducerId id = 0; id < 10; ++id) producers.note(BatchView(batch_of({id, 0, 0})), id, {id});
-  const Bytes snapshot = producers.snapshot(100);
-  for (size_t length = 0; length < snapshot.size(); ++length)
-    EXPECT_FALSE(Producers().restore(snapshot.span().first(length)).ok()) << length;
+  const std::vector<ProducerRow> rows = producers.snapshot(100);
+  ASSERT_EQ(rows.size(), 10u);
   Producers again;
-  ASSERT_TRUE(again.restore(snapshot).ok());
-  EXPECT_EQ(again.snapshot(100), snapshot);
+  ASSERT_TRUE(again.restore(rows).ok());
+  EXPECT_EQ(again.snapshot(100).size(), 10u);
+  std::vector<ProducerRow> twice = rows;
+  twice.push_back(rows[0]);
+  EXPECT_FALSE(Producers().restore(twice).ok());
+}
+
+TEST(Replica, RefusesADamagedState) {
+  Replica replica(0, 1);
+  for (ProducerId id = 0; id < 10; ++id) {
+    Bytes batch = batch_of({id, 0, 0});
+    ASSERT_TRUE(replica.assign(batch, {}).ok());
+  }
+  replica.commit(replica.end());
+  const Bytes state = replica.snapshot();
+  for (size_t length = 1; length < state.size(); ++length)
+    EXPECT_FALSE(Replica(10, 2).restore(state.span().first(length)).ok()) << length;
+  Replica again(10, 2);
+  ASSERT_TRUE(again.restore(state).ok());
+  EXPECT_EQ(again.snapshot(), state);
+}
+
+// The end of the largest epoch at or below the one asked for.
+TEST(Case32Replica, KnowsWhereEachEpochEnds) {
+  Replica first(100, 3);
+  for (int i = 0; i < 5; ++i) {
+    Bytes batch = batch_of({});
+    ASSERT_TRUE(first.assign(batch, {}).ok());
+  }
+  first.commit(105);
+  Replica second(105, 7);  // two starts in between wrote nothing
+  ASSERT_TRUE(second.restore(first.snapshot()).ok());
+  Bytes batch = batch_of({});
+  ASSERT_TRUE(second.assign(batch, {}).ok());
+  second.commit(106);
+  const auto end = [&](LeaderEpoch epoch) {
+    const Replica::EpochEnd found = second.end_of_epoch(epoch);
+    return std::pair(found.epoch, found.end);
+  };
+  EXPECT_EQ(end(-1), std::pair(-1, Offset{-1}));
+  EXPECT_EQ(end(2), std::pair(2, Offset{100}));
+  EXPECT_EQ(end(3), std::pair(3, Offset{105}));
+  EXPECT_EQ(end(5), std::pair(3, Offset{105}));
+  EXPECT_EQ(end(7), std::pair(7, Offset{106}));
+  EXPECT_EQ(end(8), std::pair(-1, Offset{-1}));
 }
 
 // Random producers with retries, restarts and full disks: what is stored is each producer's sequence without gap or repeat.
