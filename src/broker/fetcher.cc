@@ -38,6 +38,15 @@ class Fetcher::Reading : public std::enable_shared_from_this<Fetcher::Reading> {
         return self->finish_one(code);
       row.high_watermark = bounds.high_watermark;
       row.log_start = bounds.log_start;
+      if (wanted.wanted.last_fetched_epoch >= 0) {
+        const shard::Replica::EpochEnd ended = (*shard)->end_of_epoch(wanted.wanted.last_fetched_epoch);
+        if (ended.epoch < 0) return self->finish_one(Code::offset_out_of_range);
+        if (ended.epoch < wanted.wanted.last_fetched_epoch || ended.end < wanted.wanted.from) {
+          row.diverging_epoch = ended.epoch;
+          row.diverging_end = ended.end;
+          return self->finish_one(Code::ok);
+        }
+      }
       const uint64_t limit = std::min<uint64_t>(self->bytes_left_, static_cast<uint64_t>(std::max(wanted.wanted.bytes_max, 0)));
       // An empty answer needs no read; the order of limits is KIP-74's.
       if (wanted.wanted.from == bounds.high_watermark || (self->bytes_left_ == 0 && self->has_data_))
@@ -178,7 +187,7 @@ void Fetcher::settle(Operation& operation) {
   bool has_error = false;
   const auto bytes_max = static_cast<uint64_t>(std::max(operation.request.bytes_max, 0));
   for (FetchedPartition& partition : operation.reply.partitions) {
-    has_error |= partition.code != Code::ok;
+    has_error |= partition.code != Code::ok || partition.diverging_epoch >= 0;
     const uint64_t size = size_of(partition.batches);
     // Parts of several cores may add up to more than was asked; what is over comes with the next fetch.
     if (bytes > 0 && bytes + size > bytes_max)

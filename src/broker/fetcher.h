@@ -29,7 +29,11 @@ class Fetcher {
   void fetch(const Context& asker, Fetch request, ReplyTo done);
   // What this connection asked and is not answered leaves, also the watches on other cores; it is never answered.
   void cancel(const Context& asker);
+  // partition_asks.cc
   void list_offsets(ListOffsets request, ReplyTo done);
+  void delete_records(DeleteRecords request, ReplyTo done);
+  void describe_producers(DescribeProducers request, ReplyTo done);
+  void describe_logs(DescribeLogs request, ReplyTo done);
 
  private:
   struct Item {
@@ -77,6 +81,9 @@ class Fetcher {
   void read_part(std::shared_ptr<const std::vector<Item>> items, uint64_t bytes_max, Callback<void(PartRead)> done);
   void park_part(CoreIndex asker, uint64_t id, std::shared_ptr<const std::vector<Item>> items);
   void unpark_part(CoreIndex asker, uint64_t id);
+
+  template <class Row, class Wanted, class Ask, class Done>
+  void at_homes(const std::vector<TopicRef>& topics, const std::vector<Wanted>& partitions, Ask ask, Done done);
 
   runtime::Core& core_;
   Locator& locator_;

@@ -15,19 +15,26 @@ constexpr size_t kSweepVisits = 20'000;
 
 const RetainedOptions kRetainedDefaults;
 
-// Several announcements, and what comes when all cores know of them.
-struct Telling {
-  Callback<void()> then;
-  size_t waiting = 1;
-  void finish_one() {
-    if (--waiting == 0) then();
-  }
-};
-
 template <class... Cases>
 struct Overload : Cases... {
   using Cases::operator()...;
 };
+
+// The topics that a request of a consumer group names; nullptr: it names none.
+std::vector<TopicRef>* topics_of(Request& request) {
+  if (auto* commit = std::get_if<CommitOffsets>(&request)) return &commit->topics;
+  if (auto* fetch = std::get_if<FetchOffsets>(&request)) return &fetch->topics;
+  if (auto* remove = std::get_if<DeleteOffsets>(&request)) return &remove->topics;
+  return nullptr;
+}
+
+// The record whose time the topic does not take; -1: none.
+int32_t record_out_of_time(const RecordTimes& times, const meta::TopicConfig& config, WallTime now) {
+  if (config.log_append_time || times.max_record < 0) return -1;
+  if (times.max_ms > now.ms && times.max_ms - now.ms > config.timestamp_after_max_ms) return times.max_record;
+  if (times.min_ms < now.ms && now.ms - times.min_ms > config.timestamp_before_max_ms) return times.min_record;
+  return -1;
+}
 
 }  // namespace
 
@@ -42,8 +49,7 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
       retained_(core_, rows_, setup.retained ? *setup.retained : kRetainedDefaults),
       bursts_(core_, retained_),
       follows_(metrics_),
-      shared_(core_, options_, metrics_),
-      fan_out_(core_, follows_, interest_, shared_, rules_, metrics_),
+      fan_out_(core_, follows_, interest_, rules_, metrics_),
       lights_(core_, fan_out_, options_, rules_, metrics_, meta_.starts(), *setup.engines.memory, setup.kv),
       streams_(core_, fan_out_, setup.engines, meta_.starts()),
       locator_(core_, meta_, lights_, streams_),
@@ -69,14 +75,12 @@ Hall::~Hall() = default;
 
 void Hall::introduce(const std::vector<Hall*>& halls) {
   std::vector<FanOut*> fan_outs;
-  std::vector<Shared*> shared;
   std::vector<Publisher*> publishers;
   std::vector<Fetcher*> fetchers;
   std::vector<Topics*> topics;
   std::vector<RetainedHome*> retained;
   for (Hall* hall : halls) {
     fan_outs.push_back(&hall->fan_out_);
-    shared.push_back(&hall->shared_);
     publishers.push_back(&hall->publisher_);
     fetchers.push_back(&hall->fetcher_);
     topics.push_back(&hall->topics_);
@@ -86,7 +90,6 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
     hall->halls_ = halls;
     hall->rows_.set_home(&halls[0]->rows_);
     hall->fan_out_.set_peers(fan_outs);
-    hall->shared_.set_peers(shared);
     hall->publisher_.set_peers(publishers);
     hall->fetcher_.set_peers(fetchers);
     hall->topics_.set_peers(topics);
@@ -158,6 +161,7 @@ void Hall::on_tick(void* self) {
 
 void Hall::on_catalog(const meta::CatalogEvent& event) {
   publisher_.forget_routes();
+  if (const auto* changed = std::get_if<meta::TopicChanged>(&event)) return streams_.changed(changed->topic);
   const auto* deleted = std::get_if<meta::TopicDeleted>(&event);
   if (!deleted) return;
   streams_.remove(*deleted->topic);
@@ -195,7 +199,7 @@ void Hall::execute(Context& context, Request request, ReplyTo done) {
                    done(SessionEnded{});
                  },
                  [&](Release&) { done(Released{}); },
-                 [&](Settle& r) { settle(context, std::move(r), std::move(done)); },
+                 [&](Settle& r) { done(Settled{std::vector<Code>(r.leases.size(), Code::ok)}); },
                  [&](Produce& r) {
                    if (!refused(Verb::produce, {})) produce(context, std::move(r), std::move(done));
                  },
@@ -214,6 +218,21 @@ void Hall::execute(Context& context, Request request, ReplyTo done) {
                  [&](DeleteTopics& r) {
                    if (!refused(Verb::remove, {})) topics_.remove(std::move(r), std::move(done));
                  },
+                 [&](DeleteRecords& r) {
+                   if (!refused(Verb::remove, {})) fetcher_.delete_records(std::move(r), std::move(done));
+                 },
+                 [&](DescribeProducers& r) {
+                   if (!refused(Verb::describe, {})) fetcher_.describe_producers(std::move(r), std::move(done));
+                 },
+                 [&](DescribeLogs& r) {
+                   if (!refused(Verb::describe, {})) fetcher_.describe_logs(std::move(r), std::move(done));
+                 },
+                 [&](GrowTopics& r) {
+                   if (!refused(Verb::alter, {})) topics_.grow(std::move(r), std::move(done));
+                 },
+                 [&](ConfigureTopics& r) {
+                   if (!refused(Verb::alter, {})) topics_.configure(std::move(r), std::move(done));
+                 },
                  [&](DescribeCluster&) {
                    if (!refused(Verb::describe_cluster, {})) done(cluster_facts());
                  },
@@ -230,9 +249,7 @@ void Hall::execute(Context& context, Request request, ReplyTo done) {
 // Requests of consumer groups go to core 0 and come back. Light topics have no row in the catalog, so they are named in full
 // first.
 void Hall::ask_groups(TenantId tenant, Request request, ReplyTo done) {
-  std::vector<TopicRef>* topics = nullptr;
-  if (auto* commit = std::get_if<CommitOffsets>(&request)) topics = &commit->topics;
-  if (auto* fetch = std::get_if<FetchOffsets>(&request)) topics = &fetch->topics;
+  std::vector<TopicRef>* topics = topics_of(request);
   const auto is_light = [&](const TopicRef& topic) { return !locator_.locate(topic).stream; };
   if (!topics || std::none_of(topics->begin(), topics->end(), is_light))
     return send_to_groups(tenant, std::move(request), std::move(done));
@@ -240,8 +257,7 @@ void Hall::ask_groups(TenantId tenant, Request request, ReplyTo done) {
                    [this, tenant, request = std::move(request), done = std::move(done)](Reply reply) mutable {
                      auto* rows = std::get_if<DescribedTopics>(&reply);
                      if (!rows) return done(std::move(reply));
-                     auto& wanted = std::holds_alternative<CommitOffsets>(request) ? std::get<CommitOffsets>(request).topics
-                                                                                   : std::get<FetchOffsets>(request).topics;
+                     auto& wanted = *topics_of(request);
                      for (size_t i = 0; i < wanted.size(); ++i) {
                        const DescribedTopic& row = rows->topics[i];
                        if (row.code == Code::ok && row.facts.is_light) wanted[i] = {row.facts.name, row.facts.id};
@@ -357,14 +373,6 @@ void Hall::stop_following(Context& context) {
   std::vector<std::string> gone;
   follows_.close(context, [&](std::string filter) { gone.push_back(std::move(filter)); });
   if (!gone.empty()) announce(std::move(gone), false, [] {});
-  shared_.close(context);
-}
-
-void Hall::settle(Context& context, Settle request, ReplyTo done) {
-  Settled settled;
-  for (const Settle::One& one : request.leases)
-    settled.leases.push_back(one.lease >= kSharedLeaseMin ? shared_.settle(context, one) : Code::ok);
-  done(std::move(settled));
 }
 
 void Hall::close(Context& context) {
@@ -387,18 +395,12 @@ void Hall::follow(Context& context, Follow request, ReplyTo done) {
   std::vector<std::string> first;
   std::vector<FollowOne> granted;
   size_t bursts = 0;
-  auto telling = std::make_shared<Telling>();
   for (FollowOne& wanted : request.filters) {
     FollowResult result;
     if (topic_levels(wanted.filter) > static_cast<size_t>(options_.filter_levels_max)) {
       result.code = Code::invalid_topic;
-    } else if (follows_.count_of(context) + shared_.count_of(context) >= static_cast<size_t>(options_.subscriptions_max)) {
+    } else if (follows_.count_of(context) >= static_cast<size_t>(options_.subscriptions_max)) {
       result.code = Code::quota_exceeded;
-    } else if (!wanted.share.empty()) {
-      // Retained messages are not sent to it (MQTT5 4.8.2).
-      ++telling->waiting;
-      result.is_new = shared_.add(context, wanted, [telling] { telling->finish_one(); });
-      if (context.session_state) granted.push_back(std::move(wanted));
     } else {
       const Follows::Added added = follows_.add(context, wanted);
       result.is_new = added.is_new;
@@ -414,11 +416,9 @@ void Hall::follow(Context& context, Follow request, ReplyTo done) {
       bursts_.start(id, bursts);
     };
   }
-  ++telling->waiting;
-  announce(std::move(first), true, [telling] { telling->finish_one(); });
   if (granted.empty()) {
-    telling->then = [done = std::move(done), followed = std::move(followed)]() mutable { done(std::move(followed)); };
-    return telling->finish_one();
+    return announce(std::move(first), true,
+                    [done = std::move(done), followed = std::move(followed)]() mutable { done(std::move(followed)); });
   }
   // Known everywhere and stored before it is answered.
   struct Joining {
@@ -436,34 +436,22 @@ void Hall::follow(Context& context, Follow request, ReplyTo done) {
     }
     joining->finish_one();
   });
-  telling->then = [joining] { joining->finish_one(); };
-  telling->finish_one();
+  announce(std::move(first), true, [joining] { joining->finish_one(); });
 }
 
 // A connection that came back to its session follows what the session has.
 void Hall::follow_again(Context& context, const std::vector<FollowOne>& filters, Callback<void()> done) {
   std::vector<std::string> first;
-  auto telling = std::make_shared<Telling>();
-  telling->then = std::move(done);
   for (const FollowOne& wanted : filters) {
-    if (!wanted.share.empty()) {
-      ++telling->waiting;
-      shared_.add(context, wanted, [telling] { telling->finish_one(); });
-    } else if (follows_.add(context, wanted).is_first) {
-      first.push_back(wanted.filter);
-    }
+    if (follows_.add(context, wanted).is_first) first.push_back(wanted.filter);
   }
-  announce(std::move(first), true, [telling] { telling->finish_one(); });
+  announce(std::move(first), true, std::move(done));
 }
 
 void Hall::unfollow(Context& context, Unfollow request, ReplyTo done) {
   Unfollowed unfollowed;
   std::vector<std::string> last;
   for (const Unfollow::One& one : request.filters) {
-    if (!one.share.empty()) {
-      unfollowed.existed.push_back(shared_.remove(context, one.filter, one.share));
-      continue;
-    }
     const auto removed = follows_.remove(context, one.filter);
     bursts_.stop(context, one.filter);
     unfollowed.existed.push_back(removed.has_value());
@@ -481,12 +469,12 @@ void Hall::unfollow(Context& context, Unfollow request, ReplyTo done) {
 // Tells every other core that filters are wanted here, or no longer; `done` when all of them know.
 void Hall::announce(std::vector<std::string> filters, bool is_wanted, Callback<void()> done) {
   if (filters.empty() || halls_.size() == 1) return done();
-  struct Announcing {
+  struct Telling {
     std::vector<std::string> filters;
     Callback<void()> done;
     size_t waiting;
   };
-  auto telling = std::make_shared<Announcing>(Announcing{std::move(filters), std::move(done), halls_.size() - 1});
+  auto telling = std::make_shared<Telling>(Telling{std::move(filters), std::move(done), halls_.size() - 1});
   for (Hall* peer : halls_) {
     if (peer == this) continue;
     core_.send(peer->core_.index(), [this, peer, telling, is_wanted] {
@@ -534,6 +522,11 @@ void Hall::produce(Context& context, Produce request, ReplyTo done) {
     };
     const Located topic = locator_.locate(ref);
     if (topic.stream) {
+      if (const int32_t bad = record_out_of_time(wanted.times, topic.stream->config, core_.wall_now()); bad >= 0) {
+        producing->reply.partitions[i].bad_record = bad;
+        take(Error{Code::invalid_timestamp, "the record's time is too far from the broker's"});
+        continue;
+      }
       publisher_.append_to_stream(topic.stream, wanted.partition, std::move(wanted.batch), context.connection_id,
                                   std::move(take));
     } else {

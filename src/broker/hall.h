@@ -23,7 +23,6 @@
 #include "broker/retained_home.h"
 #include "broker/rows.h"
 #include "broker/session/sessions.h"
-#include "broker/shared.h"
 #include "broker/streams.h"
 #include "broker/topic_rules.h"
 #include "broker/topics.h"
@@ -55,6 +54,8 @@ class Hall final : public Broker {
 
   // Opens the shards of this core. On core 0 first makes the streams of the topic rules. `ready` on this core.
   void start(Callback<void(Status)> ready);
+  // Before the engines close, when nobody asks any more: keeps what makes the next start quick. A failure costs only time then.
+  void seal(Callback<void(Status)> done) { streams_.seal(std::move(done)); }
 
   void execute(Context& context, Request request, ReplyTo done) override;
   void close(Context& context) override;
@@ -81,7 +82,6 @@ class Hall final : public Broker {
   void send_will(const std::string& client_id, const WillRow& will, Callback<void(Status)> done);
   void follow_again(Context& context, const std::vector<FollowOne>& filters, Callback<void()> done);
   void stop_following(Context& context);
-  void settle(Context& context, Settle request, ReplyTo done);
   void produce(Context& context, Produce request, ReplyTo done);
   void allocate_producer_id(ReplyTo done);
   ClusterFacts cluster_facts() const;
@@ -100,7 +100,6 @@ class Hall final : public Broker {
   RetainedBursts bursts_;
   Follows follows_;
   Interest interest_;
-  Shared shared_;
   FanOut fan_out_;
   LightTopics lights_;
   Streams streams_;

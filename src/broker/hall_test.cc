@@ -420,5 +420,166 @@ TEST_P(HallTest, GivesEachProducerItsOwnId) {
   EXPECT_EQ(ids.size(), 5u);
 }
 
+// ---- Changes of topics, and what Kafka's admin asks ----
+
+Produce produce_at(std::string topic, int32_t partition, int64_t time_ms, int32_t records = 1) {
+  BatchBuilder builder;
+  for (int32_t i = 0; i < records; ++i) {
+    builder.begin_record(time_ms, std::nullopt, as_bytes(std::string_view("v")));
+    builder.end_record();
+  }
+  Produce produce;
+  produce.topics.push_back({std::move(topic), {}});
+  produce.partitions.push_back({0, partition, builder.finish(), {time_ms, time_ms, 0, 0}});
+  return produce;
+}
+
+TEST_P(HallTest, GrowsATopicThatTakesRecordsAtOnce) {
+  TestClient& admin = client(0);
+  CreateTopics create;
+  create.topics.push_back({"orders", 2, 1, {{"mode", "memory"}}});
+  ask(admin, create);
+  const auto grow = [&](const char* name, int32_t count, bool validate_only) {
+    return ask_for<GrownTopics>(admin, GrowTopics{{{name, count}}, validate_only}).topics.at(0).code;
+  };
+  EXPECT_EQ(grow("orders", 5, true), Code::ok);
+  EXPECT_EQ(ask_for<DescribedTopics>(admin, DescribeTopics{.topics = {{"orders", {}}}}).topics[0].facts.partitions, 2);
+  EXPECT_EQ(grow("orders", 5, false), Code::ok);
+  EXPECT_EQ(grow("orders", 5, false), Code::invalid_partitions);
+  EXPECT_EQ(grow("orders", 1'000'000, false), Code::invalid_partitions);
+  EXPECT_EQ(grow("nobody", 5, false), Code::unknown_topic);
+  TestClient& other = client(1);
+  for (int32_t partition = 0; partition < 6; ++partition) {
+    const auto produced = ask_for<Produced>(other, produce_at("orders", partition, node_.core(0).wall_now().ms));
+    EXPECT_EQ(produced.partitions.at(0).code, partition < 5 ? Code::ok : Code::unknown_topic) << partition;
+  }
+}
+
+TEST_P(HallTest, ChangedSettingsTakeEffectAtOnce) {
+  TestClient& admin = client(0);
+  CreateTopics create;
+  create.topics.push_back({"orders", 1, 1, {{"mode", "memory"}}});
+  ask(admin, create);
+  const auto set = [&](std::string name, std::optional<std::string> value) {
+    ConfigureTopics::One one{"orders", false, {{std::move(name), std::move(value), {}}}};
+    return ask_for<ConfiguredTopics>(admin, ConfigureTopics{{one}, false}).topics.at(0).code;
+  };
+  const auto produce = [&](int64_t time_ms, int32_t records = 1) {
+    return ask_for<Produced>(client(1), produce_at("orders", 0, time_ms, records)).partitions.at(0);
+  };
+  const int64_t now = node_.core(0).wall_now().ms;
+  EXPECT_EQ(produce(now, 10).code, Code::ok);
+  EXPECT_EQ(set("message_bytes_max", "100"), Code::ok);
+  EXPECT_EQ(produce(now, 10).code, Code::too_large);
+  EXPECT_EQ(set("message_bytes_max", std::nullopt), Code::ok);
+  EXPECT_EQ(produce(now, 10).code, Code::ok);
+  EXPECT_EQ(set("log_append_time", "true"), Code::ok);
+  EXPECT_GE(produce(1).append_time_ms, now);
+  EXPECT_EQ(set("log_append_time", "false"), Code::ok);
+  EXPECT_EQ(produce(now).append_time_ms, -1);
+  EXPECT_EQ(set("mode", "persistent"), Code::invalid_config);
+  EXPECT_EQ(set("kept.flush.ms", "7"), Code::ok);
+  const auto described = ask_for<DescribedTopics>(admin, DescribeTopics{.topics = {{"orders", {}}}}).topics.at(0);
+  bool is_kept = false;
+  for (const auto& setting : described.facts.settings) is_kept |= setting.name == "kept.flush.ms" && setting.value == "7";
+  EXPECT_TRUE(is_kept);
+}
+
+TEST_P(HallTest, Case17RefusesTimesTooFarFromItsOwn) {
+  TestClient& admin = client(0);
+  CreateTopics create;
+  create.topics.push_back(
+      {"orders", 1, 1, {{"mode", "memory"}, {"timestamp_before_max_ms", "1000"}, {"timestamp_after_max_ms", "2000"}}});
+  ask(admin, create);
+  const auto produce = [&](int64_t time_ms) {
+    return ask_for<Produced>(client(1), produce_at("orders", 0, time_ms)).partitions.at(0);
+  };
+  const int64_t now = node_.core(0).wall_now().ms;
+  EXPECT_EQ(produce(now - 500).code, Code::ok);
+  EXPECT_EQ(produce(now + 1500).code, Code::ok);
+  EXPECT_EQ(produce(now - 5000).code, Code::invalid_timestamp);
+  EXPECT_EQ(produce(now - 5000).bad_record, 0);
+  EXPECT_EQ(produce(now + 5000).code, Code::invalid_timestamp);
+}
+
+TEST_P(HallTest, Case39DeletedRecordsAreGoneAtOnce) {
+  TestClient& admin = client(0);
+  CreateTopics create;
+  create.topics.push_back({"orders", 1, 1, {{"mode", "memory"}}});
+  ask(admin, create);
+  Offset first = -1;
+  for (int i = 0; i < 5; ++i) {
+    const auto row = ask_for<Produced>(client(1), produce_at("orders", 0, node_.core(0).wall_now().ms)).partitions.at(0);
+    if (i == 0) first = row.base_offset;
+  }
+  const auto remove = [&](Offset before) {
+    return ask_for<DeletedRecords>(client(2), DeleteRecords{{{"orders", {}}}, {{0, 0, before}}}).partitions.at(0);
+  };
+  const auto earliest = [&] {
+    ListOffsets list;
+    list.topics.push_back({"orders", {}});
+    list.partitions.push_back({0, 0, -1, ListOffsetsPartition::What::earliest, 0, -1});
+    return ask_for<ListedOffsets>(admin, std::move(list)).partitions.at(0).offset;
+  };
+  EXPECT_EQ(remove(first + 6).code, Code::offset_out_of_range);
+  EXPECT_EQ(remove(-2).code, Code::offset_out_of_range);
+  EXPECT_EQ(remove(first + 2).log_start, first + 2);
+  EXPECT_EQ(earliest(), first + 2);
+  EXPECT_EQ(remove(first + 1).log_start, first + 2);  // gone already
+  Fetch fetch;
+  fetch.topics.push_back({"orders", {}});
+  fetch.partitions.push_back({0, 0, first + 1, -1, 1 << 20, -1});
+  EXPECT_EQ(ask_for<FetchReply>(admin, std::move(fetch)).partitions.at(0).code, Code::offset_out_of_range);
+  EXPECT_EQ(remove(-1).log_start, first + 5);
+  EXPECT_EQ(earliest(), first + 5);
+  EXPECT_EQ(ask_for<DeletedRecords>(admin, DeleteRecords{{{"gone", {}}}, {{0, 0, -1}}}).partitions.at(0).code,
+            Code::unknown_topic);
+}
+
+TEST_P(HallTest, Case32TellsAReaderWhereItsLogParted) {
+  TestClient& reader = client(1);
+  CreateTopics create;
+  create.topics.push_back({"orders", 1, 1, {{"mode", "memory"}}});
+  ask(reader, create);
+  const auto row = ask_for<Produced>(client(0), produce_at("orders", 0, node_.core(0).wall_now().ms, 3)).partitions.at(0);
+  const auto fetch = [&](Offset from, LeaderEpoch last) {
+    Fetch fetch;
+    fetch.topics.push_back({"orders", {}});
+    fetch.partitions.push_back({0, 0, from, -1, 1 << 20, last});
+    fetch.wait_max_ms = 60'000;
+    return ask_for<FetchReply>(reader, std::move(fetch)).partitions.at(0);
+  };
+  EXPECT_EQ(fetch(row.base_offset, row.leader_epoch).diverging_epoch, -1);
+  const auto parted = fetch(row.base_offset + 2, row.leader_epoch - 1);  // that epoch ended where this one began
+  EXPECT_EQ(parted.code, Code::ok);
+  EXPECT_EQ(parted.diverging_epoch, row.leader_epoch - 1);
+  EXPECT_EQ(parted.diverging_end, row.base_offset);
+  EXPECT_EQ(size_of(parted.batches), 0u);
+  EXPECT_EQ(fetch(row.base_offset, row.leader_epoch + 1).code, Code::offset_out_of_range);
+}
+
+TEST_P(HallTest, TellsProducersAndSizes) {
+  TestClient& admin = client(1);
+  CreateTopics create;
+  create.topics.push_back({"orders", 1, 1, {{"mode", "memory"}}});
+  ask(admin, create);
+  BatchBuilder builder;
+  builder.begin_record(node_.core(0).wall_now().ms, std::nullopt, as_bytes(std::string_view("v")));
+  builder.end_record();
+  builder.set_producer(77, 3, 5);
+  Produce produce;
+  produce.topics.push_back({"orders", {}});
+  produce.partitions.push_back({0, 0, builder.finish(), {}});
+  EXPECT_EQ(ask_for<Produced>(client(0), std::move(produce)).partitions.at(0).code, Code::ok);
+  const auto producers = ask_for<DescribedProducers>(admin, DescribeProducers{{{"orders", {}}}, {{0, 0}, {0, 9}}});
+  ASSERT_EQ(producers.partitions.at(0).producers.size(), 1u);
+  EXPECT_EQ(producers.partitions[0].producers[0].id, 77);
+  EXPECT_EQ(producers.partitions[0].producers[0].epoch, 3);
+  EXPECT_EQ(producers.partitions[0].producers[0].last_sequence, 5);
+  EXPECT_EQ(producers.partitions.at(1).code, Code::unknown_topic);
+  const auto logs = ask_for<DescribedLogs>(admin, DescribeLogs{{{"orders", {}}}, {{0, 0}}});
+  EXPECT_GT(logs.partitions.at(0).size_bytes, 60u);
+}
+
 }  // namespace
 }  // namespace robustmq::broker

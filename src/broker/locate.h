@@ -21,6 +21,7 @@ class Locator {
   Locator(runtime::Core& core, meta::Meta& meta, LightTopics& lights, Streams& streams)
       : core_(core), meta_(meta), lights_(lights), streams_(streams) {}
 
+  runtime::Core& core() { return core_; }
   Located locate(const TopicRef& topic) const;
   CoreIndex home(const Located& topic, int32_t partition) const;
   // On the home core: the shard, now or once it is open. Errors: unknown_topic, unknown_topic_id, storage_*.

@@ -130,15 +130,12 @@ struct Released {};
 
 // Leases are packet ids up to this; those above it are the connection's own, for deliveries that have no lease.
 constexpr uint16_t kLeaseMax = 32'767;
-// Leases from here on are of shared subscriptions, in any session: they end with the connection.
-constexpr uint16_t kSharedLeaseMin = 49'152;
 
 // What became of leased deliveries (Delivery::lease).
 struct Settle {
   enum class Outcome : uint8_t {
     received,  // QoS 2: the client owns it; never delivered again. Answered when that is durable
     done,      // over
-    refused,   // the client can never have it: a shared one goes to another member, else as `done`
   };
   struct One {
     uint16_t lease = 0;
@@ -157,10 +154,23 @@ struct TopicRef {
   std::string name;
   TopicId id;
 };
+// A partition of a request's topics.
+struct PartitionRef {
+  int32_t topic_index = 0;
+  int32_t partition = 0;
+};
+// Times of a batch's records, and which ones have them; records without a time (-1) do not count.
+struct RecordTimes {
+  int64_t min_ms = -1;
+  int64_t max_ms = -1;
+  int32_t min_record = -1;
+  int32_t max_record = -1;
+};
 struct ProducePartition {
   int32_t topic_index = 0;  // into Produce::topics
   int32_t partition = 0;
   Bytes batch;  // one batch, shape and CRC and records checked by the protocol
+  RecordTimes times;
 };
 struct Produce {
   std::vector<TopicRef> topics;
@@ -173,6 +183,7 @@ struct ProducedPartition {
   int64_t append_time_ms = -1;
   Offset log_start = -1;
   LeaderEpoch leader_epoch = -1;
+  int32_t bad_record = -1;  // invalid_timestamp: which record is at fault
 };
 struct Produced {
   std::vector<ProducedPartition> partitions;
@@ -184,6 +195,7 @@ struct FetchPartition {
   Offset from = 0;
   LeaderEpoch current_leader_epoch = -1;  // -1: not checked
   int32_t bytes_max = 0;
+  LeaderEpoch last_fetched_epoch = -1;  // of the record before `from`; -1: not checked
 };
 struct Fetch {
   std::vector<TopicRef> topics;
@@ -197,19 +209,32 @@ struct FetchedPartition {
   Offset high_watermark = -1;
   Offset log_start = -1;
   LeaderEpoch leader_epoch = -1;  // -1: not known
-  Pieces batches;                 // whole batches, as stored
+  // Not -1: the reader's log parted from this one; this is the largest epoch at or below the reader's, and where it ended.
+  LeaderEpoch diverging_epoch = -1;
+  Offset diverging_end = -1;
+  Pieces batches;  // whole batches, as stored
 };
 struct FetchReply {
   std::vector<FetchedPartition> partitions;
 };  // in the order asked
 
 struct ListOffsetsPartition {
-  enum class What : uint8_t { at_time, earliest, latest, max_timestamp, earliest_local, latest_tiered, earliest_pending_upload };
+  enum class What : uint8_t {
+    at_time,
+    earliest,
+    latest,
+    max_timestamp,
+    earliest_local,
+    latest_tiered,
+    earliest_pending_upload,
+    end_of_epoch,  // where the largest epoch at or below `epoch` ends; leader_epoch of the answer names it
+  };
   int32_t topic_index = 0;
   int32_t partition = 0;
   LeaderEpoch current_leader_epoch = -1;
   What what = What::latest;
   int64_t timestamp_ms = 0;  // at_time
+  LeaderEpoch epoch = -1;    // end_of_epoch
 };
 struct ListOffsets {
   std::vector<TopicRef> topics;
@@ -223,6 +248,57 @@ struct ListedOffset {
 };
 struct ListedOffsets {
   std::vector<ListedOffset> partitions;
+};
+
+// Drops what lies before an offset. Durable when answered.
+struct DeleteRecords {
+  struct One {
+    int32_t topic_index = 0;
+    int32_t partition = 0;
+    Offset before = -1;  // -1: the high watermark
+  };
+  std::vector<TopicRef> topics;
+  std::vector<One> partitions;
+};
+struct DeletedRecords {
+  struct One {
+    Code code = Code::ok;  // offset_out_of_range: past the high watermark
+    Offset log_start = -1;
+  };
+  std::vector<One> partitions;
+};
+
+// The idempotent producers that partitions know.
+struct DescribeProducers {
+  std::vector<TopicRef> topics;
+  std::vector<PartitionRef> partitions;
+};
+struct DescribedProducers {
+  struct Producer {
+    ProducerId id = -1;
+    int16_t epoch = -1;
+    int32_t last_sequence = -1;
+    int64_t last_ms = -1;
+  };
+  struct One {
+    Code code = Code::ok;
+    std::vector<Producer> producers;
+  };
+  std::vector<One> partitions;
+};
+
+// What partitions take.
+struct DescribeLogs {
+  std::vector<TopicRef> topics;
+  std::vector<PartitionRef> partitions;
+};
+struct DescribedLogs {
+  struct One {
+    Code code = Code::ok;
+    uint64_t size_bytes = 0;
+  };
+  std::vector<One> partitions;
+  int64_t usable_bytes = -1;  // of the disk; -1: not known
 };
 
 // ---- Topics ----
@@ -292,6 +368,47 @@ struct DeletedTopic {
 };
 struct DeletedTopics {
   std::vector<DeletedTopic> topics;
+};
+
+// Gives topics more partitions.
+struct GrowTopics {
+  struct One {
+    std::string name;
+    int32_t partitions = 0;  // in all
+  };
+  std::vector<One> topics;
+  bool validate_only = false;
+};
+struct GrownTopics {
+  struct One {
+    Code code = Code::ok;
+    std::string detail;
+  };
+  std::vector<One> topics;
+};
+
+// Changes settings of topics, which take effect at once; of each topic all or none.
+struct ConfigureTopics {
+  struct Change {
+    enum class How : uint8_t { set, append, subtract };
+    std::string name;                  // of meta::TopicConfig's fields, or "kept." and another protocol's name
+    std::optional<std::string> value;  // nullopt: the default
+    How how = How::set;
+  };
+  struct One {
+    std::string name;
+    bool replaces_all = false;  // what is not named gets its default; the mode stays
+    std::vector<Change> changes;
+  };
+  std::vector<One> topics;
+  bool validate_only = false;
+};
+struct ConfiguredTopics {
+  struct One {
+    Code code = Code::ok;
+    std::string detail;
+  };
+  std::vector<One> topics;
 };
 
 struct DescribeCluster {};
@@ -399,6 +516,7 @@ struct CommitOffsets {
   };
   std::vector<TopicRef> topics;
   std::vector<One> offsets;
+  int64_t retention_ms = -1;  // asked for these offsets; -1: as the node's options say
 };
 struct CommittedOffsets {
   std::vector<Code> offsets;
@@ -460,21 +578,34 @@ struct DeletedGroups {
   std::vector<Code> groups;
 };
 
+// Drops committed offsets of topics that no member follows.
+struct DeleteOffsets {
+  std::string group;
+  std::vector<TopicRef> topics;
+  std::vector<PartitionRef> partitions;
+};
+struct DeletedOffsets {
+  Code code = Code::ok;          // group_not_found; group_not_empty: it cannot be told what its members follow
+  std::vector<Code> partitions;  // in the order asked; group_not_empty: a member follows the topic
+};
+
 // ---- All of it ----
 
 using Request =
     std::variant<Publish, Follow, Unfollow, OpenSession, EndSession, Release, Settle, Produce, Fetch, ListOffsets, DescribeTopics,
                  CreateTopics, DeleteTopics, DescribeCluster, AllocateProducerId, JoinGroup, SyncGroup, HeartbeatGroup,
-                 LeaveGroup, CommitOffsets, FetchOffsets, DescribeGroups, ListGroups, DeleteGroups>;
+                 LeaveGroup, CommitOffsets, FetchOffsets, DescribeGroups, ListGroups, DeleteGroups, DeleteRecords,
+                 DescribeProducers, DescribeLogs, GrowTopics, ConfigureTopics, DeleteOffsets>;
 
 // An answer; Error where the request as a whole failed (overloaded, shutting_down, not_authorised).
 struct HeartbeatReply {
   Code code = Code::ok;
 };
-using Reply = std::variant<Error, Published, Followed, Unfollowed, SessionOpened, SessionEnded, Released, Settled, Produced,
-                           FetchReply, ListedOffsets, DescribedTopics, CreatedTopics, DeletedTopics, ClusterFacts,
-                           AllocatedProducerId, JoinedGroup, SyncedGroup, HeartbeatReply, LeftGroup, CommittedOffsets,
-                           FetchedOffsets, DescribedGroups, ListedGroups, DeletedGroups>;
+using Reply =
+    std::variant<Error, Published, Followed, Unfollowed, SessionOpened, SessionEnded, Released, Settled, Produced, FetchReply,
+                 ListedOffsets, DescribedTopics, CreatedTopics, DeletedTopics, ClusterFacts, AllocatedProducerId, JoinedGroup,
+                 SyncedGroup, HeartbeatReply, LeftGroup, CommittedOffsets, FetchedOffsets, DescribedGroups, ListedGroups,
+                 DeletedGroups, DeletedRecords, DescribedProducers, DescribedLogs, GrownTopics, ConfiguredTopics, DeletedOffsets>;
 
 // ---- What comes unasked to who follows ----
 

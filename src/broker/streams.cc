@@ -43,7 +43,7 @@ void Streams::with(const std::shared_ptr<const meta::Topic>& topic, int32_t part
 
 void Streams::open(Stream& stream, const ShardId& id) {
   stream.is_opening = true;
-  const shard::ShardSettings settings = settings_of(stream.topic->config);
+  const shard::ShardSettings settings = broker::settings_of(stream.topic->config);
   storage::Engine& engine = engines_.of(stream.topic->config.mode);
   // What may have lost records goes on behind every offset it can have given (offsets are never given twice).
   const Offset first = engine.traits().is_durable ? 0 : starts_ << 32;
@@ -77,6 +77,7 @@ void Streams::finish_opening(const ShardId& id, Status status) {
     return;
   }
   shard::Shard* shard = stream.shard.get();
+  shard->configure(broker::settings_of(stream.topic->config));  // they may have changed meanwhile
   for (auto& use : waiting) use(shard);
 }
 
@@ -94,6 +95,34 @@ void Streams::remove(const meta::Topic& topic) {
     // A failed removal leaves bytes without an owner; they are found and removed at the next start.
     engine.remove(id, [](Status) {});
   }
+}
+
+void Streams::changed(const std::shared_ptr<const meta::Topic>& topic) {
+  for (auto at = streams_.lower_bound({topic->id, 0}); at != streams_.end() && at->first.topic == topic->id; ++at) {
+    Stream& stream = *at->second;
+    stream.topic = topic;
+    if (stream.shard && !stream.is_opening) stream.shard->configure(broker::settings_of(topic->config));
+  }
+}
+
+void Streams::seal(Callback<void(Status)> done) {
+  struct Sealing {
+    Callback<void(Status)> done;
+    Status status;
+    size_t waiting = 1;
+    void finish_one(Status result) {
+      if (!result.ok()) status = std::move(result);
+      if (--waiting == 0) done(std::move(status));
+    }
+  };
+  auto sealing = std::make_shared<Sealing>();
+  sealing->done = std::move(done);
+  for (auto& [id, stream] : streams_) {
+    if (!stream->shard || stream->is_opening || !stream->shard->wants_seal()) continue;
+    ++sealing->waiting;
+    stream->shard->seal([sealing](Status status) { sealing->finish_one(std::move(status)); });
+  }
+  sealing->finish_one({});
 }
 
 void Streams::retain(WallTime now) {

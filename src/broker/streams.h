@@ -35,6 +35,10 @@ class Streams {
   void with(const std::shared_ptr<const meta::Topic>& topic, int32_t partition, Callback<void(Result<shard::Shard*>)> use);
   // The topic is gone: closes its shards here and removes their logs.
   void remove(const meta::Topic& topic);
+  // The topic has more partitions, or other settings: those of its shards here take effect.
+  void changed(const std::shared_ptr<const meta::Topic>& topic);
+  // Keeps the producers' state of every shard that took records since it was last kept; `done` when all that can be is.
+  void seal(Callback<void(Status)> done);
   void retain(WallTime now);
   template <class Use>
   void for_each_open(Use&& use) const {

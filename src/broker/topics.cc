@@ -1,6 +1,5 @@
 #include "broker/topics.h"
 
-#include <charconv>
 #include <utility>
 
 #include "base/topic_names.h"
@@ -8,63 +7,10 @@
 namespace robustmq::broker {
 namespace {
 
-// Writes a config's fields as text, and whether each differs from the default.
-struct SettingsWriter {
-  const meta::TopicConfig& config;
-  const meta::TopicConfig defaults{};
-  std::vector<TopicFacts::Setting> out;
-
-  static std::string text_of(bool value) { return value ? "true" : "false"; }
-  static std::string text_of(meta::Mode value) { return std::string(enum_name(value)); }
-  template <std::integral T>
-  static std::string text_of(T value) {
-    return std::to_string(value);
-  }
-  template <class T>
-  void field(std::string_view name, T meta::TopicConfig::* member, FieldFacts = {}) {
-    out.push_back({std::string(name), text_of(config.*member), config.*member == defaults.*member});
-  }
-};
-
-// Sets one field from text.
-struct SettingReader {
-  meta::TopicConfig& config;
-  std::string_view name;
-  std::string_view text;
-  bool found = false;
-  std::string problem;
-
-  template <class T>
-  void field(std::string_view field_name, T meta::TopicConfig::* member, FieldFacts facts = {}) {
-    if (field_name != name) return;
-    found = true;
-    if constexpr (std::is_same_v<T, bool>) {
-      if (text == "true" || text == "false")
-        config.*member = text == "true";
-      else
-        problem = "must be true or false";
-    } else if constexpr (std::is_enum_v<T>) {
-      if (!enum_from_name(text, config.*member)) problem = "must be one of none, memory, hybrid, persistent, tiered";
-    } else {
-      T value{};
-      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-      if (error != std::errc{} || end != text.data() + text.size())
-        problem = "must be a whole number";
-      else if (static_cast<double>(value) < facts.min)
-        problem = "is below the smallest value allowed, " + std::to_string(static_cast<int64_t>(facts.min));
-      else
-        config.*member = value;
-    }
-  }
-};
-
 Status apply(meta::TopicConfig& config, const std::vector<std::pair<std::string, std::string>>& settings) {
-  for (const auto& [name, text] : settings) {
-    SettingReader reader{config, name, text, false, {}};
-    meta::TopicConfig::describe(reader);
-    if (!reader.found) return Error{Code::invalid_config, "no topic setting is named " + name};
-    if (!reader.problem.empty()) return Error{Code::invalid_config, name + " " + reader.problem};
-  }
+  std::vector<meta::SettingChange> changes;
+  for (const auto& [name, text] : settings) changes.push_back({name, text});
+  if (Status status = meta::apply_settings(config, changes); !status.ok()) return status;
   if (!meta::is_built(config.mode)) {
     return Error{Code::invalid_config,
                  "mode " + std::string(enum_name(config.mode)) + " is not built yet; use memory or persistent"};
@@ -94,9 +40,8 @@ TopicFacts Topics::facts_of(const meta::Topic& topic) const {
   facts.mode = enum_name(topic.config.mode);
   facts.leader_epoch = static_cast<LeaderEpoch>(meta_.starts());
   facts.partitions = topic.partitions;
-  SettingsWriter writer{topic.config, {}, {}};
-  meta::TopicConfig::describe(writer);
-  facts.settings = std::move(writer.out);
+  for (meta::SettingRow& row : meta::settings_of(topic.config))
+    facts.settings.push_back({std::move(row.name), std::move(row.value), row.is_default});
   return facts;
 }
 

@@ -22,6 +22,9 @@ class Topics {
   void describe(DescribeTopics request, ReplyTo done);
   void create(CreateTopics request, ReplyTo done);
   void remove(DeleteTopics request, ReplyTo done);
+  // topic_changes.cc
+  void grow(GrowTopics request, ReplyTo done);
+  void configure(ConfigureTopics request, ReplyTo done);
   // Makes the streams of the topic rules that are missing; at start, and when one was deleted.
   void create_rule_streams(Callback<void(Status)> done);
 
@@ -33,6 +36,8 @@ class Topics {
   void describe_light(const TopicRef& topic, Described done);
   DescribedTopic light_row(const TopicRef& topic);
   void create_one(const CreateTopics::One& wanted, bool validate_only, Callback<void(CreatedTopic)> done);
+  void grow_one(const GrowTopics::One& wanted, bool validate_only, Callback<void(GrownTopics::One)> done);
+  void configure_one(const ConfigureTopics::One& wanted, bool validate_only, Callback<void(ConfiguredTopics::One)> done);
   void make(meta::Topic topic, Callback<void(Result<std::shared_ptr<const meta::Topic>>)> done);
   void open_all(std::shared_ptr<const meta::Topic> topic, Callback<void(Status)> done);
 

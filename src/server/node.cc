@@ -321,6 +321,12 @@ Task<void> Node::run_stop(Callback<void(Status)> done) {
   };
   Status ended = co_await on_every_core(std::move(end_links));
   co_await settle();
+  OnCore seal = [](NodeRoom& room, Callback<void(Status)> sealed) {
+    if (!room.hall) return sealed({});
+    room.hall->seal([sealed = std::move(sealed)](Status) mutable { sealed({}); });
+  };
+  Status kept = co_await on_every_core(std::move(seal));
+  (void)kept;  // without it the next start reads more
   if (store_) store_->groups.reset();
   co_await settle();
   OnCore write_rows = [this](NodeRoom& room, Callback<void(Status)> written) {

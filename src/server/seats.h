@@ -34,19 +34,21 @@ class MqttSeat final : public ProtocolSeat {
 
 class KafkaSeat final : public ProtocolSeat, private protocol::Connections {
  public:
-  KafkaSeat(const ServerOptions& options, CoreIndex cores)
-      : options_(options.kafka), budget_(static_cast<uint64_t>(options.kafka.request_memory_bytes) / cores) {}
+  KafkaSeat(const ServerOptions& options, CoreIndex cores) : options_(options.kafka), cores_(cores) {}
   protocol::Connections& connections() override { return *this; }
   void add_metrics(observe::Metrics& to) const override { to.add("kafka", metrics_); }
 
  private:
   std::unique_ptr<protocol::Connection> make(const protocol::LinkFacts& link) override {
-    return kafka::make_connection(options_, metrics_, budget_, link);
+    // The first link brings the randomness that the session ids are drawn from.
+    if (!share_) share_ = std::make_unique<kafka::CoreShare>(options_, cores_, link.seed);
+    return kafka::make_connection(options_, metrics_, *share_, link);
   }
 
   const kafka::KafkaOptions& options_;
   kafka::KafkaMetrics metrics_;
-  kafka::RequestBudget budget_;
+  CoreIndex cores_;
+  std::unique_ptr<kafka::CoreShare> share_;
 };
 
 }  // namespace robustmq::server

@@ -6,7 +6,8 @@ namespace robustmq::broker {
 namespace {
 
 constexpr size_t kGroupNameBytesMax = 32'767;  // Kafka's strings
-constexpr size_t kClientIdBytesMax = 255;      // of a client id, inside a member id
+constexpr int64_t kRetentionMsMax = 100LL * 365 * 24 * 3600 * 1000;
+constexpr size_t kClientIdBytesMax = 255;  // of a client id, inside a member id
 
 bool is_valid_name(const std::string& group, bool may_be_empty) {
   return (may_be_empty || !group.empty()) && group.size() <= kGroupNameBytesMax;
@@ -79,7 +80,8 @@ bool GroupCoordinator::takes(const Request& request) {
       []<class R>(const R&) {
         return std::is_same_v<R, JoinGroup> || std::is_same_v<R, SyncGroup> || std::is_same_v<R, HeartbeatGroup> ||
                std::is_same_v<R, LeaveGroup> || std::is_same_v<R, CommitOffsets> || std::is_same_v<R, FetchOffsets> ||
-               std::is_same_v<R, DescribeGroups> || std::is_same_v<R, ListGroups> || std::is_same_v<R, DeleteGroups>;
+               std::is_same_v<R, DescribeGroups> || std::is_same_v<R, ListGroups> || std::is_same_v<R, DeleteGroups> ||
+               std::is_same_v<R, DeleteOffsets>;
       },
       request);
 }
@@ -92,6 +94,8 @@ void GroupCoordinator::execute(TenantId tenant, Request request, Callback<void(R
     return commit(tenant, std::move(*commit_request), std::move(done));
   if (auto* delete_request = std::get_if<DeleteGroups>(&request))
     return delete_groups(tenant, std::move(*delete_request), std::move(done));
+  if (auto* offsets_request = std::get_if<DeleteOffsets>(&request))
+    return delete_offsets(tenant, std::move(*offsets_request), std::move(done));
   if (auto* heartbeat_request = std::get_if<HeartbeatGroup>(&request)) return done(heartbeat(tenant, *heartbeat_request));
   if (auto* leave_request = std::get_if<LeaveGroup>(&request)) return done(leave(tenant, *leave_request));
   if (auto* fetch_request = std::get_if<FetchOffsets>(&request)) return done(fetch(tenant, *fetch_request));
@@ -230,6 +234,8 @@ void GroupCoordinator::commit(TenantId tenant, CommitOffsets request, Callback<v
   std::vector<std::optional<ResolvedTopic>> topics;
   for (const TopicRef& ref : request.topics) topics.push_back(resolve(tenant, ref));
   std::vector<Offsets::Change> changes;
+  const bool has_retention = request.retention_ms >= 0;
+  const int64_t expires_at_ms = has_retention ? core_.wall_now().ms + std::min(request.retention_ms, kRetentionMsMax) : -1;
   for (CommitOffsets::One& one : request.offsets) {
     Code& result = reply.offsets.emplace_back(Code::ok);
     const auto index = static_cast<size_t>(one.topic_index);
@@ -243,8 +249,9 @@ void GroupCoordinator::commit(TenantId tenant, CommitOffsets request, Callback<v
       result = Code::metadata_too_large;
     } else {
       const ResolvedTopic& topic = *topics[index];
-      changes.push_back({ShardId{topic.id, one.partition}, CommittedOffset{one.offset, one.leader_epoch, std::move(one.metadata),
-                                                                           core_.wall_now().ms, topic.name, topic.is_light}});
+      changes.push_back(
+          {ShardId{topic.id, one.partition}, CommittedOffset{one.offset, one.leader_epoch, std::move(one.metadata),
+                                                             core_.wall_now().ms, topic.name, topic.is_light, expires_at_ms}});
     }
   }
   if (changes.empty()) return done(std::move(reply));
@@ -314,8 +321,14 @@ void GroupCoordinator::expire_offsets() {
     const bool is_empty = entry == nullptr || entry->is_idle();
     const int64_t since = std::max(started_at_.ms, entry == nullptr ? 0 : entry->emptied_at.ms);
     std::vector<ShardId> shards;
+    // A group with members keeps what they follow, and everything where that cannot be told.
+    const auto followed = is_empty ? std::nullopt : entry->group.subscribed_topics();
+    const bool keeps_all = !is_empty && (!followed || entry->commits_under_way > 0);
     for (const auto& [shard, row] : rows) {
-      const bool is_old = is_empty && std::max(since, row.committed_at_ms) + options_.offsets_retention_ms <= now;
+      const bool is_free = is_empty || (!keeps_all && !followed->contains(row.topic));
+      const int64_t from = is_empty ? std::max(since, row.committed_at_ms) : std::max(started_at_.ms, row.committed_at_ms);
+      const int64_t expires_at = row.expires_at_ms >= 0 ? row.expires_at_ms : from + options_.offsets_retention_ms;
+      const bool is_old = is_free && expires_at <= now;
       const bool is_orphan = !row.is_light && meta_.find(shard.topic) == nullptr;
       if (is_old || is_orphan) shards.push_back(shard);
     }
@@ -375,6 +388,42 @@ ListedGroups GroupCoordinator::list(TenantId tenant) const {
     reply.groups.push_back({at->first.second, group.protocol_type(), std::string(Group::state_name(group.state()))});
   }
   return reply;
+}
+
+void GroupCoordinator::delete_offsets(TenantId tenant, DeleteOffsets request, Callback<void(Reply)> done) {
+  DeletedOffsets reply;
+  const Entry* entry = find(tenant, request.group);
+  if (entry == nullptr) {
+    reply.code = Code::group_not_found;
+    return done(std::move(reply));
+  }
+  const auto followed = entry->group.subscribed_topics();
+  if (!followed) {
+    reply.code = Code::group_not_empty;
+    return done(std::move(reply));
+  }
+  const Offsets::Rows* rows = offsets_.rows_of(tenant, request.group);
+  std::vector<ShardId> shards;
+  for (const PartitionRef& wanted : request.partitions) {
+    const auto index = static_cast<size_t>(wanted.topic_index);
+    const auto topic = index < request.topics.size() ? resolve(tenant, request.topics[index]) : std::nullopt;
+    Code& result = reply.partitions.emplace_back(Code::ok);
+    if (!topic || wanted.partition < 0 || wanted.partition >= topic->partitions) {
+      result = Code::unknown_topic;
+    } else if (followed->contains(topic->name)) {
+      result = Code::group_not_empty;
+    } else if (const ShardId shard{topic->id, wanted.partition}; rows != nullptr && rows->contains(shard)) {
+      shards.push_back(shard);
+    }
+  }
+  if (shards.empty()) return done(std::move(reply));
+  offsets_.remove(tenant, request.group, std::move(shards),
+                  [reply = std::move(reply), done = std::move(done)](Status status) mutable {
+                    for (Code& result : reply.partitions) {
+                      if (result == Code::ok) result = status.code();
+                    }
+                    done(std::move(reply));
+                  });
 }
 
 void GroupCoordinator::delete_groups(TenantId tenant, DeleteGroups request, Callback<void(Reply)> done) {

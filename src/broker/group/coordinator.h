@@ -38,7 +38,8 @@ class GroupCoordinator {
   static bool takes(const Request& request);
 
   // Executes one of JoinGroup, SyncGroup, HeartbeatGroup, LeaveGroup, CommitOffsets, FetchOffsets, DescribeGroups, ListGroups,
-  // DeleteGroups, and answers with the reply struct that belongs to it, or with Error (coordinator_loading, shutting_down).
+  // DeleteGroups, DeleteOffsets, and answers with the reply struct that belongs to it, or with Error (coordinator_loading,
+  // shutting_down).
   //
   // A TopicRef with name and id both set is taken as it is (the broker resolved it: a light topic); with one of them it is looked
   // up in the catalog. Codes beside those of the request's own words:
@@ -48,6 +49,7 @@ class GroupCoordinator {
   //   codes on each FetchOffsets    per offset: unknown_topic_id; an unknown group, topic or partition has offset -1 and no error
   //   DescribeGroups  an unknown group: group_not_found with state "Dead"
   //   DeleteGroups    group_not_found, group_not_empty, storage_*
+  //   DeleteOffsets   group_not_found, group_not_empty (whole or per offset); per offset: unknown_topic, storage_*
   // Join and Sync may wait: up to the largest rebalance timeout of the members.
   void execute(TenantId tenant, Request request, Callback<void(Reply)> done);
 
@@ -61,6 +63,7 @@ class GroupCoordinator {
   void sync(TenantId tenant, SyncGroup request, Callback<void(Reply)> done);
   void commit(TenantId tenant, CommitOffsets request, Callback<void(Reply)> done);
   void delete_groups(TenantId tenant, DeleteGroups request, Callback<void(Reply)> done);
+  void delete_offsets(TenantId tenant, DeleteOffsets request, Callback<void(Reply)> done);
   HeartbeatReply heartbeat(TenantId tenant, const HeartbeatGroup& request);
   LeftGroup leave(TenantId tenant, const LeaveGroup& request);
   FetchedOffsets fetch(TenantId tenant, const FetchOffsets& request) const;

@@ -96,6 +96,8 @@ class FakeMeta final : public meta::Meta {
   std::vector<TopicPtr> list(TenantId) const override { return topics_; }
   void create_topic(meta::Topic, Callback<void(Result<TopicPtr>)>) override { ADD_FAILURE(); }
   void delete_topic(TopicId, Callback<void(Status)>) override { ADD_FAILURE(); }
+  void grow_topic(TopicId, int32_t, TopicDone) override { ADD_FAILURE(); }
+  void configure_topic(TopicId, const std::vector<meta::SettingChange>&, bool, TopicDone) override { ADD_FAILURE(); }
   void allocate_producer_ids(Callback<void(Result<ProducerId>)>) override { ADD_FAILURE(); }
   int64_t starts() const override { return 1; }
   Uuid cluster_id() const override { return {}; }
@@ -424,6 +426,79 @@ TEST_F(CoordinatorTest, AGroupWithMembersKeepsItsOffsets) {
   EXPECT_EQ(fetched().offset, 1);
   core_.pass(102'000);
   EXPECT_EQ(fetched().offset, -1);
+}
+
+// A consumer's metadata: ConsumerProtocolSubscription of version 0.
+Bytes subscription(std::vector<std::string> topics) {
+  std::string bytes{0, 0, 0, 0, 0, static_cast<char>(topics.size())};
+  for (const std::string& topic : topics) {
+    bytes += '\0';
+    bytes += static_cast<char>(topic.size());
+    bytes += topic;
+  }
+  return Bytes::copy_of(bytes);
+}
+
+TEST_F(CoordinatorTest, Case48SubscribedTopicsDoNotExpireAndOthersDo) {
+  meta_.make("other", 1);
+  options_.offsets_retention_ms = 100'000;
+  options_.offsets_retention_check_ms = 1'000;
+  restart();
+  committed(commit(1));
+  committed(commit(2, "other"));
+  JoinGroup member = join();
+  member.protocols = {{"range", subscription({"t"})}};
+  member.session_timeout_ms = 500'000;
+  member.rebalance_timeout_ms = 500'000;
+  ask<JoinedGroup>(member);
+  core_.pass(99'000);
+  EXPECT_EQ(fetched("other").offset, 2);
+  core_.pass(3'000);
+  EXPECT_EQ(fetched("other").offset, -1);
+  EXPECT_EQ(fetched().offset, 1);
+}
+
+TEST_F(CoordinatorTest, Case48ARetentionAskedForCounts) {
+  options_.offsets_retention_ms = 100'000;
+  options_.offsets_retention_check_ms = 1'000;
+  restart();
+  CommitOffsets briefly = commit(1);
+  briefly.retention_ms = 5'000;
+  committed(briefly);
+  CommitOffsets longer = commit(2, "t", 1);
+  longer.retention_ms = 300'000;
+  committed(longer);
+  core_.pass(7'000);
+  EXPECT_EQ(fetched().offset, -1);
+  core_.pass(200'000);
+  EXPECT_EQ(fetched("t", 1).offset, 2);
+  core_.pass(100'000);
+  EXPECT_EQ(fetched("t", 1).offset, -1);
+}
+
+TEST_F(CoordinatorTest, Case49DeletesOffsetsOfTopicsThatNobodyFollows) {
+  meta_.make("other", 2);
+  committed(commit(1));
+  committed(commit(2, "other"));
+  JoinGroup member = join();
+  member.protocols = {{"range", subscription({"t"})}};
+  ask<JoinedGroup>(member);
+  DeleteOffsets remove{"g", {{"t", {}}, {"other", {}}, {"missing", {}}}, {{0, 0}, {1, 0}, {1, 1}, {1, 9}, {2, 0}}};
+  const DeletedOffsets deleted = ask<DeletedOffsets>(remove);
+  EXPECT_EQ(deleted.code, Code::ok);
+  EXPECT_EQ(deleted.partitions,
+            (std::vector{Code::group_not_empty, Code::ok, Code::ok, Code::unknown_topic, Code::unknown_topic}));
+  EXPECT_EQ(fetched().offset, 1);
+  EXPECT_EQ(fetched("other").offset, -1);
+  remove.group = "missing";
+  EXPECT_EQ(ask<DeletedOffsets>(remove).code, Code::group_not_found);
+}
+
+TEST_F(CoordinatorTest, Case49DoesNotDeleteOffsetsWhereItCannotTellWhatIsFollowed) {
+  committed(commit(1));
+  ask<JoinedGroup>(join());  // its metadata says nothing
+  EXPECT_EQ(ask<DeletedOffsets>(DeleteOffsets{"g", {{"t", {}}}, {{0, 0}}}).code, Code::group_not_empty);
+  EXPECT_EQ(fetched().offset, 1);
 }
 
 TEST_F(CoordinatorTest, BoundsGroupsAndOffsets) {

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -66,6 +67,9 @@ class Group {
   size_t member_count() const { return members_.size(); }
   // Without code and name.
   DescribedGroup describe() const;
+  // What the members say they follow, where they are consumers (Kafka's ConsumerProtocolSubscription) and say it; nullopt where
+  // it cannot be told.
+  std::optional<std::set<std::string>> subscribed_topics() const;
 
  private:
   struct Member {

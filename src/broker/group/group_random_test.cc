@@ -3,7 +3,7 @@
 #include <random>
 #include <set>
 
-#include "broker/group/test_lab.h"
+#include "broker/group/group_rig.h"
 
 namespace robustmq::broker {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "broker/group/test_lab.h"
+#include "broker/group/group_rig.h"
 
 namespace robustmq::broker {
 namespace {

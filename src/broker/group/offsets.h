@@ -25,8 +25,9 @@ struct CommittedOffset {
   LeaderEpoch leader_epoch = -1;
   std::string metadata;
   int64_t committed_at_ms = 0;
-  std::string topic;      // its name when it was committed
-  bool is_light = false;  // not in the catalog then: a light topic
+  std::string topic;           // its name when it was committed
+  bool is_light = false;       // not in the catalog then: a light topic
+  int64_t expires_at_ms = -1;  // asked for at the commit; -1: as the node's options say
 
   template <class V>
   static void describe(V& v) {
@@ -37,6 +38,7 @@ struct CommittedOffset {
     v.field("committed_at_ms", &C::committed_at_ms);
     v.field("topic", &C::topic);
     v.field("is_light", &C::is_light);
+    v.field("expires_at_ms", &C::expires_at_ms);
   }
 };
 

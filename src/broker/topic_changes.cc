@@ -1,0 +1,102 @@
+// Topics' changes: more partitions, other settings. A light topic has neither: it has one partition, and the node's settings.
+#include <utility>
+
+#include "broker/topics.h"
+
+namespace robustmq::broker {
+namespace {
+
+// Rows of answers that come in any order.
+template <class Rows>
+struct Gathering {
+  Rows rows;
+  ReplyTo done;
+  size_t waiting = 1;
+  void finish_one() {
+    if (--waiting == 0) done(Reply(std::move(rows)));
+  }
+};
+
+std::vector<meta::SettingChange> changes_of(const ConfigureTopics::One& wanted) {
+  using How = ConfigureTopics::Change::How;
+  std::vector<meta::SettingChange> changes;
+  for (const ConfigureTopics::Change& one : wanted.changes) {
+    meta::SettingChange& change = changes.emplace_back();
+    change.name = one.name;
+    change.value = one.value.value_or("");
+    if (!one.value)
+      change.how = meta::SettingChange::How::reset;
+    else if (one.how == How::append)
+      change.how = meta::SettingChange::How::append;
+    else if (one.how == How::subtract)
+      change.how = meta::SettingChange::How::subtract;
+  }
+  return changes;
+}
+
+}  // namespace
+
+void Topics::grow(GrowTopics request, ReplyTo done) {
+  auto gathering = std::make_shared<Gathering<GrownTopics>>();
+  gathering->done = std::move(done);
+  gathering->rows.topics.resize(request.topics.size());
+  gathering->waiting += request.topics.size();
+  for (size_t i = 0; i < request.topics.size(); ++i) {
+    grow_one(request.topics[i], request.validate_only, [gathering, i](GrownTopics::One row) {
+      gathering->rows.topics[i] = std::move(row);
+      gathering->finish_one();
+    });
+  }
+  gathering->finish_one();
+}
+
+void Topics::grow_one(const GrowTopics::One& wanted, bool validate_only, Callback<void(GrownTopics::One)> done) {
+  const auto topic = meta_.find(kDefaultTenant, wanted.name);
+  if (!topic) return done({Code::unknown_topic, "no stream has this name (a light topic has one partition)"});
+  if (wanted.partitions <= topic->partitions || wanted.partitions > options_.partitions_max) {
+    return done({Code::invalid_partitions, "the topic has " + std::to_string(topic->partitions) + " partitions, the most are " +
+                                               std::to_string(options_.partitions_max)});
+  }
+  if (validate_only) return done({});
+  meta_.grow_topic(topic->id, wanted.partitions,
+                   [this, done = std::move(done)](Result<std::shared_ptr<const meta::Topic>> grown) mutable {
+                     if (!grown) return done({grown.code(), grown.error().detail});
+                     open_all(*grown, [done = std::move(done)](Status status) mutable {
+                       done({status.code(), status.ok() ? std::string() : status.error().detail});
+                     });
+                   });
+}
+
+void Topics::configure(ConfigureTopics request, ReplyTo done) {
+  auto gathering = std::make_shared<Gathering<ConfiguredTopics>>();
+  gathering->done = std::move(done);
+  gathering->rows.topics.resize(request.topics.size());
+  gathering->waiting += request.topics.size();
+  for (size_t i = 0; i < request.topics.size(); ++i) {
+    configure_one(request.topics[i], request.validate_only, [gathering, i](ConfiguredTopics::One row) {
+      gathering->rows.topics[i] = std::move(row);
+      gathering->finish_one();
+    });
+  }
+  gathering->finish_one();
+}
+
+void Topics::configure_one(const ConfigureTopics::One& wanted, bool validate_only, Callback<void(ConfiguredTopics::One)> done) {
+  const auto topic = meta_.find(kDefaultTenant, wanted.name);
+  if (!topic) return done({Code::unknown_topic, "no stream has this name (a light topic has the node's settings)"});
+  const std::vector<meta::SettingChange> changes = changes_of(wanted);
+  if (validate_only) {
+    meta::TopicConfig config = wanted.replaces_all ? meta::TopicConfig{} : topic->config;
+    config.mode = topic->config.mode;
+    Status status = meta::apply_settings(config, changes);
+    if (status.ok() && config.mode != topic->config.mode)
+      status = Error{Code::invalid_config, "the mode of a topic cannot be changed"};
+    return done({status.code(), status.ok() ? std::string() : status.error().detail});
+  }
+  meta_.configure_topic(topic->id, changes, wanted.replaces_all,
+                        [done = std::move(done)](Result<std::shared_ptr<const meta::Topic>> changed) mutable {
+                          done({changed.code(), changed ? std::string() : changed.error().detail});
+                        });
+}
+
+}  // namespace robustmq::broker
