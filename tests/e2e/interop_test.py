@@ -19,7 +19,7 @@ except ImportError:  # they are Debian's, and this is another python3
     if __name__ != "__main__" or sys.executable == "/usr/bin/python3":
         raise
     os.execv("/usr/bin/python3", ["/usr/bin/python3", *sys.argv])
-from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewPartitions, NewTopic
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -182,13 +182,11 @@ class MqttClients(WithBroker):
             self.assertEqual([m.payload.decode() for m in got], [str(i) for i in range(50)])
             self.assertEqual({m.qos for m in got}, {2})
 
-    def test_a_session_is_present_again(self):
-        name = unique("lasting")
-        for present in (0, 1, 1):
-            raw = Mqtt(self.mqtt, name, connect=False)
-            raw.stream.send(mqtt_connect(name, 4, clean=False))
-            self.assertEqual(raw.packet(), (0x20, bytes([present, 0])))
-            raw.close()
+    def test_what_is_not_built_is_refused_as_specified(self):
+        raw = Mqtt(self.mqtt, unique("raw"), connect=False)
+        raw.stream.send(mqtt_connect(unique("raw"), 4, clean=False))
+        self.assertEqual(raw.packet(), (0x20, b"\0\3"), "3.1.1: clean session 0 gets CONNACK 3")
+        raw.close()
 
     def test_will_is_published_when_the_connection_is_lost(self):
         sub, topic = self.paho(), unique("will")
@@ -336,6 +334,31 @@ class KafkaClients(WithBroker):
         got = subprocess.run(["timeout", "20", "kcat", "-b", self.kafka, "-G", group, "-X", "auto.offset.reset=earliest", "-c", "3", "-q", topic],
                              capture_output=True, check=False, timeout=30)
         self.assertEqual(sorted(got.stdout.split()), [b"a", b"b", b"c"], got.stderr.decode()[-300:])
+
+    def test_admin_grows_configures_and_describes(self):
+        name, admin = self.create(unique("change"), 2), KafkaAdminClient(bootstrap_servers=self.kafka)
+        self.addCleanup(admin.close)
+        admin.create_partitions({name: NewPartitions(5)})
+        self.assertEqual(len(self.consumer().partitions_for_topic(name)), 5)
+        producer = self.producer()
+        for partition in range(5):
+            producer.send(name, b"v", partition=partition).get(WAIT)
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, {"max.message.bytes": "200", "flush.ms": "9"})])
+        configs = {row[0]: row[1] for row in admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])[0].resources[0][4]}
+        self.assertEqual((configs["max.message.bytes"], configs["flush.ms"]), ("200", "9"))
+        self.assertEqual(configs["cleanup.policy"], "delete")
+        with self.assertRaises(kafka.errors.MessageSizeTooLargeError):
+            producer.send(name, b"x" * 1000).get(WAIT)
+        group = unique("g")
+        consumer = self.consumer(name, group_id=group)
+        self.poll(consumer, 5)
+        consumer.commit()
+        self.assertIn((group, "consumer"), admin.list_consumer_groups())
+        described = admin.describe_consumer_groups([group])[0]
+        self.assertEqual((described.state, len(described.members)), ("Stable", 1))
+        self.assertEqual(sum(o.offset for o in admin.list_consumer_group_offsets(group).values()), 5)
+        consumer.close(False)
+        self.assertEqual(admin.delete_consumer_groups([group])[0][1], kafka.errors.NoError)
 
     def test_topics_listed_created_deleted(self):
         name, light = unique("admin"), unique("light")

@@ -43,15 +43,28 @@ Status check_header(const BatchView& batch, int produce_version) {
   return {};
 }
 
+void note_time(broker::RecordTimes& times, int64_t time_ms, int32_t index) {
+  if (times.max_record < 0 || time_ms > times.max_ms) {
+    times.max_ms = time_ms;
+    times.max_record = index;
+  }
+  if (times.min_record < 0 || time_ms < times.min_ms) {
+    times.min_ms = time_ms;
+    times.min_record = index;
+  }
+}
+
 // Walks all records; their largest time, and which one is at fault.
-Status check_records(const BatchView& batch, ByteSpan block, int64_t& max_timestamp, int32_t& bad_record) {
+Status check_records(const BatchView& batch, ByteSpan block, int64_t& max_timestamp, BatchCheckFacts& facts) {
   RecordReader reader(batch, block);
   RecordView record;
   Offset expected = 0;
   while (reader.next(record)) {
-    bad_record = static_cast<int32_t>(expected);
+    const auto index = static_cast<int32_t>(expected);
+    facts.bad_record = index;
     if (record.offset != expected++) return invalid("record offsets do not count up by one");
     max_timestamp = std::max(max_timestamp, record.timestamp_ms);
+    if (record.timestamp_ms >= 0) note_time(facts.times, record.timestamp_ms, index);
     if (record.header_count > 0) {
       HeaderReader headers(record);
       HeaderView header;
@@ -60,7 +73,7 @@ Status check_records(const BatchView& batch, ByteSpan block, int64_t& max_timest
       if (headers.is_malformed()) return invalid("malformed record headers");
     }
   }
-  bad_record = reader.is_malformed() && expected < batch.record_count() ? static_cast<int32_t>(expected) : -1;
+  facts.bad_record = reader.is_malformed() && expected < batch.record_count() ? static_cast<int32_t>(expected) : -1;
   if (reader.is_malformed() || expected != batch.record_count()) return invalid("malformed record");
   if (reader.bytes_left() != 0) return invalid("bytes behind the last record");
   return {};
@@ -76,29 +89,29 @@ void repair_max_timestamp(Bytes& batch, int64_t max_timestamp) {
 
 }  // namespace
 
-Status check_produced_batch(Bytes& records, int produce_version, const BatchCheckLimits& limits, int32_t* bad_record) {
-  int32_t at_fault = -1;
-  if (!bad_record) bad_record = &at_fault;
-  *bad_record = -1;
+Status check_produced_batch(Bytes& records, int produce_version, const BatchCheckLimits& limits, BatchCheckFacts* facts) {
+  BatchCheckFacts unasked;
+  if (!facts) facts = &unasked;
+  *facts = {};
   if (Status status = check_shape(records); !status.ok()) return status;
   const BatchView batch(records);
   if (Status status = check_header(batch, produce_version); !status.ok()) {
     // What a damaged header says means nothing.
     if (!batch.crc_is_right()) return Code::corrupt_batch;
-    if (status.code() == Code::invalid_timestamp) *bad_record = 0;  // so says every record of it
+    if (status.code() == Code::invalid_timestamp) facts->bad_record = 0;  // so says every record of it
     return status;
   }
   if (!batch.crc_is_right()) return Code::corrupt_batch;
   int64_t max_timestamp = INT64_MIN;
   Status status;
   if (batch.compression() == Compression::none) {
-    status = check_records(batch, batch.records(), max_timestamp, *bad_record);
+    status = check_records(batch, batch.records(), max_timestamp, *facts);
   } else {
     const Result<Bytes> plain = compress::decompress(batch.compression(), batch.records(), limits.plain_bytes_max);
     if (!plain.ok()) {
       return plain.code() == Code::too_large ? plain.error() : invalid(plain.error().detail);
     }
-    status = check_records(batch, *plain, max_timestamp, *bad_record);
+    status = check_records(batch, *plain, max_timestamp, *facts);
   }
   if (status.ok() && max_timestamp != batch.max_timestamp()) repair_max_timestamp(records, max_timestamp);
   return status;

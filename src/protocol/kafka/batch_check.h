@@ -7,6 +7,7 @@
 #include "base/batch.h"
 #include "base/bytes.h"
 #include "base/result.h"
+#include "broker/request.h"
 
 namespace robustmq::kafka {
 
@@ -28,7 +29,11 @@ struct BatchCheckLimits {
 //   a compressed block its codec takes                       invalid_record; too_large over the limit
 // A producer may leave the batch's max timestamp wrong (some never set it): it is set right in place, with the CRC. The caller
 // therefore owns the memory: nobody else reads these bytes yet.
-// `bad_record`: the index of the record that is at fault, -1 where it is the batch as a whole.
-Status check_produced_batch(Bytes& records, int produce_version, const BatchCheckLimits& limits, int32_t* bad_record = nullptr);
+struct BatchCheckFacts {
+  int32_t bad_record = -1;  // the index of the one at fault; -1: it is the batch as a whole
+  broker::RecordTimes times;
+};
+Status check_produced_batch(Bytes& records, int produce_version, const BatchCheckLimits& limits,
+                            BatchCheckFacts* facts = nullptr);
 
 }  // namespace robustmq::kafka

@@ -37,8 +37,8 @@ bool is_answered(int16_t key, int16_t version) {
 
 class KafkaConnection final : public protocol::Connection {
  public:
-  KafkaConnection(const KafkaOptions& options, KafkaMetrics& metrics, RequestBudget& budget, const protocol::LinkFacts& facts)
-      : options_(options), metrics_(metrics), budget_(budget), facts_(facts), link_{options_, metrics_, facts_} {}
+  KafkaConnection(const KafkaOptions& options, KafkaMetrics& metrics, CoreShare& core, const protocol::LinkFacts& facts)
+      : options_(options), metrics_(metrics), budget_(core.budget), facts_(facts), link_{options_, metrics_, core, facts_} {}
   ~KafkaConnection() override {
     charge(0);
     budget_.leave(this);
@@ -322,9 +322,9 @@ class KafkaConnection final : public protocol::Connection {
 
 }  // namespace
 
-std::unique_ptr<protocol::Connection> make_connection(const KafkaOptions& options, KafkaMetrics& metrics, RequestBudget& budget,
+std::unique_ptr<protocol::Connection> make_connection(const KafkaOptions& options, KafkaMetrics& metrics, CoreShare& core,
                                                       const protocol::LinkFacts& link) {
-  return std::make_unique<KafkaConnection>(options, metrics, budget, link);
+  return std::make_unique<KafkaConnection>(options, metrics, core, link);
 }
 
 }  // namespace robustmq::kafka

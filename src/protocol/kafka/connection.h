@@ -13,6 +13,7 @@
 #include <memory>
 
 #include "protocol/connection.h"
+#include "protocol/kafka/core_share.h"
 #include "protocol/kafka/options.h"
 
 namespace robustmq::kafka {
@@ -21,8 +22,8 @@ using protocol::CallId;
 using protocol::CloseWhy;
 using protocol::Outbox;
 
-// `options`, `metrics` and `budget` outlive the connection.
-std::unique_ptr<protocol::Connection> make_connection(const KafkaOptions& options, KafkaMetrics& metrics, RequestBudget& budget,
+// `options`, `metrics` and `core` outlive the connection.
+std::unique_ptr<protocol::Connection> make_connection(const KafkaOptions& options, KafkaMetrics& metrics, CoreShare& core,
                                                       const protocol::LinkFacts& link);
 
 }  // namespace robustmq::kafka

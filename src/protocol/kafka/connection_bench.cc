@@ -21,8 +21,8 @@ Bytes batch_of(int records) {
 struct BareLink {
   KafkaOptions options;
   KafkaMetrics metrics;
-  RequestBudget budget{1 << 30};
-  std::unique_ptr<protocol::Connection> connection = make_connection(options, metrics, budget, {1, 1, "127.0.0.1:1"});
+  CoreShare core{options, 1, 1};
+  std::unique_ptr<protocol::Connection> connection = make_connection(options, metrics, core, {1, 1, "127.0.0.1:1"});
   CallId last_call = 0;
   uint64_t sent = 0;
 

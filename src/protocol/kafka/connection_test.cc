@@ -78,9 +78,9 @@ TEST(Connection, AnswersTheGoldenBytesOfApiVersions0) {
   ConnectionHarness link;
   link.feed(std::string("\0\0\0\x0e\0\x12\0\0\0\0\0\x01\0\x04kcat", 18));
   ASSERT_TRUE(link.has_answer());
-  // 20 rows of 6 bytes behind size, correlation id, error and count.
-  EXPECT_EQ(link.output().size(), 4u + 4 + 2 + 4 + 20 * 6);
-  EXPECT_EQ(link.output().substr(0, 20), std::string("\0\0\0\x82\0\0\0\x01\0\0\0\0\0\x14\0\0\0\0\0\x0d", 20));
+  // 36 rows of 6 bytes behind size, correlation id, error and count.
+  EXPECT_EQ(link.output().size(), 4u + 4 + 2 + 4 + 36 * 6);
+  EXPECT_EQ(link.output().substr(0, 20), std::string("\0\0\0\xe2\0\0\0\x01\0\0\0\0\0\x24\0\0\0\0\0\x0d", 20));
 }
 
 TEST(Connection, RefusesASoftwareNameThatIsNone) {

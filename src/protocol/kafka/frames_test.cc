@@ -52,6 +52,7 @@ class Filler {
   void fill(int16_t& value, bool) { value = static_cast<int16_t>(++n_); }
   void fill(int32_t& value, bool) { value = ++n_; }
   void fill(int64_t& value, bool) { value = ++n_; }
+  void fill(double& value, bool) { value = ++n_; }
   void fill(Uuid& value, bool) { value.bytes.fill(static_cast<uint8_t>(++n_)); }
   void fill(std::string_view& value, bool) { value = texts_.emplace_back("s" + std::to_string(++n_)); }
   void fill(Bytes& value, bool) { value = Bytes::copy_of("b" + std::to_string(++n_)); }
@@ -234,9 +235,10 @@ TEST(Frames, ATableOfVersionsIsKafkas) {
   struct Row {
     int key, min, max;
   };
-  const Row rows[] = {{0, 0, 13}, {1, 4, 18}, {2, 1, 11}, {3, 0, 13}, {8, 2, 10}, {9, 1, 10}, {10, 0, 6},
-                      {11, 0, 9}, {12, 0, 4}, {13, 0, 5}, {14, 0, 5}, {15, 0, 6}, {16, 0, 5}, {18, 0, 4},
-                      {19, 2, 7}, {20, 1, 6}, {22, 0, 5}, {32, 1, 4}, {42, 0, 2}, {60, 0, 2}};
+  const Row rows[] = {{0, 0, 13}, {1, 4, 18}, {2, 1, 11}, {3, 0, 13}, {8, 2, 10}, {9, 1, 10}, {10, 0, 6}, {11, 0, 9}, {12, 0, 4},
+                      {13, 0, 5}, {14, 0, 5}, {15, 0, 6}, {16, 0, 5}, {18, 0, 4}, {19, 2, 7}, {20, 1, 6}, {21, 0, 2}, {22, 0, 5},
+                      {23, 2, 4}, {32, 1, 4}, {33, 0, 2}, {35, 1, 5}, {37, 0, 3}, {42, 0, 2}, {43, 0, 2}, {44, 0, 1}, {45, 0, 1},
+                      {46, 0, 0}, {47, 0, 0}, {48, 0, 1}, {49, 0, 1}, {57, 0, 2}, {60, 0, 2}, {61, 0, 0}, {74, 0, 1}, {75, 0, 0}};
   ASSERT_EQ(std::size(kApis), std::size(rows));
   for (size_t i = 0; i < std::size(rows); ++i) {
     EXPECT_EQ(kApis[i].key, rows[i].key);

@@ -1,6 +1,9 @@
 // Kafka's names of topic settings, and ours. Pure.
 #include "protocol/kafka/names.h"
 
+#include <charconv>
+#include <cstdint>
+
 namespace robustmq::kafka {
 
 namespace {
@@ -17,8 +20,12 @@ const Row* find(const Row (&rows)[N], std::string_view Row::* name, std::string_
 
 }  // namespace
 
-const TopicSetting kTopicSettings[7] = {
+const TopicSetting kTopicSettings[9] = {
     {"max.message.bytes", "message_bytes_max", ConfigType::int32, "message.max.bytes", "Largest record batch taken, as stored."},
+    {"message.timestamp.after.max.ms", "timestamp_after_max_ms", ConfigType::int64, "log.message.timestamp.after.max.ms",
+     "How far a record's time may lie after the broker's; later ones are refused."},
+    {"message.timestamp.before.max.ms", "timestamp_before_max_ms", ConfigType::int64, "log.message.timestamp.before.max.ms",
+     "How far a record's time may lie before the broker's; older ones are refused."},
     {kTimestampType, "log_append_time", ConfigType::string, "log.message.timestamp.type",
      "CreateTime keeps the producer's time, LogAppendTime sets the broker's."},
     {"retention.bytes", "retention_bytes", ConfigType::int64, "log.retention.bytes",
@@ -29,16 +36,86 @@ const TopicSetting kTopicSettings[7] = {
     {"segment.ms", "segment_ms", ConfigType::int64, "log.roll.ms", "Age at which a segment is sealed."},
 };
 
-const FixedSetting kFixedTopicSettings[8] = {
+namespace {
+constexpr double kInt32 = INT32_MAX;
+constexpr double kInt64 = 9223372036854775807.0;
+constexpr std::string_view kForever = "9223372036854775807";
+}  // namespace
+
+const KeptTopicSetting kKeptTopicSettings[21] = {
+    {"compression.gzip.level", "-1", ConfigType::int32, -1, 9, "Batches are stored as the producer compressed them."},
+    {"compression.lz4.level", "9", ConfigType::int32, 1, 17, "Batches are stored as the producer compressed them."},
+    {"compression.zstd.level", "3", ConfigType::int32, -131072, 22, "Batches are stored as the producer compressed them."},
+    {"delete.retention.ms", "86400000", ConfigType::int64, 0, kInt64, "Logs are not compacted."},
+    {"file.delete.delay.ms", "60000", ConfigType::int64, 0, kInt64, "Files go at once; who reads one keeps it."},
+    {"flush.messages", kForever, ConfigType::int64, 1, kInt64, "What is acknowledged is synced already."},
+    {"flush.ms", kForever, ConfigType::int64, 0, kInt64, "What is acknowledged is synced already."},
+    {"follower.replication.throttled.replicas", "", ConfigType::list, 0, 0, "There is one replica."},
+    {"index.interval.bytes", "4096", ConfigType::int32, 0, kInt32, "An option of the node."},
+    {"leader.replication.throttled.replicas", "", ConfigType::list, 0, 0, "There is one replica."},
+    {"local.retention.bytes", "-2", ConfigType::int64, -2, kInt64, "Sealed segments stay on this node."},
+    {"local.retention.ms", "-2", ConfigType::int64, -2, kInt64, "Sealed segments stay on this node."},
+    {"max.compaction.lag.ms", kForever, ConfigType::int64, 1, kInt64, "Logs are not compacted."},
+    {"min.cleanable.dirty.ratio", "0.5", ConfigType::real, 0, 1, "Logs are not compacted."},
+    {"min.compaction.lag.ms", "0", ConfigType::int64, 0, kInt64, "Logs are not compacted."},
+    {"preallocate", "false", ConfigType::boolean, 0, 0, "Segments grow as they are written."},
+    {"remote.log.copy.disable", "false", ConfigType::boolean, 0, 0, "Sealed segments stay on this node."},
+    {"remote.log.delete.on.disable", "false", ConfigType::boolean, 0, 0, "Sealed segments stay on this node."},
+    {"segment.index.bytes", "10485760", ConfigType::int32, 4, kInt32, "Indexes grow as they are needed."},
+    {"segment.jitter.ms", "0", ConfigType::int64, 0, kInt64, "Segments are sealed at their age exactly."},
+    {"unclean.leader.election.enable", "false", ConfigType::boolean, 0, 0, "There is one replica."},
+};
+
+const FixedSetting kFixedTopicSettings[4] = {
     {"cleanup.policy", "delete", ConfigType::list, "Old records are dropped; logs are not compacted."},
     {"compression.type", "producer", ConfigType::string, "Batches are stored as the producer compressed them."},
     {"min.insync.replicas", "1", ConfigType::int32, "Replicas that must have a record before acks=all is answered."},
-    {"preallocate", "false", ConfigType::boolean, "Segments grow as they are written."},
     {"remote.storage.enable", "false", ConfigType::boolean, "Sealed segments stay on this node."},
-    {"segment.jitter.ms", "0", ConfigType::int64, "Segments are sealed at their age exactly."},
-    {"unclean.leader.election.enable", "false", ConfigType::boolean, "A replica that lacks records never leads."},
-    {"message.timestamp.before.max.ms", "9223372036854775807", ConfigType::int64, "A producer's time may be as old as it likes."},
 };
+
+const KeptTopicSetting* kept_topic_setting(std::string_view kafka_name) {
+  return find(kKeptTopicSettings, &KeptTopicSetting::kafka_name, kafka_name);
+}
+
+bool is_valid_kept(const KeptTopicSetting& setting, std::string_view value) {
+  switch (setting.type) {
+    case ConfigType::boolean:
+      return value == "true" || value == "false";
+    case ConfigType::int32:
+    case ConfigType::int64: {
+      int64_t number = 0;
+      const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+      const auto as_real = static_cast<double>(number);
+      return error == std::errc{} && end == value.data() + value.size() && as_real >= setting.min && as_real <= setting.max;
+    }
+    case ConfigType::real: {
+      double number = 0;
+      const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+      return error == std::errc{} && end == value.data() + value.size() && number >= setting.min && number <= setting.max;
+    }
+    case ConfigType::string:
+    case ConfigType::list:
+      return true;
+  }
+  return false;
+}
+
+NamedSetting read_topic_setting(std::string_view kafka_name, std::string_view value) {
+  const std::string name(kafka_name);
+  if (const FixedSetting* fixed = fixed_topic_setting(kafka_name)) {
+    if (fixed->value == value) return {};
+    return {{}, {}, name + " can only be " + std::string(fixed->value)};
+  }
+  if (const KeptTopicSetting* kept = kept_topic_setting(kafka_name)) {
+    if (!is_valid_kept(*kept, value)) return {{}, {}, "invalid value " + std::string(value) + " of " + name};
+    return {std::string(kKeptPrefix) + name, std::string(value), {}};
+  }
+  const TopicSetting* setting = topic_setting_of_kafka(kafka_name);
+  if (!setting) return {{}, {}, "unknown topic config name: " + name};
+  std::optional<std::string> ours = setting_from_kafka(*setting, value);
+  if (!ours) return {{}, {}, "invalid value " + std::string(value) + " of " + name};
+  return {std::string(setting->our_name), std::move(*ours), {}};
+}
 
 const TopicSetting* topic_setting_of_kafka(std::string_view kafka_name) {
   return find(kTopicSettings, &TopicSetting::kafka_name, kafka_name);

@@ -17,6 +17,9 @@ struct KafkaOptions {
   int32_t fetch_bytes_max = 55 << 20;
   int64_t fetch_wait_max_ms = 300'000;
   int64_t batch_decompressed_bytes_max = 256 << 20;
+  int32_t fetch_sessions_max = 1000;
+  int32_t fetch_session_partitions_max = 1'000'000;
+  int64_t fetch_session_idle_ms = 120'000;
   bool list_light_topics = false;
 
   template <class V>
@@ -47,6 +50,12 @@ struct KafkaOptions {
     v.field(
         "batch_decompressed_bytes_max", &KafkaOptions::batch_decompressed_bytes_max,
         {.doc = "Largest size of a produced batch's records, decompressed.", .unit = "bytes", .min = 1 << 16, .max = 1 << 30});
+    v.field("fetch_sessions_max", &KafkaOptions::fetch_sessions_max,
+            {.doc = "Fetch sessions of this node; over it idle and smaller ones make room, else a fetch has none.", .min = 0});
+    v.field("fetch_session_partitions_max", &KafkaOptions::fetch_session_partitions_max,
+            {.doc = "Partitions of all fetch sessions of this node.", .min = 0});
+    v.field("fetch_session_idle_ms", &KafkaOptions::fetch_session_idle_ms,
+            {.doc = "Time after which an unused fetch session makes room for a new one.", .unit = "ms", .min = 0});
     v.field("list_light_topics", &KafkaOptions::list_light_topics, {.doc = "Metadata for all topics lists light topics too."});
   }
 };
@@ -64,6 +73,8 @@ struct KafkaMetrics {
   uint64_t produced_bytes_total = 0;
   uint64_t produce_refused_total = 0;
   uint64_t fetched_bytes_total = 0;
+  uint64_t fetch_sessions_opened_total = 0;
+  uint64_t fetch_sessions_refused_total = 0;
 
   template <class V>
   static void describe(V& v) {
@@ -80,6 +91,9 @@ struct KafkaMetrics {
     v.field("produced_batches_total", &KafkaMetrics::produced_batches_total, {.doc = "Record batches handed to the broker."});
     v.field("produced_bytes_total", &KafkaMetrics::produced_bytes_total, {.doc = "Bytes of those.", .unit = "bytes"});
     v.field("produce_refused_total", &KafkaMetrics::produce_refused_total, {.doc = "Record batches refused."});
+    v.field("fetch_sessions_opened_total", &KafkaMetrics::fetch_sessions_opened_total, {.doc = "Fetch sessions opened."});
+    v.field("fetch_sessions_refused_total", &KafkaMetrics::fetch_sessions_refused_total,
+            {.doc = "Fetches that asked for a session and got none for want of room."});
     v.field("fetched_bytes_total", &KafkaMetrics::fetched_bytes_total,
             {.doc = "Bytes of record batches in responses.", .unit = "bytes"});
   }

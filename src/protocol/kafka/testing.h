@@ -41,9 +41,8 @@ struct Answer {
 
 class ConnectionHarness {
  public:
-  explicit ConnectionHarness(KafkaOptions options = {})
-      : options_(options), budget_(static_cast<uint64_t>(options.request_memory_bytes)) {
-    connection_ = make_connection(options_, metrics_, budget_, protocol::LinkFacts{1, 1, "127.0.0.1:51234"});
+  explicit ConnectionHarness(KafkaOptions options = {}) : options_(options), core_(options_, 1, 1) {
+    connection_ = make_connection(options_, metrics_, core_, protocol::LinkFacts{1, 1, "127.0.0.1:51234"});
     run([&](Outbox& out) { connection_->on_open(out); });
   }
 
@@ -135,7 +134,8 @@ class ConnectionHarness {
   protocol::Connection& connection() { return *connection_; }
   KafkaOptions& options() { return options_; }
   KafkaMetrics& metrics() { return metrics_; }
-  RequestBudget& budget() { return budget_; }
+  RequestBudget& budget() { return core_.budget; }
+  CoreShare& core() { return core_; }
   std::map<CallId, broker::Request>& calls() { return calls_; }
   const std::vector<CallId>& cancelled() const { return cancelled_; }
   CloseWhy why() const { return why_; }
@@ -158,7 +158,7 @@ class ConnectionHarness {
 
   KafkaOptions options_;
   KafkaMetrics metrics_;
-  RequestBudget budget_;
+  CoreShare core_;
   std::unique_ptr<protocol::Connection> connection_;
   Instant now_{Duration::seconds(100).ns};
   Instant timer_ = Instant::never();

@@ -23,6 +23,24 @@ async function consume(kafka, topic, groupId, count) {
   return seen;
 }
 
+// What an administrator changes and asks.
+async function changes(admin, producer, topic) {
+  await admin.createPartitions({topicPartitions: [{topic, count: 3}]});
+  const metadata = await admin.fetchTopicMetadata({topics: [topic]});
+  assert.strictEqual(metadata.topics[0].partitions.length, 3);
+  await admin.alterConfigs({validateOnly: false, resources: [{type: 2, name: topic, configEntries: [{name: 'retention.ms', value: '123456'}]}]});
+  const described = await admin.describeConfigs({includeSynonyms: false, resources: [{type: 2, name: topic, configNames: ['retention.ms']}]});
+  assert.strictEqual(described.resources[0].configEntries[0].configValue, '123456');
+  await admin.deleteTopicRecords({topic, partitions: [{partition: 0, offset: '4'}]});
+  const offsets = await admin.fetchTopicOffsets(topic);
+  assert.strictEqual(offsets.find((o) => o.partition === 0).low, '4');
+  const groups = await admin.listGroups();
+  assert.ok(groups.groups.some((g) => g.groupId === `${topic}-g`));
+  assert.strictEqual((await admin.describeGroups([`${topic}-g`])).groups[0].state, 'Empty');
+  await admin.resetOffsets({groupId: `${topic}-g`, topic, earliest: true});
+  await admin.deleteGroups([`${topic}-g`]);
+}
+
 async function main() {
   const kafka = new Kafka({clientId: 'npm', brokers: [process.env.KAFKA], logLevel: logLevel.ERROR, retry: {retries: 3}});
   const topic = process.env.RUN;
@@ -39,6 +57,7 @@ async function main() {
   assert.deepStrictEqual([...first[1].headers.h], [0xff, 1]);
   const rest = await consume(kafka, topic, `${topic}-g`, 6);
   assert.deepStrictEqual(rest.map((m) => m.value.toString()), ['v4', 'v5', 'v6', 'v7', 'v8', 'v9']);
+  await changes(admin, producer, topic);
   await producer.disconnect();
   await admin.deleteTopics({topics: [topic]});
   await admin.disconnect();

@@ -77,8 +77,10 @@ TEST(CreateTopics, MapsEveryVersion) {
     EXPECT_EQ(configs.at(0).config_source, 1);
     EXPECT_EQ(configs.at(1).config_source, 5);
     EXPECT_EQ(configs.at(2).value, "LogAppendTime");
-    EXPECT_EQ(configs.at(3).name, "cleanup.policy");
-    EXPECT_TRUE(configs.at(3).read_only);
+    EXPECT_EQ(configs.at(3).name, "compression.gzip.level");
+    EXPECT_FALSE(configs.at(3).read_only);
+    EXPECT_EQ(configs.at(3 + 21).name, "cleanup.policy");
+    EXPECT_TRUE(configs.at(3 + 21).read_only);
   }
 }
 
@@ -221,7 +223,7 @@ TEST(DescribeConfigs, ListsEverySettingOfATopic) {
     const auto answer = describe(request, version, {{Code::ok, facts("t")}});
     const auto& row = answer.body.results.at(0);
     EXPECT_EQ(row.error_code, 0);
-    EXPECT_EQ(row.configs.size(), 3u + 8);
+    EXPECT_EQ(row.configs.size(), 3u + 21 + 4);
     const Config* retention = config_of(row, "retention.ms");
     ASSERT_NE(retention, nullptr);
     EXPECT_EQ(retention->value, "1000");

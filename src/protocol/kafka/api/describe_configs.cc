@@ -109,6 +109,13 @@ class DescribeConfigsExchange final : public ExchangeOf<DescribeConfigsRequest> 
       if (!config || !request_.include_synonyms) continue;
       config->synonyms.push_back({setting.is_default ? known->synonym : known->kafka_name, value, source});
     }
+    for (const KeptTopicSetting& kept : kKeptTopicSettings) {
+      const std::string* given = kept_value(facts, kept);
+      const std::string_view value = given ? std::string_view(*given) : kept.value;
+      const int8_t source = given ? kDynamicTopicConfig : kDefaultConfig;
+      Config* config = add(row, resource, kept.kafka_name, value, source, kept.type, kept.doc);
+      if (config && request_.include_synonyms) config->synonyms.push_back({kept.kafka_name, value, source});
+    }
     for (const FixedSetting& fixed : kFixedTopicSettings) {
       Config* config = add(row, resource, fixed.kafka_name, fixed.value, kDefaultConfig, fixed.type, fixed.doc);
       if (!config) continue;

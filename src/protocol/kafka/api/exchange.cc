@@ -82,14 +82,46 @@ std::unique_ptr<Exchange> make_exchange(Link& link, RequestFacts facts) {
       return make_create_topics(link, std::move(facts));
     case 20:
       return make_delete_topics(link, std::move(facts));
+    case 21:
+      return make_delete_records(link, std::move(facts));
     case 22:
       return make_init_producer_id(link, std::move(facts));
+    case 23:
+      return make_offset_for_leader_epoch(link, std::move(facts));
     case 32:
       return make_describe_configs(link, std::move(facts));
+    case 33:
+      return make_alter_configs(link, std::move(facts));
+    case 35:
+      return make_describe_log_dirs(link, std::move(facts));
+    case 37:
+      return make_create_partitions(link, std::move(facts));
     case 42:
       return make_delete_groups(link, std::move(facts));
+    case 43:
+      return make_elect_leaders(link, std::move(facts));
+    case 44:
+      return make_incremental_alter_configs(link, std::move(facts));
+    case 45:
+      return make_alter_partition_reassignments(link, std::move(facts));
+    case 46:
+      return make_list_partition_reassignments(link, std::move(facts));
+    case 47:
+      return make_offset_delete(link, std::move(facts));
+    case 48:
+      return make_describe_client_quotas(link, std::move(facts));
+    case 49:
+      return make_alter_client_quotas(link, std::move(facts));
+    case 57:
+      return make_update_features(link, std::move(facts));
     case 60:
       return make_describe_cluster(link, std::move(facts));
+    case 61:
+      return make_describe_producers(link, std::move(facts));
+    case 74:
+      return make_list_config_resources(link, std::move(facts));
+    case 75:
+      return make_describe_topic_partitions(link, std::move(facts));
     default:
       return nullptr;
   }

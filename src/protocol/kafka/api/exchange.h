@@ -11,8 +11,10 @@
 
 #include "broker/request.h"
 #include "protocol/connection.h"
+#include "protocol/kafka/core_share.h"
 #include "protocol/kafka/errors.h"
 #include "protocol/kafka/frames/wire.h"
+#include "protocol/kafka/names.h"
 #include "protocol/kafka/options.h"
 
 namespace robustmq::kafka {
@@ -25,6 +27,7 @@ using protocol::Outbox;
 struct Link {
   const KafkaOptions& options;
   KafkaMetrics& metrics;
+  CoreShare& core;
   const protocol::LinkFacts& facts;
 };
 
@@ -147,6 +150,15 @@ NodeId add_leader(Response& response, const broker::ClusterFacts* cluster) {
   const auto& leader = cluster->nodes.front();
   response.node_endpoints.push_back({leader.id, leader.kafka_host, leader.kafka_port, std::nullopt});
   return leader.id;
+}
+
+// The value that a topic was given of a setting without effect; nullptr: none.
+inline const std::string* kept_value(const broker::TopicFacts& facts, const KeptTopicSetting& kept) {
+  for (const auto& setting : facts.settings) {
+    const std::string_view name = setting.name;
+    if (name.starts_with(kKeptPrefix) && name.substr(kKeptPrefix.size()) == kept.kafka_name) return &setting.value;
+  }
+  return nullptr;
 }
 
 // "Authorised operations" when they were not asked for or cannot be told.

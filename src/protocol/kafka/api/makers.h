@@ -29,5 +29,21 @@ Made make_delete_topics(Link& link, RequestFacts facts);
 Made make_describe_configs(Link& link, RequestFacts facts);
 Made make_describe_cluster(Link& link, RequestFacts facts);
 Made make_init_producer_id(Link& link, RequestFacts facts);
+Made make_offset_for_leader_epoch(Link& link, RequestFacts facts);
+Made make_delete_records(Link& link, RequestFacts facts);
+Made make_create_partitions(Link& link, RequestFacts facts);
+Made make_describe_topic_partitions(Link& link, RequestFacts facts);
+Made make_alter_configs(Link& link, RequestFacts facts);
+Made make_incremental_alter_configs(Link& link, RequestFacts facts);
+Made make_describe_log_dirs(Link& link, RequestFacts facts);
+Made make_elect_leaders(Link& link, RequestFacts facts);
+Made make_alter_partition_reassignments(Link& link, RequestFacts facts);
+Made make_list_partition_reassignments(Link& link, RequestFacts facts);
+Made make_list_config_resources(Link& link, RequestFacts facts);
+Made make_update_features(Link& link, RequestFacts facts);
+Made make_describe_producers(Link& link, RequestFacts facts);
+Made make_offset_delete(Link& link, RequestFacts facts);
+Made make_describe_client_quotas(Link& link, RequestFacts facts);
+Made make_alter_client_quotas(Link& link, RequestFacts facts);
 
 }  // namespace robustmq::kafka

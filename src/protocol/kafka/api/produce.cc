@@ -65,6 +65,7 @@ class ProduceExchange final : public ExchangeOf<ProduceRequest> {
         row.log_start_offset = result.log_start;
         if (result.code != Code::ok) {
           refuse(row, kafka_error_of(result.code), std::move(result.detail));
+          name_record(row, result.bad_record);
           if (version() >= kFirstVersionWithLeaders && is_about_leader(row.error_code)) {
             row.current_leader.leader_epoch = result.leader_epoch;
             wants_leader_ = true;
@@ -86,17 +87,17 @@ class ProduceExchange final : public ExchangeOf<ProduceRequest> {
     Bytes batch = partition.records ? std::move(*partition.records) : Bytes{};
     partition.records.reset();
     const BatchCheckLimits limits{static_cast<size_t>(link_.options.batch_decompressed_bytes_max)};
-    int32_t bad_record = -1;
-    if (Status status = check_produced_batch(batch, version(), limits, &bad_record); !status.ok()) {
+    BatchCheckFacts facts;
+    if (Status status = check_produced_batch(batch, version(), limits, &facts); !status.ok()) {
       // A transaction's batch without a transactional id: as final as the id itself.
       const KafkaError error = status.code() == Code::not_supported ? KafkaError::transactional_id_authorization_failed
                                                                     : kafka_error_of(status.code());
       refuse(row, error, status.error().detail);
-      return name_record(row, bad_record);
+      return name_record(row, facts.bad_record);
     }
     ++link_.metrics.produced_batches_total;
     link_.metrics.produced_bytes_total += batch.size();
-    produce.partitions.push_back({topic_index, partition.index, std::move(batch)});
+    produce.partitions.push_back({topic_index, partition.index, std::move(batch), facts.times});
   }
 
   // Which record of the batch is to blame; the row's message is then about all of it, as Kafka words it.

@@ -93,16 +93,9 @@ class CreateTopicsExchange final : public ExchangeOf<CreateTopicsRequest> {
     for (const auto& config : topic.configs) {
       const std::string name(config.name);
       if (!config.value) return {KafkaError::invalid_config, "null value of " + name};
-      if (const FixedSetting* fixed = fixed_topic_setting(config.name)) {
-        if (fixed->value != *config.value)
-          return {KafkaError::invalid_config, name + " can only be " + std::string(fixed->value)};
-        continue;
-      }
-      const TopicSetting* setting = topic_setting_of_kafka(config.name);
-      if (!setting) return {KafkaError::invalid_config, "unknown topic config name: " + name};
-      std::optional<std::string> value = setting_from_kafka(*setting, *config.value);
-      if (!value) return {KafkaError::invalid_config, "invalid value " + std::string(*config.value) + " of " + name};
-      one.settings.emplace_back(std::string(setting->our_name), std::move(*value));
+      NamedSetting read = read_topic_setting(config.name, *config.value);
+      if (!read.problem.empty()) return {KafkaError::invalid_config, std::move(read.problem)};
+      if (!read.our_name.empty()) one.settings.emplace_back(std::move(read.our_name), std::move(read.value));
     }
     return {};
   }
@@ -155,6 +148,11 @@ class CreateTopicsExchange final : public ExchangeOf<CreateTopicsRequest> {
         values.push_back(std::make_unique<std::string>(setting_to_kafka(*known, setting.value)));
         row.configs->push_back({known->kafka_name, std::string_view(*values.back()), false,
                                 setting.is_default ? kDefaultConfig : kDynamicTopicConfig, false});
+      }
+      for (const KeptTopicSetting& kept : kKeptTopicSettings) {
+        const std::string* given = kept_value(result->facts, kept);
+        row.configs->push_back({kept.kafka_name, given ? std::string_view(*given) : kept.value, false,
+                                given ? kDynamicTopicConfig : kDefaultConfig, false});
       }
       for (const FixedSetting& fixed : kFixedTopicSettings)
         row.configs->push_back({fixed.kafka_name, fixed.value, true, kDefaultConfig, false});

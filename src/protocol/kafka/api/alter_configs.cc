@@ -1,0 +1,158 @@
+// AlterConfigs 0-2 and IncrementalAlterConfigs 0-1: settings of topics, which take effect at once. Pure.
+//
+// AlterConfigs replaces all settings of a topic; IncrementalAlterConfigs sets (0), resets (1), appends to (2) or subtracts from
+// (3) single ones; the last two are for lists. Settings are mapped by names.h. A broker's settings come from its configuration:
+// what changes one is refused as Kafka refuses a setting that is not dynamic.
+#include <map>
+
+#include "protocol/kafka/api/makers.h"
+#include "protocol/kafka/frames/alter_configs.h"
+#include "protocol/kafka/frames/incremental_alter_configs.h"
+#include "protocol/kafka/names.h"
+
+namespace robustmq::kafka {
+
+namespace {
+
+constexpr int8_t kTopicResource = 2;
+constexpr int8_t kBrokerResource = 4;
+
+enum class Operation : int8_t { set = 0, reset = 1, append = 2, subtract = 3 };
+
+struct Refusal {
+  KafkaError error = KafkaError::none;
+  std::string text;
+};
+
+using Change = broker::ConfigureTopics::Change;
+
+// What one setting of the request asks; `change` stays empty where the value is what it is anyway.
+Refusal read_change(std::string_view name, std::optional<std::string_view> value, Operation operation,
+                    std::optional<Change>& change) {
+  const std::string text(name);
+  if (name.empty()) return {KafkaError::invalid_request, "a setting without a name"};
+  if (!value && operation != Operation::reset) return {KafkaError::invalid_request, "null value of " + text};
+  const TopicSetting* setting = topic_setting_of_kafka(name);
+  const FixedSetting* fixed = fixed_topic_setting(name);
+  const KeptTopicSetting* kept = kept_topic_setting(name);
+  if (!setting && !fixed && !kept) return {KafkaError::invalid_config, "unknown topic config name: " + text};
+  const ConfigType type = setting ? setting->type : fixed ? fixed->type : kept->type;
+  const bool is_for_lists = operation == Operation::append || operation == Operation::subtract;
+  if (is_for_lists && type != ConfigType::list)
+    return {KafkaError::invalid_config, "append and subtract are for lists, which " + text + " is not"};
+  if (fixed && operation == Operation::reset) return {};
+  if (fixed && operation == Operation::subtract)
+    return {KafkaError::invalid_config, text + " can only be " + std::string(fixed->value)};
+  if (operation == Operation::reset) {
+    change.emplace().name = setting ? std::string(setting->our_name) : std::string(kKeptPrefix) + text;
+    return {};
+  }
+  NamedSetting read = read_topic_setting(name, *value);
+  if (!read.problem.empty()) return {KafkaError::invalid_config, std::move(read.problem)};
+  if (read.our_name.empty()) return {};
+  change = Change{std::move(read.our_name), std::move(read.value), Change::How::set};
+  if (operation == Operation::append) change->how = Change::How::append;
+  if (operation == Operation::subtract) change->how = Change::How::subtract;
+  return {};
+}
+
+// Both requests: their resources in order, each with its changes.
+template <class Request, class Response>
+class AlterConfigsExchange final : public ExchangeOf<Request> {
+ public:
+  using ExchangeOf<Request>::ExchangeOf;
+
+  void start(Outbox& out) override {
+    broker::ConfigureTopics configure;
+    configure.validate_only = request_.validate_only;
+    std::map<std::pair<int8_t, std::string_view>, int> named;
+    for (const auto& resource : request_.resources) ++named[{resource.resource_type, resource.resource_name}];
+    for (const auto& resource : request_.resources) {
+      Refusal& refusal = refusals_.emplace_back();
+      if (named[{resource.resource_type, resource.resource_name}] > 1) {
+        refusal = {KafkaError::invalid_request, "the request names the resource twice"};
+      } else if (resource.resource_type == kBrokerResource) {
+        if (!resource.configs.empty())
+          refusal = {KafkaError::invalid_request, "a broker's settings cannot be changed while it runs"};
+      } else if (resource.resource_type != kTopicResource) {
+        refusal = {KafkaError::invalid_request, "only topics and brokers have configurations"};
+      } else {
+        broker::ConfigureTopics::One one;
+        one.name = resource.resource_name;
+        one.replaces_all = kReplacesAll;
+        refusal = read(resource, one);
+        if (refusal.error != KafkaError::none) continue;
+        sent_.push_back(refusals_.size() - 1);
+        configure.topics.push_back(std::move(one));
+      }
+    }
+    if (sent_.empty()) return finish();
+    this->call(out, std::move(configure));
+  }
+
+ protected:
+  void on_replies(std::vector<broker::Reply>& replies, Outbox&) override {
+    Code code;
+    broker::ConfiguredTopics* configured = reply_as<broker::ConfiguredTopics>(replies[0], code);
+    for (size_t i = 0; i < sent_.size(); ++i) {
+      const bool is_there = configured && i < configured->topics.size();
+      const Code result = is_there ? configured->topics[i].code : configured ? Code::internal : code;
+      if (result == Code::ok) continue;
+      std::string text = is_there ? configured->topics[i].detail : std::string();
+      refusals_[sent_[i]] = {kafka_error_of(result), text.empty() ? std::string(code_text(result)) : std::move(text)};
+    }
+    finish();
+  }
+
+ private:
+  static constexpr bool kReplacesAll = std::is_same_v<Request, AlterConfigsRequest>;
+  using ExchangeOf<Request>::request_;
+
+  template <class Resource>
+  static Refusal read(const Resource& resource, broker::ConfigureTopics::One& one) {
+    std::map<std::string_view, int> named;
+    for (const auto& config : resource.configs) {
+      if (++named[config.name] > 1)
+        return {KafkaError::invalid_request, "the request names the setting twice: " + std::string(config.name)};
+      Operation operation = Operation::set;
+      if constexpr (!kReplacesAll) {
+        if (config.config_operation < 0 || config.config_operation > 3)
+          return {KafkaError::invalid_request, "no such operation: " + std::to_string(config.config_operation)};
+        operation = static_cast<Operation>(config.config_operation);
+      }
+      std::optional<Change> change;
+      if (Refusal refusal = read_change(config.name, config.value, operation, change); refusal.error != KafkaError::none)
+        return refusal;
+      if (change) one.changes.push_back(std::move(*change));
+    }
+    return {};
+  }
+
+  void finish() {
+    Response response;
+    for (size_t i = 0; i < request_.resources.size(); ++i) {
+      auto& row = response.responses.emplace_back();
+      row.resource_type = request_.resources[i].resource_type;
+      row.resource_name = request_.resources[i].resource_name;
+      row.error_code = wire(refusals_[i].error);
+      row.error_message.reset();
+      if (refusals_[i].error != KafkaError::none) row.error_message = refusals_[i].text;
+    }
+    this->answer(response);
+  }
+
+  std::vector<Refusal> refusals_;  // by resource of the request
+  std::vector<size_t> sent_;       // which of them the broker was asked for
+};
+
+}  // namespace
+
+Made make_alter_configs(Link& link, RequestFacts facts) {
+  return std::make_unique<AlterConfigsExchange<AlterConfigsRequest, AlterConfigsResponse>>(link, std::move(facts));
+}
+Made make_incremental_alter_configs(Link& link, RequestFacts facts) {
+  return std::make_unique<AlterConfigsExchange<IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse>>(
+      link, std::move(facts));
+}
+
+}  // namespace robustmq::kafka

@@ -1,0 +1,102 @@
+// ListConfigResources 0-1 and UpdateFeatures 0-2. Pure.
+//
+// Version 0 of the first asks for client metrics' resources, of which there are none; from version 1 on it names what else has
+// settings: topics and the broker. No feature can be updated: none is finalised.
+#include <algorithm>
+
+#include "protocol/kafka/api/makers.h"
+#include "protocol/kafka/frames/list_config_resources.h"
+#include "protocol/kafka/frames/update_features.h"
+
+namespace robustmq::kafka {
+
+namespace {
+
+constexpr int8_t kTopicResource = 2;
+constexpr int8_t kBrokerResource = 4;
+constexpr int8_t kBrokerLoggerResource = 8;
+constexpr int8_t kClientMetricsResource = 16;
+constexpr int8_t kGroupResource = 32;
+constexpr int8_t kKnown[] = {kTopicResource, kBrokerResource, kBrokerLoggerResource, kClientMetricsResource, kGroupResource};
+
+class ListConfigResourcesExchange final : public ExchangeOf<ListConfigResourcesRequest> {
+ public:
+  using ExchangeOf::ExchangeOf;
+
+  void start(Outbox& out) override {
+    const auto& types = request_.resource_types;
+    const bool is_known = std::all_of(types.begin(), types.end(), [](int8_t type) {
+      return std::find(std::begin(kKnown), std::end(kKnown), type) != std::end(kKnown);
+    });
+    if (!is_known) {
+      ListConfigResourcesResponse response;
+      response.error_code = wire(KafkaError::unsupported_version);
+      return answer(response);
+    }
+    if (version() == 0) return answer(ListConfigResourcesResponse{});
+    call(out, broker::DescribeCluster{});
+    call(out, broker::DescribeTopics{.all = true});
+  }
+
+ protected:
+  void on_replies(std::vector<broker::Reply>& replies, Outbox&) override {
+    ListConfigResourcesResponse response;
+    Code code;
+    const broker::ClusterFacts* cluster = reply_as<broker::ClusterFacts>(replies[0], code);
+    const broker::DescribedTopics* topics = cluster ? reply_as<broker::DescribedTopics>(replies[1], code) : nullptr;
+    if (!topics) {
+      response.error_code = wire_error(code);
+      return answer(response);
+    }
+    std::vector<std::string> ids;
+    for (const auto& node : cluster->nodes) ids.push_back(std::to_string(node.id));
+    if (is_wanted(kTopicResource)) {
+      for (const auto& topic : topics->topics) response.config_resources.push_back({topic.facts.name, kTopicResource});
+    }
+    if (is_wanted(kBrokerResource)) {
+      for (const std::string& id : ids) response.config_resources.push_back({id, kBrokerResource});
+    }
+    answer(response);
+  }
+
+ private:
+  bool is_wanted(int8_t type) const {
+    const auto& types = request_.resource_types;
+    return types.empty() || std::find(types.begin(), types.end(), type) != types.end();
+  }
+};
+
+class UpdateFeaturesExchange final : public ExchangeOf<UpdateFeaturesRequest> {
+ public:
+  using ExchangeOf::ExchangeOf;
+
+  void start(Outbox&) override {
+    UpdateFeaturesResponse response;
+    response.error_message.reset();
+    if (!request_.feature_updates.empty()) {
+      constexpr std::string_view kWhy = "this broker has no feature of this name";
+      if (version() >= 2) {
+        response.error_code = wire(KafkaError::invalid_update_version);
+        response.error_message = kWhy;
+      } else {
+        for (const auto& update : request_.feature_updates)
+          response.results.push_back({update.feature, wire(KafkaError::invalid_update_version), kWhy});
+      }
+    }
+    answer(response);
+  }
+
+ protected:
+  void on_replies(std::vector<broker::Reply>&, Outbox&) override {}
+};
+
+}  // namespace
+
+Made make_list_config_resources(Link& link, RequestFacts facts) {
+  return std::make_unique<ListConfigResourcesExchange>(link, std::move(facts));
+}
+Made make_update_features(Link& link, RequestFacts facts) {
+  return std::make_unique<UpdateFeaturesExchange>(link, std::move(facts));
+}
+
+}  // namespace robustmq::kafka
