@@ -12,9 +12,11 @@ constexpr size_t kDecodedBytesMax = 128 << 20;
 }  // namespace
 
 bool FanOut::light(std::string_view topic, const Bytes& batch, uint64_t origin, FollowedHere& known) {
-  if (known.follows_generation != follows_.generation() || known.interest_generation != interest_.generation()) {
+  if (!is_known(known)) {
     known.follows_generation = follows_.generation();
     known.interest_generation = interest_.generation();
+    known.shared_generation = shared_.generation();
+    known.is_shared = shared_.groups_of(topic) != nullptr;
     known.targets = follows_.targets_of(topic);
     known.other_cores = interest_.cores_of(topic);
   }
@@ -23,9 +25,42 @@ bool FanOut::light(std::string_view topic, const Bytes& batch, uint64_t origin, 
     core_.send(static_cast<CoreIndex>(__builtin_ctzll(left)),
                [peer, topic = std::string(topic), batch, origin] { peer->receive_light(topic, batch, origin); });
   }
+  const bool is_followed = known.targets != nullptr || known.other_cores != 0 || known.is_shared;
+  const bool is_shared = known.is_shared;
   // Held for the length of the call: a delivery may change what is known.
   if (const std::shared_ptr<const Targets> targets = known.targets) deliver_light(topic, *targets, batch, origin);
-  return known.targets != nullptr || known.other_cores != 0;
+  if (is_shared) share_light(topic, batch, origin);
+  return is_followed;
+}
+
+bool FanOut::is_known(const FollowedHere& known) const {
+  return known.follows_generation == follows_.generation() && known.interest_generation == interest_.generation() &&
+         known.shared_generation == shared_.generation();
+}
+
+void FanOut::share_light(std::string_view topic, const Bytes& batch, uint64_t origin) {
+  if (BatchView(batch.span()).is_control()) return;
+  Result<shard::OpenedRecords> opened = shard::open_records(batch, kDecodedBytesMax);
+  if (!opened) {
+    ++metrics_.batches_undecodable_total;
+    return;
+  }
+  RecordView record;
+  while (opened->records.next(record)) shared_.give(topic, record, opened->owner, origin);
+  shared_.flush();
+}
+
+void FanOut::share_stream(const meta::Topic& topic, const Bytes& batch, uint64_t origin) {
+  if (BatchView(batch.span()).is_control()) return;
+  Result<shard::OpenedRecords> opened = shard::open_records(batch, kDecodedBytesMax);
+  if (!opened) {
+    ++metrics_.batches_undecodable_total;
+    return;
+  }
+  const std::string fallback = mqtt_name_of_kafka(topic.name);
+  RecordView record;
+  while (opened->records.next(record)) shared_.give(topic_of(topic, record, fallback), record, opened->owner, origin);
+  shared_.flush();
 }
 
 void FanOut::receive_light(const std::string& topic, const Bytes& batch, uint64_t origin) {
@@ -51,10 +86,13 @@ void FanOut::deliver_light(std::string_view topic, const Targets& targets, const
 }
 
 bool FanOut::is_stream_followed(const meta::Topic& topic, bool by_others) const {
-  const auto overlaps = [&](std::string_view filter) {
-    return by_others ? interest_.overlaps(filter) : follows_.overlaps(filter);
-  };
   if (by_others ? interest_.empty() : follows_.empty()) return false;
+  return may_match(topic,
+                   [&](std::string_view filter) { return by_others ? interest_.overlaps(filter) : follows_.overlaps(filter); });
+}
+
+template <class Overlaps>
+bool FanOut::may_match(const meta::Topic& topic, Overlaps&& overlaps) const {
   if (overlaps(mqtt_name_of_kafka(topic.name))) return true;
   for (const TopicRule& rule : rules_.all()) {
     if (rule.topic == topic.name && overlaps(rule.filter)) return true;
@@ -63,9 +101,11 @@ bool FanOut::is_stream_followed(const meta::Topic& topic, bool by_others) const 
 }
 
 void FanOut::stream(const std::shared_ptr<const meta::Topic>& topic, const Bytes& batch, uint64_t origin, FollowedHere& known) {
-  if (known.follows_generation != follows_.generation() || known.interest_generation != interest_.generation()) {
+  if (!is_known(known)) {
     known.follows_generation = follows_.generation();
     known.interest_generation = interest_.generation();
+    known.shared_generation = shared_.generation();
+    known.is_shared = !shared_.empty() && may_match(*topic, [&](std::string_view filter) { return shared_.overlaps(filter); });
     known.is_followed = is_stream_followed(*topic, false);
     known.other_cores = 0;
     if (is_stream_followed(*topic, true)) {
@@ -80,7 +120,9 @@ void FanOut::stream(const std::shared_ptr<const meta::Topic>& topic, const Bytes
       if (peer->is_stream_followed(*topic, false)) peer->deliver_stream(*topic, batch, origin);
     });
   }
+  const bool is_shared = known.is_shared;
   if (known.is_followed) deliver_stream(*topic, batch, origin);
+  if (is_shared) share_stream(*topic, batch, origin);
 }
 
 std::string_view FanOut::topic_of(const meta::Topic& topic, const RecordView& record, const std::string& fallback) const {

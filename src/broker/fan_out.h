@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "broker/follow.h"
 #include "broker/interest.h"
+#include "broker/shared.h"
 #include "broker/topic_rules.h"
 #include "meta/topic.h"
 #include "runtime/core.h"
@@ -22,15 +23,18 @@ namespace robustmq::broker {
 struct FollowedHere {
   uint64_t follows_generation = 0;
   uint64_t interest_generation = 0;
+  uint64_t shared_generation = 0;
   std::shared_ptr<const Targets> targets;  // light topics only
   uint64_t other_cores = 0;                // light topics: cores with interest
   bool is_followed = false;                // streams: some follower may match
+  bool is_shared = false;                  // a shared subscription matches, or may match
 };
 
 class FanOut {
  public:
-  FanOut(runtime::Core& core, Follows& follows, Interest& interest, const TopicRules& rules, BrokerMetrics& metrics)
-      : core_(core), follows_(follows), interest_(interest), rules_(rules), metrics_(metrics) {}
+  FanOut(runtime::Core& core, Follows& follows, Interest& interest, Shared& shared, const TopicRules& rules,
+         BrokerMetrics& metrics)
+      : core_(core), follows_(follows), interest_(interest), shared_(shared), rules_(rules), metrics_(metrics) {}
   // Every core's fan-out, by core; set once before the first message.
   void set_peers(std::vector<FanOut*> peers) { peers_ = std::move(peers); }
 
@@ -41,14 +45,21 @@ class FanOut {
 
  private:
   void receive_light(const std::string& topic, const Bytes& batch, uint64_t origin);
+  bool is_known(const FollowedHere& known) const;
+  // To one member of each group that shares it; on the batch's home core only.
+  void share_light(std::string_view topic, const Bytes& batch, uint64_t origin);
+  void share_stream(const meta::Topic& topic, const Bytes& batch, uint64_t origin);
   void deliver_light(std::string_view topic, const Targets& targets, const Bytes& batch, uint64_t origin);
   void deliver_stream(const meta::Topic& topic, const Bytes& batch, uint64_t origin);
   bool is_stream_followed(const meta::Topic& topic, bool by_others) const;
+  template <class Overlaps>
+  bool may_match(const meta::Topic& topic, Overlaps&& overlaps) const;
   std::string_view topic_of(const meta::Topic& topic, const RecordView& record, const std::string& fallback) const;
 
   runtime::Core& core_;
   Follows& follows_;
   Interest& interest_;
+  Shared& shared_;
   const TopicRules& rules_;
   BrokerMetrics& metrics_;
   std::vector<FanOut*> peers_;

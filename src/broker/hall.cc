@@ -15,6 +15,15 @@ constexpr size_t kSweepVisits = 20'000;
 
 const RetainedOptions kRetainedDefaults;
 
+// Several announcements, and what comes when all cores know of them.
+struct Telling {
+  Callback<void()> then;
+  size_t waiting = 1;
+  void finish_one() {
+    if (--waiting == 0) then();
+  }
+};
+
 template <class... Cases>
 struct Overload : Cases... {
   using Cases::operator()...;
@@ -49,7 +58,8 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
       retained_(core_, rows_, setup.retained ? *setup.retained : kRetainedDefaults),
       bursts_(core_, retained_),
       follows_(metrics_),
-      fan_out_(core_, follows_, interest_, rules_, metrics_),
+      shared_(core_, options_, metrics_),
+      fan_out_(core_, follows_, interest_, shared_, rules_, metrics_),
       lights_(core_, fan_out_, options_, rules_, metrics_, meta_.starts(), *setup.engines.memory, setup.kv),
       streams_(core_, fan_out_, setup.engines, meta_.starts()),
       locator_(core_, meta_, lights_, streams_),
@@ -75,12 +85,14 @@ Hall::~Hall() = default;
 
 void Hall::introduce(const std::vector<Hall*>& halls) {
   std::vector<FanOut*> fan_outs;
+  std::vector<Shared*> shared;
   std::vector<Publisher*> publishers;
   std::vector<Fetcher*> fetchers;
   std::vector<Topics*> topics;
   std::vector<RetainedHome*> retained;
   for (Hall* hall : halls) {
     fan_outs.push_back(&hall->fan_out_);
+    shared.push_back(&hall->shared_);
     publishers.push_back(&hall->publisher_);
     fetchers.push_back(&hall->fetcher_);
     topics.push_back(&hall->topics_);
@@ -90,6 +102,7 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
     hall->halls_ = halls;
     hall->rows_.set_home(&halls[0]->rows_);
     hall->fan_out_.set_peers(fan_outs);
+    hall->shared_.set_peers(shared);
     hall->publisher_.set_peers(publishers);
     hall->fetcher_.set_peers(fetchers);
     hall->topics_.set_peers(topics);
@@ -199,7 +212,7 @@ void Hall::execute(Context& context, Request request, ReplyTo done) {
                    done(SessionEnded{});
                  },
                  [&](Release&) { done(Released{}); },
-                 [&](Settle& r) { done(Settled{std::vector<Code>(r.leases.size(), Code::ok)}); },
+                 [&](Settle& r) { settle(context, std::move(r), std::move(done)); },
                  [&](Produce& r) {
                    if (!refused(Verb::produce, {})) produce(context, std::move(r), std::move(done));
                  },
@@ -373,6 +386,14 @@ void Hall::stop_following(Context& context) {
   std::vector<std::string> gone;
   follows_.close(context, [&](std::string filter) { gone.push_back(std::move(filter)); });
   if (!gone.empty()) announce(std::move(gone), false, [] {});
+  shared_.close(context);
+}
+
+void Hall::settle(Context& context, Settle request, ReplyTo done) {
+  Settled settled;
+  for (const Settle::One& one : request.leases)
+    settled.leases.push_back(one.lease >= kSharedLeaseMin ? shared_.settle(context, one) : Code::ok);
+  done(std::move(settled));
 }
 
 void Hall::close(Context& context) {
@@ -395,12 +416,18 @@ void Hall::follow(Context& context, Follow request, ReplyTo done) {
   std::vector<std::string> first;
   std::vector<FollowOne> granted;
   size_t bursts = 0;
+  auto telling = std::make_shared<Telling>();
   for (FollowOne& wanted : request.filters) {
     FollowResult result;
     if (topic_levels(wanted.filter) > static_cast<size_t>(options_.filter_levels_max)) {
       result.code = Code::invalid_topic;
-    } else if (follows_.count_of(context) >= static_cast<size_t>(options_.subscriptions_max)) {
+    } else if (follows_.count_of(context) + shared_.count_of(context) >= static_cast<size_t>(options_.subscriptions_max)) {
       result.code = Code::quota_exceeded;
+    } else if (!wanted.share.empty()) {
+      // Retained messages are not sent to it (MQTT5 4.8.2).
+      ++telling->waiting;
+      result.is_new = shared_.add(context, wanted, [telling] { telling->finish_one(); });
+      if (context.session_state) granted.push_back(std::move(wanted));
     } else {
       const Follows::Added added = follows_.add(context, wanted);
       result.is_new = added.is_new;
@@ -416,9 +443,11 @@ void Hall::follow(Context& context, Follow request, ReplyTo done) {
       bursts_.start(id, bursts);
     };
   }
+  ++telling->waiting;
+  announce(std::move(first), true, [telling] { telling->finish_one(); });
   if (granted.empty()) {
-    return announce(std::move(first), true,
-                    [done = std::move(done), followed = std::move(followed)]() mutable { done(std::move(followed)); });
+    telling->then = [done = std::move(done), followed = std::move(followed)]() mutable { done(std::move(followed)); };
+    return telling->finish_one();
   }
   // Known everywhere and stored before it is answered.
   struct Joining {
@@ -436,22 +465,34 @@ void Hall::follow(Context& context, Follow request, ReplyTo done) {
     }
     joining->finish_one();
   });
-  announce(std::move(first), true, [joining] { joining->finish_one(); });
+  telling->then = [joining] { joining->finish_one(); };
+  telling->finish_one();
 }
 
 // A connection that came back to its session follows what the session has.
 void Hall::follow_again(Context& context, const std::vector<FollowOne>& filters, Callback<void()> done) {
   std::vector<std::string> first;
+  auto telling = std::make_shared<Telling>();
+  telling->then = std::move(done);
   for (const FollowOne& wanted : filters) {
-    if (follows_.add(context, wanted).is_first) first.push_back(wanted.filter);
+    if (!wanted.share.empty()) {
+      ++telling->waiting;
+      shared_.add(context, wanted, [telling] { telling->finish_one(); });
+    } else if (follows_.add(context, wanted).is_first) {
+      first.push_back(wanted.filter);
+    }
   }
-  announce(std::move(first), true, std::move(done));
+  announce(std::move(first), true, [telling] { telling->finish_one(); });
 }
 
 void Hall::unfollow(Context& context, Unfollow request, ReplyTo done) {
   Unfollowed unfollowed;
   std::vector<std::string> last;
   for (const Unfollow::One& one : request.filters) {
+    if (!one.share.empty()) {
+      unfollowed.existed.push_back(shared_.remove(context, one.filter, one.share));
+      continue;
+    }
     const auto removed = follows_.remove(context, one.filter);
     bursts_.stop(context, one.filter);
     unfollowed.existed.push_back(removed.has_value());
@@ -469,12 +510,12 @@ void Hall::unfollow(Context& context, Unfollow request, ReplyTo done) {
 // Tells every other core that filters are wanted here, or no longer; `done` when all of them know.
 void Hall::announce(std::vector<std::string> filters, bool is_wanted, Callback<void()> done) {
   if (filters.empty() || halls_.size() == 1) return done();
-  struct Telling {
+  struct Announcing {
     std::vector<std::string> filters;
     Callback<void()> done;
     size_t waiting;
   };
-  auto telling = std::make_shared<Telling>(Telling{std::move(filters), std::move(done), halls_.size() - 1});
+  auto telling = std::make_shared<Announcing>(Announcing{std::move(filters), std::move(done), halls_.size() - 1});
   for (Hall* peer : halls_) {
     if (peer == this) continue;
     core_.send(peer->core_.index(), [this, peer, telling, is_wanted] {

@@ -23,6 +23,7 @@
 #include "broker/retained_home.h"
 #include "broker/rows.h"
 #include "broker/session/sessions.h"
+#include "broker/shared.h"
 #include "broker/streams.h"
 #include "broker/topic_rules.h"
 #include "broker/topics.h"
@@ -82,6 +83,7 @@ class Hall final : public Broker {
   void send_will(const std::string& client_id, const WillRow& will, Callback<void(Status)> done);
   void follow_again(Context& context, const std::vector<FollowOne>& filters, Callback<void()> done);
   void stop_following(Context& context);
+  void settle(Context& context, Settle request, ReplyTo done);
   void produce(Context& context, Produce request, ReplyTo done);
   void allocate_producer_id(ReplyTo done);
   ClusterFacts cluster_facts() const;
@@ -100,6 +102,7 @@ class Hall final : public Broker {
   RetainedBursts bursts_;
   Follows follows_;
   Interest interest_;
+  Shared shared_;
   FanOut fan_out_;
   LightTopics lights_;
   Streams streams_;

@@ -34,6 +34,35 @@ struct TopicRule {
   }
 };
 
+// Who of a shared subscription's members gets a message.
+enum class SharedStrategy : uint8_t {
+  random,
+  round_robin,
+  round_robin_per_group,
+  sticky,  // one until it goes
+  local,   // one of the message's own core, where there is one
+  hash_topic,
+  hash_clientid,  // by the publisher's connection
+  least_inflight,
+};
+
+}  // namespace robustmq::broker
+
+template <>
+struct robustmq::EnumNames<robustmq::broker::SharedStrategy> {
+  using S = robustmq::broker::SharedStrategy;
+  static constexpr std::pair<S, std::string_view> values[] = {{S::random, "random"},
+                                                              {S::round_robin, "round_robin"},
+                                                              {S::round_robin_per_group, "round_robin_per_group"},
+                                                              {S::sticky, "sticky"},
+                                                              {S::local, "local"},
+                                                              {S::hash_topic, "hash_topic"},
+                                                              {S::hash_clientid, "hash_clientid"},
+                                                              {S::least_inflight, "least_inflight"}};
+};
+
+namespace robustmq::broker {
+
 struct BrokerOptions {
   bool auto_create_topics = true;
   int32_t default_partitions = 1;
@@ -45,6 +74,9 @@ struct BrokerOptions {
   int64_t memory_bytes = 256LL << 20;
   int32_t filter_levels_max = 128;
   int32_t subscriptions_max = 1000;
+  SharedStrategy shared_strategy = SharedStrategy::round_robin;
+  SharedStrategy shared_sticky_first = SharedStrategy::random;
+  int32_t shared_inflight_max = 1000;
   int32_t fetch_partitions_max = 100'000;
   int64_t fetch_bytes_max = 64LL << 20;
   int64_t retention_check_ms = 30'000;
@@ -75,6 +107,15 @@ struct BrokerOptions {
              .min = 1 << 16});
     v.field("filter_levels_max", &B::filter_levels_max, {.doc = "Most levels of a topic filter.", .min = 1, .max = 1024});
     v.field("subscriptions_max", &B::subscriptions_max, {.doc = "Most subscriptions of a connection.", .min = 1});
+    v.field("shared_strategy", &B::shared_strategy,
+            {.doc = "Who of a shared subscription's members gets a message: random, round_robin, round_robin_per_group, sticky, "
+                    "local, hash_topic, hash_clientid or least_inflight."});
+    v.field("shared_sticky_first", &B::shared_sticky_first,
+            {.doc = "How the strategy sticky draws its first member: random, local, hash_topic or hash_clientid."});
+    v.field("shared_inflight_max", &B::shared_inflight_max,
+            {.doc = "Most unacknowledged messages of shared subscriptions that a connection holds; more go to other members.",
+             .min = 1,
+             .max = 16384});
     v.field("fetch_partitions_max", &B::fetch_partitions_max, {.doc = "Most partitions in one fetch.", .min = 1});
     v.field("fetch_bytes_max", &B::fetch_bytes_max,
             {.doc = "Most bytes a fetch returns, whatever it asks.", .unit = "bytes", .min = 1 << 16});
@@ -104,6 +145,10 @@ struct BrokerMetrics {
   int64_t light_topics = 0;
   int64_t light_topics_open = 0;
   int64_t subscriptions = 0;
+  int64_t shared_subscriptions = 0;
+  uint64_t shared_messages_handed_on_total = 0;
+  uint64_t shared_messages_ended_total = 0;
+  uint64_t shared_messages_dropped_total = 0;
   int64_t sessions = 0;
 
   template <class V>
@@ -124,6 +169,13 @@ struct BrokerMetrics {
     v.field("light_topics", &M::light_topics, {.doc = "Light topics."});
     v.field("light_topics_open", &M::light_topics_open, {.doc = "Persistent light topics that are open."});
     v.field("subscriptions", &M::subscriptions, {.doc = "Subscriptions of live connections."});
+    v.field("shared_subscriptions", &M::shared_subscriptions, {.doc = "Shared subscriptions of live connections."});
+    v.field("shared_messages_handed_on_total", &M::shared_messages_handed_on_total,
+            {.doc = "Messages of shared subscriptions that went on to another member, because one left or could not have them."});
+    v.field("shared_messages_ended_total", &M::shared_messages_ended_total,
+            {.doc = "QoS 2 messages of shared subscriptions that ended with the connection that had not acknowledged them."});
+    v.field("shared_messages_dropped_total", &M::shared_messages_dropped_total,
+            {.doc = "Messages that no member of a shared subscription could take."});
     v.field("sessions", &M::sessions, {.doc = "Open sessions."});
   }
 };

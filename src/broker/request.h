@@ -130,12 +130,15 @@ struct Released {};
 
 // Leases are packet ids up to this; those above it are the connection's own, for deliveries that have no lease.
 constexpr uint16_t kLeaseMax = 32'767;
+// Leases from here on are of shared subscriptions, in any session: they end with the connection.
+constexpr uint16_t kSharedLeaseMin = 49'152;
 
 // What became of leased deliveries (Delivery::lease).
 struct Settle {
   enum class Outcome : uint8_t {
     received,  // QoS 2: the client owns it; never delivered again. Answered when that is durable
     done,      // over
+    refused,   // the client can never have it: a shared one goes to another member, else as `done`
   };
   struct One {
     uint16_t lease = 0;

@@ -182,11 +182,13 @@ class MqttClients(WithBroker):
             self.assertEqual([m.payload.decode() for m in got], [str(i) for i in range(50)])
             self.assertEqual({m.qos for m in got}, {2})
 
-    def test_what_is_not_built_is_refused_as_specified(self):
-        raw = Mqtt(self.mqtt, unique("raw"), connect=False)
-        raw.stream.send(mqtt_connect(unique("raw"), 4, clean=False))
-        self.assertEqual(raw.packet(), (0x20, b"\0\3"), "3.1.1: clean session 0 gets CONNACK 3")
-        raw.close()
+    def test_a_session_is_present_again(self):
+        name = unique("lasting")
+        for present in (0, 1, 1):
+            raw = Mqtt(self.mqtt, name, connect=False)
+            raw.stream.send(mqtt_connect(name, 4, clean=False))
+            self.assertEqual(raw.packet(), (0x20, bytes([present, 0])))
+            raw.close()
 
     def test_will_is_published_when_the_connection_is_lost(self):
         sub, topic = self.paho(), unique("will")

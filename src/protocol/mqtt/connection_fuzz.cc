@@ -2,6 +2,7 @@
 // notices, time, a full socket. What must hold is checked after each turn.
 // Input: a stream of commands, a byte each with its arguments behind it.
 #include <cstdlib>
+#include <map>
 #include <set>
 
 #include "protocol/mqtt/codec.h"
@@ -48,6 +49,25 @@ const char* const kPackets[] = {
     "PUBLISH topic=t qos=1 id=2 payload=y user:a=b content_type=c",
     "PUBLISH topic=$x qos=1 id=3",
     "PUBLISH topic=t qos=2 id=4",
+    "PUBLISH topic=t qos=2 id=4 dup",
+    "PUBLISH topic=t/u qos=2 id=5 user:a=b topic_alias=1",
+    "PUBLISH topic= qos=1 id=6 topic_alias=1",
+    "PUBLISH topic=u/v topic_alias=1",
+    "PUBLISH topic=t qos=1 id=4",
+    "CONNECT v5 id=d clean=0 session_expiry=60 topic_alias_maximum=2 receive_maximum=2",
+    "CONNECT v3.1.1 id=e clean=0",
+    "PUBREL id=4",
+    "PUBREL id=5",
+    "PUBREL id=7",
+    "PUBREC id=1",
+    "PUBREC id=2",
+    "PUBREC id=3 reason=0x80",
+    "PUBREC id=32768",
+    "PUBCOMP id=1",
+    "PUBCOMP id=2",
+    "PUBCOMP id=32768",
+    "PUBACK id=32768",
+    "DISCONNECT session_expiry=5",
     "PUBLISH topic=t retain",
     "PUBACK id=1",
     "PUBACK id=2",
@@ -56,7 +76,7 @@ const char* const kPackets[] = {
     "PUBREC id=9",
     "PUBCOMP id=9",
     "SUBSCRIBE id=5 filter=a/#:1 filter=$share/g/a:0 filter=+x:0",
-    "SUBSCRIBE id=6 filter=b:2:nl:rap subscription_id=7",
+    "SUBSCRIBE id=6 filter=b:2:nl:rap:rh1 subscription_id=7",
     "UNSUBSCRIBE id=7 filter=a/# filter=x",
     "PINGREQ",
     "DISCONNECT",
@@ -88,6 +108,8 @@ class Play {
     options.packet_bytes_max = 300;
     options.connect_bytes_max = 200;
     options.publish_batch_messages = 3;
+    options.topic_alias_max = 2;
+    options.shared_available = true;
     return options;
   }
 
@@ -101,12 +123,17 @@ class Play {
         if (std::string_view(packet).starts_with("CONNECT v5")) version_ = Version::v5;
         Buffer bytes;
         require(packet_text::encode_line(packet, version_, bytes));
+        // From here on the client's side of things is not known any more.
+        if (command & 0xC0) is_client_known_ = false;
+        if (link_.unread.size() > 0 || link_.machine->is_paused()) is_client_known_ = false;
+        if (is_client_known_) note_client(bytes.span());
         if (command & 0x80) bytes.data()[bytes.size() - 1] ^= static_cast<uint8_t>(command >> 4 & 7);
         link_.receive(bytes.span().first(command & 0x40 ? input_.byte() % (bytes.size() + 1) : bytes.size()));
         return;
       }
       case 3: {
         const std::string raw = input_.text(100);
+        is_client_known_ = false;
         link_.receive(as_bytes(raw));
         return;
       }
@@ -149,7 +176,7 @@ class Play {
     const Code code = how & 1 ? static_cast<Code>(how % 40) : Code::ok;
     broker::Reply reply = Error{code == Code::ok ? Code::overloaded : code, ""};
     if (how < 230) {
-      if (std::holds_alternative<broker::OpenSession>(call.request)) reply = broker::SessionOpened{};
+      if (const auto* open = std::get_if<broker::OpenSession>(&call.request)) reply = opened(*open, how);
       if (const auto* follow = std::get_if<broker::Follow>(&call.request)) {
         reply = broker::Followed{std::vector<broker::FollowResult>(follow->filters.size(), {code})};
       }
@@ -159,13 +186,44 @@ class Play {
       if (std::holds_alternative<broker::Publish>(call.request)) {
         reply = broker::Published{std::vector<broker::PublishResult>(how % 5, {code, (how & 2) != 0})};
       }
+      if (const auto* settle = std::get_if<broker::Settle>(&call.request))
+        reply = broker::Settled{std::vector<Code>(settle->leases.size(), code)};
+      if (std::holds_alternative<broker::Release>(call.request)) reply = broker::Released{};
+      if (std::holds_alternative<broker::EndSession>(call.request)) reply = broker::SessionEnded{};
     }
     link_.reply(call.id, std::move(reply));
   }
 
+  // A session that lasts, or does not; with packet ids that an earlier connection published.
+  broker::SessionOpened opened(const broker::OpenSession& open, uint8_t how) {
+    broker::SessionOpened session;
+    if (open.expiry_s > 0 && how & 2) session.expiry_s = how & 4 ? open.expiry_s : 7;
+    if (!open.clean_start && how & 8) {
+      session.is_present = true;
+      session.received = {5, 7};
+      for (const uint16_t id : session.received) kept_.insert(id);
+    }
+    inflight_max_ = open.inflight_max;
+    is_durable_ = session.expiry_s > 0 || session.is_present;
+    return session;
+  }
+
+  // The broker's own side: the next free lease, or 0.
+  uint16_t take_lease(bool is_received) {
+    if (!is_durable_ || leases_.size() >= inflight_max_) return 0;
+    for (uint16_t lease = 1; lease < 10; ++lease) {
+      if (leases_.emplace(lease, is_received).second) return lease;
+    }
+    return 0;
+  }
+
   void deliver(uint8_t command) {
     TestRecord::Headers headers;
-    if (command & 0x80) headers.emplace_back("mqtt.qos", command & 0x40 ? "1" : "0");
+    if (command & 0x80) {
+      headers.emplace_back("mqtt.qos", command & 0x40 ? "1" : "0");
+    } else if (command & 0x40) {
+      headers.emplace_back("mqtt.qos", "2");
+    }
     for (int i = command >> 4 & 3; i > 0; --i) {
       static const char* const kNames[] = {"mqtt.message_expiry_s",
                                            "mqtt.content_type",
@@ -180,8 +238,17 @@ class Play {
     }
     const TestRecord record = TestRecord::make(input_.text(30), headers, link_.wall.ms - input_.byte() * 10);
     const std::vector<uint32_t> ids = {1, 200};
-    link_.deliver("t/x", record, input_.byte() % 3,
-                  {.retain_as_published = (command & 0x20) != 0, .ids = command & 0x10 ? &ids : nullptr, .scratch = &scratch_});
+    const uint8_t qos = input_.byte();
+    const bool is_received = qos & 0x80;
+    const uint16_t lease = qos & 0x40 ? take_lease(is_received) : uint16_t{0};
+    link_.deliver(qos & 0x20 ? "t/long/topic" : "t/x", record, qos % 3,
+                  {.retain_as_published = (command & 0x20) != 0,
+                   .is_retained = (qos & 0x10) != 0,
+                   .lease = lease,
+                   .is_again = lease != 0 && (qos & 0x08) != 0,
+                   .is_received = lease != 0 && is_received,
+                   .ids = command & 0x10 ? &ids : nullptr,
+                   .scratch = &scratch_});
     // The same record again, as to a second and a third follower of this client's kind.
     for (int i = 0; i < 2 && command & 8; ++i) link_.deliver("t/x", record, 1, {.scratch = &scratch_});
     scratch_ = {};
@@ -202,10 +269,15 @@ class Play {
       } else {
         require(connacks_ == 1);
       }
+      if (const auto* publish = std::get_if<Publish>(&packet)) {
+        // No id names two messages at a time, and no more are under way than the client allows.
+        if (publish->qos > 0 && is_client_known_) require(under_way_.insert(publish->packet_id).second);
+        require(!is_client_known_ || under_way_.size() <= 4);
+      }
       seen_ += frame.size;
       fresh = fresh.subspan(frame.size);
     }
-    require(link_.metrics.queued_messages >= 0 && link_.metrics.queued_messages <= 5);
+    require(link_.metrics.queued_messages >= 0 && link_.metrics.queued_messages <= 5 + 9);
     for (const protocol::Outbox::Call& call : link_.calls) {
       const auto* publish = std::get_if<broker::Publish>(&call.request);
       if (!publish) continue;
@@ -213,14 +285,50 @@ class Play {
     }
     // Views are read here, as the broker does within the turn.
     for (const protocol::Outbox::Call& call : link_.calls) {
-      const auto* publish = std::get_if<broker::Publish>(&call.request);
-      if (!publish || call.id <= calls_seen_) continue;
-      for (const broker::Message& message : publish->messages) check_message(message);
+      if (call.id <= calls_seen_) continue;
+      if (const auto* publish = std::get_if<broker::Publish>(&call.request)) {
+        for (const broker::Message& message : publish->messages) check_message(message);
+      }
+      if (const auto* settle = std::get_if<broker::Settle>(&call.request)) check_settle(*settle);
+      if (const auto* release = std::get_if<broker::Release>(&call.request)) {
+        for (const uint16_t id : release->packet_ids) require(kept_.erase(id) == 1);
+      }
+      // A goodbye is said of what outlives the connection, or of a CONNECT that came to nothing.
+      if (std::holds_alternative<broker::EndSession>(call.request)) require(is_durable_ || has_will_ || connacks_ == 0);
+      if (const auto* open = std::get_if<broker::OpenSession>(&call.request)) has_will_ = open->will.has_value();
     }
     if (!link_.calls.empty()) calls_seen_ = std::max(calls_seen_, link_.calls.back().id);
   }
 
-  static void check_message(const broker::Message& message) {
+  // A lease is received at most once and done once.
+  void check_settle(const broker::Settle& settle) {
+    require(!settle.leases.empty());
+    for (const broker::Settle::One& one : settle.leases) {
+      const auto found = leases_.find(one.lease);
+      require(found != leases_.end());
+      if (one.outcome == broker::Settle::Outcome::done) {
+        leases_.erase(found);
+      } else {
+        require(!found->second);
+        found->second = true;
+      }
+    }
+  }
+
+  // The client says that it has a message: its id may come again.
+  void note_client(ByteSpan bytes) {
+    Frame frame;
+    require(frame_at(bytes, frame) == FrameState::whole);
+    Ack ack;
+    if (frame.type != PacketType::puback && frame.type != PacketType::pubrec && frame.type != PacketType::pubcomp) return;
+    require(!decode_ack(frame, version_, ack));
+    if (frame.type != PacketType::pubrec || is_failure(ack.reason)) under_way_.erase(ack.packet_id);
+  }
+
+  void check_message(const broker::Message& message) {
+    // Handed on once until it is released. What failed may come again; answers are not followed here.
+    require(message.packet_id == 0 || (is_durable_ && message.qos == 2));
+    if (message.packet_id != 0) kept_.insert(message.packet_id);
     RecordView view;
     view.raw_headers = message.raw_headers;
     view.header_count = message.header_count;
@@ -239,6 +347,13 @@ class Play {
   Version version_ = Version::v3_1_1;
   Version answered_in_ = Version::v5;
   broker::DeliveryScratch scratch_;
+  bool is_client_known_ = true;
+  std::set<uint16_t> under_way_;     // packet ids of messages that the client has not ended
+  std::map<uint16_t, bool> leases_;  // handed out and not done; true: received
+  std::set<uint16_t> kept_;          // packet ids published and not released
+  bool is_durable_ = false;
+  bool has_will_ = false;
+  uint32_t inflight_max_ = 0;
   size_t seen_ = 0;
   protocol::CallId calls_seen_ = 0;
   int connacks_ = 0;

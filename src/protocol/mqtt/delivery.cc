@@ -28,6 +28,7 @@ Sizes sizes_of(const Outgoing& m, Version version, uint64_t& left_out) {
     if (m.subscription_ids) {
       for (uint32_t id : *m.subscription_ids) sizes.properties += 1 + varint_size(id);
     }
+    if (m.alias) sizes.properties += 3;
     sizes.head += varint_size(sizes.properties) + sizes.properties;
   }
   sizes.body = sizes.head + payload_of(m).size();
@@ -52,6 +53,10 @@ uint8_t* write_head(const Outgoing& m, Version version, const Sizes& sizes, uint
   if (m.qos > 0) at = put_u16(at, packet_id);
   if (version != Version::v5) return at;
   at = put_varint(at, sizes.properties);
+  if (m.alias) {
+    *at++ = static_cast<uint8_t>(PropertyId::topic_alias);
+    at = put_u16(at, m.alias);
+  }
   if (m.subscription_ids) {
     for (uint32_t id : *m.subscription_ids) {
       *at++ = static_cast<uint8_t>(PropertyId::subscription_id);
@@ -100,7 +105,7 @@ bool send_shared_payload(const Outgoing& m, Version version, const Sizes& sizes,
 bool send_publish(const Outgoing& m, Version version, uint16_t packet_id, uint32_t packet_bytes_max, uint64_t& left_out,
                   protocol::Outbox& out) {
   broker::DeliveryScratch::Entry* entry = nullptr;
-  if (m.scratch && !m.subscription_ids) {
+  if (m.scratch && !m.subscription_ids && m.alias == 0) {
     entry = entry_of(*m.scratch, kKind | (version == Version::v5 ? 4u : 0u) | m.qos);
     if (entry && !entry->bytes.empty()) {
       if (entry->bytes.size() > packet_bytes_max) return false;

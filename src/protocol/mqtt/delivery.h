@@ -2,7 +2,8 @@
 //
 // To many clients the same record differs only in QoS (the packet id's place), the first byte's DUP and RETAIN and the packet id.
 // So the second client that needs a spelling (version and QoS) writes it into the delivery's scratch, and it and all later ones
-// copy it from there and patch these. Subscription identifiers belong to one client: such a packet is written for it alone.
+// copy it from there and patch these. Subscription identifiers and topic aliases belong to one client: such a packet is written
+// for it alone.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +29,7 @@ struct Outgoing {
   bool dup = false;
   bool is_plain = false;  // the record has no header that becomes a property
   uint32_t expiry_left_s = 0;
+  uint16_t alias = 0;  // 0: none. With one, the topic may be empty
   const std::vector<uint32_t>* subscription_ids = nullptr;
   broker::DeliveryScratch* scratch = nullptr;  // nullptr: not shared
 };

@@ -76,7 +76,7 @@ size_t Machine::on_bytes(const Bytes& bytes, Outbox& out) {
   if (state_ == State::closed) return bytes.size();
   flush_calls(out);
   if (inbound_) send_publish_acks(out);  // of PUBLISHes answered without asking
-  if (state_ == State::open && outbound_) send_waiting(out);
+  if (outbound_ && !outbound_->waiting.empty() && state_ == State::open) send_waiting(out);
   return state_ == State::closed ? bytes.size() : at;
 }
 
@@ -170,27 +170,11 @@ void Machine::end(CloseWhy why, const char* detail, Outbox& out, ReasonCode reas
     disconnect.properties.raw = properties.span();
     if (!send_if_fits(disconnect, out)) send_if_fits(Disconnect{.reason = reason}, out);
   }
-  publish_will(out);
   drop_waiting();
   pending_.reset();
   state_ = State::closed;
   out.arm(Instant::never());
   out.close(why, detail);
-}
-
-void Machine::publish_will(Outbox& out) {
-  if (!will_ || state_ != State::open) return;
-  ++metrics_->wills_published_total;
-  broker::Publish publish;
-  publish.messages.push_back({.topic = will_->topic,
-                              .payload = will_->payload.span(),
-                              .raw_headers = will_->raw_headers.span(),
-                              .header_count = will_->header_count,
-                              .wants_reply = will_->qos > 0,
-                              .qos = will_->qos,
-                              .retain = will_->retain,
-                              .expiry_s = will_->expiry_s});
-  out.call(std::move(publish));
 }
 
 }  // namespace robustmq::mqtt

@@ -16,7 +16,9 @@
 // 7. A leased delivery is settled when the client has it, or when it can never have it (expired, too large). PUBREL leaves when
 // the
 //    broker knows that the client owns the message.
-// 8. The will is published once when the connection ends in any way but DISCONNECT with reason 0.
+// 8. The will is the broker's from CONNECT on; it publishes it unless EndSession says not to, which only the client's goodbye
+// does
+//    and a CONNECT that is refused after all.
 // 9. What is kept is bounded by MqttOptions; what few connections need is allocated when it is needed.
 #pragma once
 
@@ -25,8 +27,10 @@
 #include <vector>
 
 #include "protocol/mqtt/ack_order.h"
+#include "protocol/mqtt/aliases.h"
 #include "protocol/mqtt/codec.h"
 #include "protocol/mqtt/connection.h"
+#include "protocol/mqtt/delivery.h"
 #include "protocol/mqtt/packet_ids.h"
 #include "protocol/mqtt/waiting.h"
 
@@ -81,14 +85,19 @@ class Machine final : public protocol::Connection {
     uint32_t under_way = 0;   // PUBLISHes that count against our Receive Maximum
     Buffer headers;           // encoded headers, of the request being made or, until the turn is over, of the one made last
     size_t header_bytes = 0;  // of the request being made
-    std::vector<Bytes> held;  // header memory of requests made earlier in this turn
+    std::vector<Bytes> held;  // headers and topics of requests made earlier in this turn
     std::unique_ptr<InboundQos2> qos2;
+    std::unique_ptr<AliasesIn> aliases;
   };
   // What a client needs that gets QoS 1 or 2.
   struct Outbound {
-    explicit Outbound(bool is_durable) : own(is_durable ? broker::kLeaseMax + 1 : 1, 65535), leases(1, broker::kLeaseMax) {}
+    explicit Outbound(bool is_durable)
+        : own(is_durable ? broker::kLeaseMax + 1 : 1, broker::kSharedLeaseMin - 1),
+          leases(1, broker::kLeaseMax),
+          shared(broker::kSharedLeaseMin, 65535) {}
     PacketIds<Sent> own;     // of deliveries without a lease
     PacketIds<Sent> leases;  // used in durable sessions only
+    PacketIds<Sent> shared;  // of shared subscriptions
     Waiting waiting;
     std::vector<broker::Settle::One> to_settle;  // the call is still to be made
     struct Settling {
@@ -97,7 +106,7 @@ class Machine final : public protocol::Connection {
       bool is_answered = false;
     };
     std::vector<Settling> settling;  // in order; only those that a PUBREL waits for
-    uint32_t in_flight() const { return own.in_use() + leases.in_use(); }
+    uint32_t in_flight() const { return own.in_use() + leases.in_use() + shared.in_use(); }
   };
   // A SUBSCRIBE or UNSUBSCRIBE that waits for the broker.
   struct Pending {
@@ -124,7 +133,8 @@ class Machine final : public protocol::Connection {
   // what clients send: machine_inbound.cc, machine_publish.cc, machine_subscribe.cc
   void on_packet(const Frame& frame, Outbox& out);
   void on_publish(const Frame& frame, Outbox& out);
-  bool check_publish(const Publish& publish, Outbox& out);
+  bool check_publish(Publish& publish, Outbox& out);
+  Fault resolve_alias(Publish& publish);
   bool take_inbound_id(const Publish& publish, Outbox& out);
   void refuse_publish(const Publish& publish, Code code);
   void hand_on(const Publish& publish, Outbox& out);
@@ -152,8 +162,13 @@ class Machine final : public protocol::Connection {
   bool can_take(const Outbox& out) const { return outbound_->in_flight() < inflight_max() && !out.is_congested(); }
   // Takes the packet id of a message to the client; 0: the message has to wait.
   uint16_t take_id(uint16_t lease, uint8_t qos);
-  void free_id(uint16_t id);
-  PacketIds<Sent>& ids_of(uint16_t id) { return is_durable_ && id <= broker::kLeaseMax ? outbound_->leases : outbound_->own; }
+  void free_id(uint16_t id, broker::Settle::Outcome outcome = broker::Settle::Outcome::done);
+  bool is_lease(uint16_t id) const { return is_durable_ && id <= broker::kLeaseMax; }
+  bool is_settled(uint16_t id) const { return is_lease(id) || id >= broker::kSharedLeaseMin; }
+  PacketIds<Sent>& ids_of(uint16_t id) {
+    if (id >= broker::kSharedLeaseMin) return outbound_->shared;
+    return is_lease(id) ? outbound_->leases : outbound_->own;
+  }
   static bool is_sent_retained(const broker::Delivery& delivery, const RecordFacts& facts) {
     return delivery.is_retained || (delivery.retain_as_published && facts.retain);
   }
@@ -161,11 +176,12 @@ class Machine final : public protocol::Connection {
   void queue(const broker::Delivery& delivery, const RecordFacts& facts, uint8_t qos, Outbox& out);
   void give_up(uint16_t lease);
   void send_waiting(Outbox& out);
+  bool send_message(Outgoing& message, uint16_t packet_id, Outbox& out);
   void send_first_waiting(uint16_t id, uint32_t expiry_left_s, Outbox& out);
   void drop_waiting();
   // acknowledgements of messages to the client: machine_acks.cc
   void on_ack(const Frame& frame, Outbox& out);
-  void on_puback(const Ack& ack, Sent state, Outbox& out);
+  void on_puback(uint16_t packet_id, Outbox& out);
   void on_pubrec(const Ack& ack, Sent state, Outbox& out);
   void on_pubcomp(const Ack& ack, Sent state, Outbox& out);
   void send_ack(PacketType type, uint16_t packet_id, ReasonCode reason, Outbox& out);
@@ -179,7 +195,6 @@ class Machine final : public protocol::Connection {
   void flush_calls(Outbox& out);
   void end(CloseWhy why, const char* detail, Outbox& out, ReasonCode reason = ReasonCode::success);
   void fail(const Fault& fault, Outbox& out);
-  void publish_will(Outbox& out);
   template <class P>
   bool send_if_fits(const P& packet, Outbox& out);
   bool is_v5() const { return version_ == Version::v5; }
@@ -192,10 +207,10 @@ class Machine final : public protocol::Connection {
   Instant last_packet_{};
   CallId open_call_ = 0;
   broker::Publish building_;
-  std::unique_ptr<broker::Will> will_;
   std::unique_ptr<Inbound> inbound_;
   std::unique_ptr<Outbound> outbound_;
   std::unique_ptr<std::vector<Pending>> pending_;
+  std::unique_ptr<AliasesOut> aliases_;  // where the client allows them
   uint32_t building_bytes_ = 0;
   uint32_t building_replies_ = 0;
   uint32_t wanted_ = 0;
@@ -208,9 +223,11 @@ class Machine final : public protocol::Connection {
   Version version_ = Version::v3_1_1;
   bool was_assigned_ : 1 = false;  // the client id is ours
   bool is_keep_alive_capped_ : 1 = false;
-  bool asked_expiry_ : 1 = false;   // a Session Expiry Interval above 0 in CONNECT
+  bool asked_expiry_ : 1 = false;  // a Session Expiry Interval above 0 in CONNECT
+  bool has_will_ : 1 = false;
   bool is_durable_ : 1 = false;     // the session outlives, or has outlived, a connection
   bool wants_problems_ : 1 = true;  // Request Problem Information
+  bool wants_response_information_ : 1 = false;
 };
 
 template <class P>

@@ -6,6 +6,13 @@
 namespace robustmq::mqtt {
 
 void Machine::on_ack(const Frame& frame, Outbox& out) {
+  if (frame.type == PacketType::puback && frame.flags == 0 && frame.body.size() == 2) {  // most of them, by far
+    const auto id = static_cast<uint16_t>(frame.body[0] << 8 | frame.body[1]);
+    if (id != 0) {
+      on_puback(id, out);
+      return;
+    }
+  }
   Ack ack;
   if (const Fault fault = decode_ack(frame, version_, ack)) {
     fail(fault, out);
@@ -15,29 +22,27 @@ void Machine::on_ack(const Frame& frame, Outbox& out) {
     on_pubrel(ack, out);
     return;
   }
+  if (ack.type == PacketType::puback) {
+    on_puback(ack.packet_id, out);
+    return;
+  }
   const Sent state = outbound_ ? ids_of(ack.packet_id).get(ack.packet_id) : Sent::none;
-  switch (ack.type) {
-    case PacketType::puback:
-      on_puback(ack, state, out);
-      return;
-    case PacketType::pubrec:
-      on_pubrec(ack, state, out);
-      return;
-    default:
-      on_pubcomp(ack, state, out);
-      return;
+  if (ack.type == PacketType::pubrec) {
+    on_pubrec(ack, state, out);
+  } else {
+    on_pubcomp(ack, state, out);
   }
 }
 
-void Machine::on_puback(const Ack& ack, Sent state, Outbox& out) {
-  switch (state) {
+void Machine::on_puback(uint16_t packet_id, Outbox& out) {
+  switch (outbound_ ? ids_of(packet_id).free(packet_id) : Sent::none) {
     case Sent::none:
       ++metrics_->pubacks_stray_total;
       return;
     case Sent::qos1:
       // Whatever its reason, the message is the client's now (MQTT5 4.4).
       ++metrics_->pubacks_received_total;
-      free_id(ack.packet_id);
+      if (is_settled(packet_id)) settle(packet_id, broker::Settle::Outcome::done);
       return;
     case Sent::qos2:
     case Sent::released:
@@ -68,9 +73,8 @@ void Machine::on_pubrec(const Ack& ack, Sent state, Outbox& out) {
     free_id(ack.packet_id);
     return;
   }
-  PacketIds<Sent>& ids = ids_of(ack.packet_id);
-  ids.set(ack.packet_id, Sent::released);
-  if (&ids == &outbound_->leases) {
+  ids_of(ack.packet_id).set(ack.packet_id, Sent::released);
+  if (is_lease(ack.packet_id)) {
     settle(ack.packet_id, broker::Settle::Outcome::received);
   } else {
     send_ack(PacketType::pubrel, ack.packet_id, ReasonCode::success, out);

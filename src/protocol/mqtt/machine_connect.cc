@@ -16,6 +16,20 @@ bool is_will_topic(std::string_view topic, uint16_t levels_max) {
   return is_valid_topic_name(topic) && topic[0] != '$' && topic_levels(topic) <= levels_max;
 }
 
+broker::Will will_of(const Will& sent) {
+  broker::Will will;
+  Buffer headers;
+  will.topic = sent.topic;
+  will.payload = Bytes::copy_of(sent.payload);
+  will.qos = sent.qos;
+  will.retain = sent.retain;
+  will.expiry_s = sent.properties.number(PropertyId::message_expiry);
+  will.delay_s = sent.properties.number(PropertyId::will_delay);
+  will.header_count = append_headers(sent.qos, sent.retain, sent.properties, headers);
+  will.raw_headers = Bytes::copy_of(headers.span());
+  return will;
+}
+
 }  // namespace
 
 size_t Machine::on_first_bytes(const Bytes& bytes, Outbox& out) {
@@ -123,24 +137,17 @@ void Machine::take_connect(const Connect& connect, Outbox& out) {
     }
     client_receive_max_ = static_cast<uint16_t>(connect.properties.number(PropertyId::receive_maximum, UINT16_MAX));
     session_expiry_s_ = connect.properties.number(PropertyId::session_expiry);
+    wants_response_information_ = connect.properties.number(PropertyId::request_response_information) == 1;
+    const uint32_t aliases = connect.properties.number(PropertyId::topic_alias_maximum);
+    const uint16_t aliases_max = options_->topic_alias_out_max;
+    if (aliases > 0 && aliases_max > 0)
+      aliases_ = std::make_unique<AliasesOut>(static_cast<uint16_t>(aliases < aliases_max ? aliases : aliases_max));
     wants_problems_ = connect.properties.number(PropertyId::request_problem_information, 1) == 1;
   } else if (!connect.clean_start) {
     session_expiry_s_ = options_->clean_session_0_expiry_s;
   }
   asked_expiry_ = session_expiry_s_ > 0;
-  if (connect.will) {
-    const Will& will = *connect.will;
-    Buffer headers;
-    will_ = std::make_unique<broker::Will>();
-    will_->topic = will.topic;
-    will_->payload = Bytes::copy_of(will.payload);
-    will_->qos = will.qos;
-    will_->retain = will.retain;
-    will_->expiry_s = will.properties.number(PropertyId::message_expiry);
-    will_->delay_s = will.properties.number(PropertyId::will_delay);
-    will_->header_count = append_headers(will.qos, will.retain, will.properties, headers);
-    will_->raw_headers = Bytes::copy_of(headers.span());
-  }
+  has_will_ = connect.will.has_value();
   was_assigned_ = connect.client_id.empty();
   state_ = State::opening;
   const uint32_t inflight = inflight_max();
@@ -149,6 +156,7 @@ void Machine::take_connect(const Connect& connect, Outbox& out) {
       .clean_start = connect.clean_start,
       .expiry_s = session_expiry_s_,
       .inflight_max = inflight < broker::kLeaseMax ? static_cast<uint16_t>(inflight) : broker::kLeaseMax,
+      .will = has_will_ ? std::optional(will_of(*connect.will)) : std::nullopt,
   });
 }
 
@@ -178,6 +186,7 @@ void Machine::on_session(broker::Reply& reply, Outbox& out) {
   }
   if (!is_v5() && session_expiry_s_ > 0 && opened->expiry_s == 0) {
     // Such a client cannot be told otherwise that its session will not last.
+    out.call(broker::EndSession{});
     refuse(ReasonCode::success, ReturnCode::server_unavailable, CloseWhy::not_supported,
            "lasting sessions are not supported: connect with clean session 1", out);
     return;
@@ -209,14 +218,19 @@ void Machine::send_connack(bool session_present, bool is_expiry_capped, Outbox& 
     if (!options_->retain_available) put_byte(properties, PropertyId::retain_available, 0);
     put_four_bytes(properties, PropertyId::maximum_packet_size, options_->packet_bytes_max);
     if (was_assigned_) put_text(properties, PropertyId::assigned_client_id, assigned_client_id());
+    if (options_->topic_alias_max > 0) put_two_bytes(properties, PropertyId::topic_alias_maximum, options_->topic_alias_max);
     if (!options_->wildcards_available) put_byte(properties, PropertyId::wildcard_subscription_available, 0);
     if (!options_->subscription_ids_available) put_byte(properties, PropertyId::subscription_id_available, 0);
     if (!options_->shared_available) put_byte(properties, PropertyId::shared_subscription_available, 0);
     if (is_keep_alive_capped_) put_two_bytes(properties, PropertyId::server_keep_alive, keep_alive_s_);
+    if (wants_response_information_ && !options_->response_information.empty())
+      put_text(properties, PropertyId::response_information, options_->response_information);
     connack.properties.raw = properties.span();
   }
-  if (!send_if_fits(connack, out))
+  if (!send_if_fits(connack, out)) {
+    out.call(broker::EndSession{});
     end(CloseWhy::not_supported, "the client's maximum packet size leaves no room for CONNACK", out);
+  }
 }
 
 std::string Machine::assigned_client_id() const {

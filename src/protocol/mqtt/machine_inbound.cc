@@ -62,8 +62,7 @@ void Machine::on_disconnect(const Frame& frame, Outbox& out) {
     fail({ReasonCode::protocol_error, "a session expiry raised from 0 in DISCONNECT"}, out);
     return;
   }
-  if (packet.reason == ReasonCode::success) will_.reset();  // MQTT5 3.14.4-3
-  if (is_durable_) {
+  if (is_durable_ || has_will_) {  // nothing else outlives the connection (MQTT5 3.14.4-3)
     broker::EndSession goodbye{.without_will = packet.reason == ReasonCode::success};
     if (packet.properties.has(PropertyId::session_expiry))
       goodbye.expiry_s = packet.properties.number(PropertyId::session_expiry);

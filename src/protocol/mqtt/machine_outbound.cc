@@ -1,5 +1,4 @@
 // Machine: what an open connection's client gets (MQTT5 3.3.4, 4.3, 4.4, 4.6, 4.9). Pure.
-#include "protocol/mqtt/delivery.h"
 #include "protocol/mqtt/machine.h"
 
 namespace robustmq::mqtt {
@@ -44,16 +43,16 @@ void Machine::on_delivery(const broker::Delivery& delivery, Outbox& out) {
     ++metrics_->dropped_congested_total;
     return;
   }
-  const Outgoing message{.topic = delivery.topic,
-                         .record = delivery.record,
-                         .owner = delivery.owner,
-                         .qos = 0,
-                         .retain = is_sent_retained(delivery, facts),
-                         .is_plain = facts.is_plain,
-                         .expiry_left_s = expiry_left_s,
-                         .subscription_ids = delivery.subscription_ids,
-                         .scratch = &delivery.scratch};
-  if (send_publish(message, version_, 0, client_packet_max_, metrics_->headers_left_out_total, out)) {
+  Outgoing message{.topic = delivery.topic,
+                   .record = delivery.record,
+                   .owner = delivery.owner,
+                   .qos = 0,
+                   .retain = is_sent_retained(delivery, facts),
+                   .is_plain = facts.is_plain,
+                   .expiry_left_s = expiry_left_s,
+                   .subscription_ids = delivery.subscription_ids,
+                   .scratch = &delivery.scratch};
+  if (send_message(message, 0, out)) {
     ++metrics_->publishes_sent_total;
   } else {
     ++metrics_->dropped_too_large_total;
@@ -68,21 +67,22 @@ void Machine::deliver(const broker::Delivery& delivery, const RecordFacts& facts
     queue(delivery, facts, qos, out);
     return;
   }
-  const Outgoing message{.topic = delivery.topic,
-                         .record = delivery.record,
-                         .owner = delivery.owner,
-                         .qos = qos,
-                         .retain = is_sent_retained(delivery, facts),
-                         .dup = delivery.is_again,
-                         .is_plain = facts.is_plain,
-                         .expiry_left_s = expiry_left_s,
-                         .subscription_ids = delivery.subscription_ids,
-                         .scratch = &delivery.scratch};
-  if (send_publish(message, version_, id, client_packet_max_, metrics_->headers_left_out_total, out)) {
+  Outgoing message{.topic = delivery.topic,
+                   .record = delivery.record,
+                   .owner = delivery.owner,
+                   .qos = qos,
+                   .retain = is_sent_retained(delivery, facts),
+                   .dup = delivery.is_again,
+                   .is_plain = facts.is_plain,
+                   .expiry_left_s = expiry_left_s,
+                   .subscription_ids = delivery.subscription_ids,
+                   .scratch = &delivery.scratch};
+  if (send_message(message, id, out)) {
     ++metrics_->publishes_sent_total;
     return;
   }
-  free_id(id);  // as if it had been delivered (MQTT5 3.1.2.11.4)
+  // As if it had been delivered, but for a shared one, which others may have (MQTT5 3.1.2.11.4).
+  free_id(id, broker::Settle::Outcome::refused);
   ++metrics_->dropped_too_large_total;
   if (!to.to_settle.empty()) flush_settles(out);
 }
@@ -96,10 +96,10 @@ uint16_t Machine::take_id(uint16_t lease, uint8_t qos) {
   return lease;
 }
 
-void Machine::free_id(uint16_t id) {
-  PacketIds<Sent>& ids = ids_of(id);
-  ids.set(id, Sent::none);
-  if (&ids == &outbound_->leases) settle(id, broker::Settle::Outcome::done);
+void Machine::free_id(uint16_t id, broker::Settle::Outcome outcome) {
+  ids_of(id).free(id);
+  if (is_lease(id)) settle(id, broker::Settle::Outcome::done);
+  if (id >= broker::kSharedLeaseMin) settle(id, outcome);
 }
 
 // A leased delivery that the client can never have.
@@ -152,21 +152,33 @@ void Machine::send_waiting(Outbox& out) {
 
 void Machine::send_first_waiting(uint16_t id, uint32_t expiry_left_s, Outbox& out) {
   const WaitingMessage& front = outbound_->waiting.front();
-  const Outgoing message{.topic = front.topic,
-                         .record = front.record,
-                         .owner = front.owner,
-                         .qos = front.qos,
-                         .retain = front.retain,
-                         .dup = front.dup,
-                         .is_plain = front.is_plain,
-                         .expiry_left_s = expiry_left_s,
-                         .subscription_ids = front.subscription_ids.empty() ? nullptr : &front.subscription_ids};
-  if (send_publish(message, version_, id, client_packet_max_, metrics_->headers_left_out_total, out)) {
+  Outgoing message{.topic = front.topic,
+                   .record = front.record,
+                   .owner = front.owner,
+                   .qos = front.qos,
+                   .retain = front.retain,
+                   .dup = front.dup,
+                   .is_plain = front.is_plain,
+                   .expiry_left_s = expiry_left_s,
+                   .subscription_ids = front.subscription_ids.empty() ? nullptr : &front.subscription_ids};
+  if (send_message(message, id, out)) {
     ++metrics_->publishes_sent_total;
   } else {
-    free_id(id);
+    free_id(id, broker::Settle::Outcome::refused);
     ++metrics_->dropped_too_large_total;
   }
+}
+
+// An alias is bound by a packet that is sent, never by one that is dropped.
+bool Machine::send_message(Outgoing& message, uint16_t packet_id, Outbox& out) {
+  if (!aliases_) return send_publish(message, version_, packet_id, client_packet_max_, metrics_->headers_left_out_total, out);
+  const AliasesOut::Choice choice = aliases_->choose(message.topic);
+  const std::string_view topic = message.topic;
+  message.alias = choice.alias;
+  if (choice.is_bound) message.topic = {};
+  if (!send_publish(message, version_, packet_id, client_packet_max_, metrics_->headers_left_out_total, out)) return false;
+  if (choice.alias != 0 && !choice.is_bound) aliases_->bind(topic, choice.alias);
+  return true;
 }
 
 void Machine::drop_waiting() {

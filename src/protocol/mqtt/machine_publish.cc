@@ -30,7 +30,7 @@ void Machine::on_publish(const Frame& frame, Outbox& out) {
 }
 
 // False: the connection has ended over it.
-bool Machine::check_publish(const Publish& publish, Outbox& out) {
+bool Machine::check_publish(Publish& publish, Outbox& out) {
   const auto refused = [&](ReasonCode reason, const char* why) {
     ++metrics_->features_refused_total;
     end(CloseWhy::not_supported, why, out, reason);
@@ -44,16 +44,35 @@ bool Machine::check_publish(const Publish& publish, Outbox& out) {
   if (publish.retain && !options_->retain_available)
     return refused(ReasonCode::retain_not_supported, "retained messages are not supported");
   if (is_v5() && publish.properties.present != 0) {
-    if (publish.properties.has(PropertyId::topic_alias))
-      return broken(ReasonCode::topic_alias_invalid, "a topic alias over the maximum of 0");
     if (publish.properties.has(PropertyId::response_topic) &&
         !is_valid_topic_name(publish.properties.text(PropertyId::response_topic))) {
       return broken(ReasonCode::protocol_error, "the response topic is no topic name");  // MQTT5 3.3.2.3.5
     }
   }
+  const bool has_alias = publish.properties.has(PropertyId::topic_alias);
+  if (!publish.topic.empty() && !is_valid_topic_name(publish.topic))
+    return broken(ReasonCode::topic_name_invalid, "the topic is no topic name");
+  if (has_alias) {
+    if (const Fault fault = resolve_alias(publish)) return broken(fault.reason, fault.why);
+  }
   if (publish.topic.empty()) return broken(ReasonCode::protocol_error, "a PUBLISH without a topic");
-  if (!is_valid_topic_name(publish.topic)) return broken(ReasonCode::topic_name_invalid, "the topic is no topic name");
   return true;
+}
+
+// Binds the alias where the topic is given, and gives the topic where it is not (MQTT5 3.3.2.3.4).
+Fault Machine::resolve_alias(Publish& publish) {
+  const auto alias = static_cast<uint16_t>(publish.properties.number(PropertyId::topic_alias));
+  if (alias == 0 || alias > options_->topic_alias_max)
+    return {ReasonCode::topic_alias_invalid, "a topic alias of 0 or over the maximum"};
+  Inbound& in = inbound();
+  if (publish.topic.empty()) {
+    if (in.aliases) publish.topic = in.aliases->topic_of(alias);
+    return publish.topic.empty() ? Fault{ReasonCode::protocol_error, "a topic alias that stands for nothing"} : Fault{};
+  }
+  if (!in.aliases) in.aliases = std::make_unique<AliasesIn>();
+  Bytes before = in.aliases->bind(alias, publish.topic);
+  if (!before.empty()) in.held.push_back(std::move(before));
+  return {};
 }
 
 // Counts a PUBLISH of QoS 1 or 2 against the Receive Maximum. False: it is dealt with, or the connection has ended over it.

@@ -159,7 +159,8 @@ void Machine::on_pending_reply(Pending pending, broker::Reply& reply, Outbox& ou
 void Machine::send_suback(const Pending& pending, Outbox& out) {
   SubscribeAck ack{.type = pending.is_subscribe ? PacketType::suback : PacketType::unsuback, .packet_id = pending.packet_id};
   ack.codes = as_bytes(pending.codes);
-  send_if_fits(ack, out);
+  if (!send_if_fits(ack, out))
+    end(CloseWhy::over_limit, "an acknowledgement over the client's maximum packet size", out, ReasonCode::packet_too_large);
 }
 
 }  // namespace robustmq::mqtt

@@ -30,7 +30,6 @@ struct MqttMetrics {
   uint64_t pubacks_stray_total = 0;
   uint64_t subscribes_total = 0;
   uint64_t unsubscribes_total = 0;
-  uint64_t wills_published_total = 0;
   int64_t queued_messages = 0;
   int64_t queued_bytes = 0;
   uint64_t dropped_congested_total = 0;
@@ -71,7 +70,6 @@ struct MqttMetrics {
     v.field("pubacks_stray_total", &M::pubacks_stray_total, {.doc = "Acknowledgements for packet ids not in flight."});
     v.field("subscribes_total", &M::subscribes_total, {.doc = "Filters subscribed to."});
     v.field("unsubscribes_total", &M::unsubscribes_total, {.doc = "Filters unsubscribed from."});
-    v.field("wills_published_total", &M::wills_published_total, {.doc = "Wills published."});
     v.field("queued_messages", &M::queued_messages, {.doc = "QoS 1 and 2 messages that wait for their client."});
     v.field("queued_bytes", &M::queued_bytes, {.doc = "Bytes of QoS 1 and 2 messages that wait for their client."});
     v.field("dropped_congested_total", &M::dropped_congested_total,

@@ -171,7 +171,7 @@ RecordFacts facts_of(const RecordView& record) {
   const ByteSpan raw = record.raw_headers;
   if (record.header_count == 1 && raw.size() == kPlainBytes && std::memcmp(raw.data(), kPlain[0], kPlainBytes - 1) == 0) {
     facts.is_plain = true;
-    facts.qos = raw[10] == '0' ? 0 : raw[10] == '2' ? 2 : 1;
+    facts.qos = raw[10] == '0' || raw[10] == '2' ? static_cast<uint8_t>(raw[10] - '0') : 1;
     return facts;
   }
   facts.is_plain = true;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "base/describe.h"
 
@@ -15,8 +16,11 @@ struct MqttOptions {
   bool retain_available = true;
   bool wildcards_available = true;
   bool subscription_ids_available = true;
-  bool shared_available = false;
+  bool shared_available = true;
   uint32_t clean_session_0_expiry_s = 7 * 24 * 3600;
+  uint16_t topic_alias_max = 32;
+  uint16_t topic_alias_out_max = 32;
+  std::string response_information;
   uint16_t receive_maximum = 1024;
   uint16_t inflight_max = 1024;
   uint16_t keep_alive_max_s = 0;
@@ -61,6 +65,12 @@ struct MqttOptions {
                     "4,294,967,295 keeps it for ever.",
              .unit = "s",
              .min = 1});
+    v.field("topic_alias_max", &O::topic_alias_max,
+            {.doc = "Topic aliases that an MQTT 5 client may use; it is told. Each holds a topic name."});
+    v.field("topic_alias_out_max", &O::topic_alias_out_max,
+            {.doc = "Topic aliases used towards an MQTT 5 client that allows them; its own maximum may lower it."});
+    v.field("response_information", &O::response_information,
+            {.doc = "Response Information given to MQTT 5 clients that ask for it; empty: none."});
     v.field("receive_maximum", &O::receive_maximum,
             {.doc = "QoS 1 and 2 PUBLISHes of a client that may be under way; told to MQTT 5 clients, and older ones are read "
                     "no further while so many wait for an answer.",

@@ -6,7 +6,6 @@ namespace robustmq::mqtt {
 namespace {
 
 constexpr uint32_t kCellsMin = 64;
-constexpr uint32_t kCellsKept = 1024;  // of an empty window; a larger one is given back
 
 }  // namespace
 
@@ -62,26 +61,18 @@ void IdWindow::set(uint16_t id, uint8_t state) {
       span_ = index + 1;
     }
   }
-  const uint8_t old = cell(index);
-  put(index, state);
-  if (old == 0 && state != 0) ++in_use_;
-  if (old != 0 && state == 0) {
-    --in_use_;
-    if (index == 0) trim();
+  if (state == 0) {
+    free(id);
+    return;
   }
+  if (cell(index) == 0) ++in_use_;
+  put(index, state);
 }
 
-void IdWindow::trim() {
-  while (span_ > 0 && cell(0) == 0) {
-    head_ = (head_ + 1) & (capacity_ - 1);
-    first_ = first_ == high_ ? low_ : static_cast<uint16_t>(first_ + 1);
-    --span_;
-  }
-  if (span_ == 0 && capacity_ > kCellsKept) {
-    bits_.reset();
-    capacity_ = 0;
-    head_ = 0;
-  }
+void IdWindow::give_back() {
+  bits_.reset();
+  capacity_ = 0;
+  head_ = 0;
 }
 
 }  // namespace robustmq::mqtt

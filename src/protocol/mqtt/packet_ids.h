@@ -19,6 +19,18 @@ class IdWindow {
   uint16_t take(uint8_t state);
   // An id that the other side chose. State 0 frees it. The caller ensures that it is in the range.
   void set(uint16_t id, uint8_t state);
+  // The id is free again; returns the state that it had.
+  uint8_t free(uint16_t id) {
+    if (id < low_ || id > high_) return 0;
+    const uint32_t index = index_of(id);
+    if (index >= span_) return 0;
+    const uint8_t state = cell(index);
+    if (state == 0) return 0;
+    put(index, 0);
+    --in_use_;
+    if (index == 0) trim();
+    return state;
+  }
   // 0: free, or not in the range.
   uint8_t get(uint16_t id) const {
     if (id < low_ || id > high_) return 0;
@@ -29,6 +41,7 @@ class IdWindow {
   size_t bytes() const { return capacity_ / 4; }
 
  private:
+  static constexpr uint32_t kCellsKept = 1024;  // of an empty window; a larger one is given back
   uint32_t count() const { return static_cast<uint32_t>(high_ - low_) + 1; }
   uint32_t index_of(uint16_t id) const {
     const uint32_t index = static_cast<uint32_t>(id) + count() - first_;
@@ -42,13 +55,24 @@ class IdWindow {
     const uint32_t at = (head_ + index) & (capacity_ - 1);
     return bits_[at / 32] >> (at % 32 * 2) & 3;
   }
+  void skip_first() {
+    head_ = (head_ + 1) & (capacity_ - 1);
+    first_ = first_ == high_ ? low_ : static_cast<uint16_t>(first_ + 1);
+    --span_;
+  }
   void put(uint32_t index, uint8_t state) {
     const uint32_t at = (head_ + index) & (capacity_ - 1);
     uint64_t& word = bits_[at / 32];
     word = (word & ~(uint64_t{3} << (at % 32 * 2))) | uint64_t{state} << (at % 32 * 2);
   }
   void grow(uint32_t cells);
-  void trim();
+  // The first cell is free.
+  void trim() {
+    do skip_first();
+    while (span_ > 0 && cell(0) == 0);
+    if (span_ == 0 && capacity_ > kCellsKept) give_back();
+  }
+  void give_back();
   uint16_t take_inside(uint8_t state);
 
   std::unique_ptr<uint64_t[]> bits_;  // a ring of capacity_ cells, a power of two; free outside the window
@@ -69,6 +93,7 @@ class PacketIds : public IdWindow {
   using IdWindow::IdWindow;
   uint16_t take(State state) { return IdWindow::take(static_cast<uint8_t>(state)); }
   void set(uint16_t id, State state) { IdWindow::set(id, static_cast<uint8_t>(state)); }
+  State free(uint16_t id) { return static_cast<State>(IdWindow::free(id)); }
   State get(uint16_t id) const { return static_cast<State>(IdWindow::get(id)); }
 };
 

@@ -32,12 +32,17 @@ using packet_text::escaped;
 struct SetOption {
   MqttOptions& options;
   std::string_view name;
-  uint64_t value;
+  std::string value;
   bool found = false;
+  void field(std::string_view field_name, std::string MqttOptions::* member, FieldFacts = {}) {
+    if (field_name != name) return;
+    options.*member = value;
+    found = true;
+  }
   template <class T>
   void field(std::string_view field_name, T MqttOptions::* member, FieldFacts = {}) {
     if (field_name != name) return;
-    options.*member = static_cast<T>(value);
+    options.*member = static_cast<T>(std::stoull(value));
     found = true;
   }
 };
@@ -107,7 +112,10 @@ inline std::string text_of(const broker::Request& request) {
   } else if (const auto* settle = std::get_if<broker::Settle>(&request)) {
     text = "settle";
     for (const broker::Settle::One& one : settle->leases)
-      text += " " + std::to_string(one.lease) + (one.outcome == broker::Settle::Outcome::done ? "=done" : "=received");
+      text += " " + std::to_string(one.lease) +
+              (one.outcome == broker::Settle::Outcome::done      ? "=done"
+               : one.outcome == broker::Settle::Outcome::refused ? "=refused"
+                                                                 : "=received");
   } else if (const auto* release = std::get_if<broker::Release>(&request)) {
     text = "release";
     for (const uint16_t id : release->packet_ids) text += " " + std::to_string(id);
@@ -215,7 +223,7 @@ class Transcript {
   void set_option(const std::string& rest) {
     const size_t space = rest.find(' ');
     const std::string name = rest.substr(0, space);
-    SetOption set{options_, name, std::stoull(rest.substr(space + 1))};
+    SetOption set{options_, name, rest.substr(space + 1)};
     MqttOptions::describe(set);
     if (!set.found) fail("no option " + name);
   }
@@ -319,7 +327,7 @@ class Transcript {
   std::string name_;
   std::vector<std::string> lines_;
   size_t number_ = 0;
-  MqttOptions options_;
+  MqttOptions options_{.shared_available = false};
   Version version_ = Version::v3_1_1;
   std::unique_ptr<ScriptedLink> link_;
   std::string held_back_;
