@@ -1,6 +1,7 @@
 // The way in (see the header). Pure.
 #include "net/entrance.h"
 
+#include "net/proxy_header.h"
 #include "net/websocket_socket.h"
 
 namespace robustmq::net {
@@ -51,7 +52,7 @@ bool Entrance::is_asked(EntranceStep step) const {
     case EntranceStep::proxy:
       return rules_.has_proxy_header;
     case EntranceStep::tls:
-      return false;
+      return rules_.tls != nullptr;
     case EntranceStep::websocket:
       return rules_.is_websocket;
     case EntranceStep::none:
@@ -72,10 +73,12 @@ void Entrance::go_on() {
 
 Entrance::Progress Entrance::take_step() {
   switch (step_) {
+    case EntranceStep::proxy:
+      return read_proxy_header();
+    case EntranceStep::tls:
+      return shake_hands();
     case EntranceStep::websocket:
       return read_websocket();
-    case EntranceStep::proxy:
-    case EntranceStep::tls:
     case EntranceStep::none:
       return Progress::done;
   }
@@ -90,6 +93,50 @@ Entrance::Progress Entrance::refuse(std::string_view why) {
   return Progress::over;
 }
 
+Entrance::Progress Entrance::refuse_broken() {
+  const std::string failure(socket_->failure());
+  return refuse(failure.empty() ? "the connection broke" : std::string_view(failure));
+}
+
+// Never past the end of the header: what follows is for the next step.
+Entrance::Progress Entrance::read_proxy_header() {
+  for (;;) {
+    ProxyHeader header = parse_proxy_header(as_bytes(header_));
+    if (header.state == ProxyHeader::State::bad) return refuse(header.why);
+    if (header.state == ProxyHeader::State::done) {
+      header_ = {};
+      if (!header.peer.host.empty()) socket_ = std::make_unique<ProxiedSocket>(std::move(socket_), std::move(header.peer));
+      return Progress::done;
+    }
+    uint8_t into[kReadBytes];
+    const IoResult result = socket_->read({into, std::min(header.wanted, sizeof into)});
+    if (result.kind == IoResult::Kind::would_block) return Progress::waits;
+    if (result.kind == IoResult::Kind::end) return refuse("the client left");
+    if (result.kind == IoResult::Kind::failed) return refuse_broken();
+    header_.append(reinterpret_cast<const char*>(into), result.bytes);
+  }
+}
+
+Entrance::Progress Entrance::shake_hands() {
+  if (!tls_) {
+    auto tls = std::make_unique<TlsSocket>(core_, std::move(socket_), *rules_.tls);
+    tls_ = tls.get();
+    socket_ = std::move(tls);
+    socket_->start(*this);
+  }
+  switch (tls_->shake_hands()) {
+    case TlsSocket::Handshake::waits:
+      return Progress::waits;
+    case TlsSocket::Handshake::failed:
+      return refuse_broken();
+    case TlsSocket::Handshake::done:
+      break;
+  }
+  was_resumed_ = tls_->was_resumed();
+  if (rules_.identity != TlsIdentity::none) common_name_ = tls_->common_name();
+  return Progress::done;
+}
+
 Entrance::Progress Entrance::read_websocket() {
   if (!http_) http_ = std::make_unique<HttpRequestMachine>(kHttpLimits);
   uint8_t into[kReadBytes];
@@ -97,8 +144,7 @@ Entrance::Progress Entrance::read_websocket() {
     const IoResult result = socket_->read(into);
     if (result.kind == IoResult::Kind::would_block) return Progress::waits;
     if (result.kind == IoResult::Kind::end) return refuse("the client left");
-    if (result.kind == IoResult::Kind::failed)
-      return refuse(socket_->failure().empty() ? "the connection broke" : socket_->failure());
+    if (result.kind == IoResult::Kind::failed) return refuse_broken();
     const size_t used = http_->feed({into, result.bytes});
     // RFC 6455 4.1: a client waits for the answer.
     if (http_->state() == HttpRequestMachine::State::complete && used < result.bytes)

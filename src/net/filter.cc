@@ -47,21 +47,18 @@ void FilterSocket::want_write(bool on) {
   if (on) below_->want_write(true);
 }
 
-void FilterSocket::read_again() {
-  is_due_ = true;
-  if (wants_read_) post_read();
-}
-
 void FilterSocket::post_read() {
-  if (is_posted_ || !events_) return;
+  if (is_posted_ || !events_ || !wants_read_) return;
   is_posted_ = true;
   core_.post([anchor = anchor_.anchor(this)] {
     FilterSocket* self = anchor.get();
     if (!self) return;
     self->is_posted_ = false;
     if (!self->is_due_ || !self->wants_read_) return;
-    self->is_due_ = false;
     self->events_->on_readable();
+    // Its owner may have put off reading.
+    self = anchor.get();
+    if (self && self->is_due_) self->post_read();
   });
 }
 

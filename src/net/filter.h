@@ -43,7 +43,12 @@ class FilterSocket : public runtime::Socket, protected runtime::SocketEvents {
   std::unique_ptr<runtime::DetachedSocket> detach_below() { return below_->detach(); }
   // on_readable comes once more in the next turn (so that a busy peer does not keep this one going): bytes, the end or a failure
   // wait inside the filter.
-  void read_again();
+  void read_again() {
+    is_due_ = true;
+    post_read();
+  }
+  // What waits is being read.
+  void read_is_done() { is_due_ = false; }
 
   // Writes what the filter holds of its own. True when nothing is left; a failure counts as nothing left.
   virtual bool write_own() = 0;

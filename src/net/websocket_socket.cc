@@ -45,6 +45,7 @@ std::string_view WebSocketSocket::failure() const {
 }
 
 IoResult WebSocketSocket::read(std::span<uint8_t> into) {
+  read_is_done();
   for (;;) {
     if (state_.reader.state() == WebSocketReader::State::closed) return {IoResult::Kind::end};
     if (state_.reader.state() == WebSocketReader::State::failed) return {IoResult::Kind::failed};

@@ -143,6 +143,9 @@ struct LinkFacts {
   // From the client's certificate, where the listener takes them from there: what the client says of itself does not count then.
   std::string certificate_user;
   std::string certificate_client_id;
+  // Of the listener: where its Kafka clients are told that this node is, when not where all others are (port 0: there).
+  std::string advertised_host;
+  uint16_t advertised_port = 0;
 };
 
 // Makes the connections of one protocol on one core, and hands them over when they move to another: what a connection counts in

@@ -28,6 +28,9 @@ ListenerPlan plan_of(const ListenerOptionsRow& row, size_t index) {
   plan.name = row.name.empty() ? fmt::format("{}_{}", row.kind, index + 1) : row.name;
   plan.at = {row.bind, row.port};
   plan.option = fmt::format("listener[{}] at {}", index, plan.at.to_string());
+  plan.tls = row.tls;
+  plan.advertised = row.advertised;
+  plan.entrance.has_proxy_header = row.proxy_protocol;
   plan.entrance.is_websocket = row.websocket;
   plan.entrance.websocket.path = row.websocket_path;
   plan.entrance.time_max = Duration::millis(row.handshake_ms_max);
@@ -35,12 +38,31 @@ ListenerPlan plan_of(const ListenerOptionsRow& row, size_t index) {
   return plan;
 }
 
+// The address of the TLS listener is that of the plain one with a port of its own.
+std::string advertised_for(const std::string& given, bool is_tls) {
+  if (given.empty() || !is_tls) return given;
+  const Result<runtime::Endpoint> endpoint = runtime::Endpoint::parse(given);
+  ROBUSTMQ_CHECK(endpoint.ok(), "options were checked");
+  return runtime::Endpoint{endpoint->host, 0}.to_string();
+}
+
 }  // namespace
+
+std::string check_tls(const net::TlsOptions& tls) {
+  if (!tls.is_on()) return tls.key.empty() && tls.ca.empty() ? "" : "TLS needs a certificate";
+  if (tls.key.empty()) return "a certificate needs its key";
+  if (tls.ca.empty() && tls.clients != net::TlsClients::unknown) return "client certificates need a ca to be checked against";
+  return {};
+}
 
 std::string check_listener(const ListenerOptionsRow& row) {
   if (!is_kind(row.kind)) return fmt::format("kind = \"{}\" is not spoken; allowed is mqtt or kafka", row.kind);
   if (!is_name(row.name)) return "a name has letters, digits, '_' and '-'";
   if (row.bind.empty()) return "bind is missing";
+  if (const std::string wrong = check_tls(row.tls); !wrong.empty()) return "tls: " + wrong;
+  if (!row.advertised.empty() && row.kind != "kafka") return "advertised is for Kafka alone";
+  if (!row.advertised.empty() && !runtime::Endpoint::parse(row.advertised).ok())
+    return "advertised is no address; allowed is host:port";
   if (row.websocket && row.kind != "mqtt") return "WebSocket carries MQTT alone";
   if (row.websocket && !row.websocket_path.starts_with('/')) return "a websocket_path begins with '/'";
   return {};
@@ -49,11 +71,11 @@ std::string check_listener(const ListenerOptionsRow& row) {
 std::vector<ListenerPlan> plan_listeners(const ServerOptions& options) {
   std::vector<ListenerPlan> plans;
   auto simple = [&](std::string kind, std::string name, std::string_view option, const std::string& at, const std::string& unset,
-                    bool is_websocket) {
+                    bool is_websocket, bool is_tls) {
     const bool is_default = at == unset;
     const bool has_rows = std::any_of(options.listeners.begin(), options.listeners.end(),
                                       [&](const ListenerOptionsRow& row) { return row.kind == kind; });
-    if (at.empty() || (is_default && has_rows)) return;
+    if (at.empty() || (is_default && has_rows) || (is_tls && !options.tls.is_on())) return;
     const Result<runtime::Endpoint> endpoint = runtime::Endpoint::parse(at);
     ROBUSTMQ_CHECK(endpoint.ok(), "options were checked");
     ListenerPlan plan;
@@ -61,15 +83,21 @@ std::vector<ListenerPlan> plan_listeners(const ServerOptions& options) {
     plan.name = std::move(name);
     plan.option = fmt::format("{} = {}", option, at);
     plan.at = *endpoint;
-    plan.may_be_left_out = is_websocket && is_default;
+    plan.may_be_left_out = is_websocket && is_default && !is_tls;
+    if (is_tls) plan.tls = options.tls;
+    if (plan.kind == "kafka") plan.advertised = advertised_for(options.kafka.advertised, is_tls);
     plan.entrance.is_websocket = is_websocket;
     plans.push_back(std::move(plan));
   };
   const MqttSection mqtt;
   const KafkaSection kafka;
-  simple("mqtt", "mqtt", "mqtt.listen", options.mqtt.listen, mqtt.listen, false);
-  simple("mqtt", "mqtt_websocket", "mqtt.listen_websocket", options.mqtt.listen_websocket, mqtt.listen_websocket, true);
-  simple("kafka", "kafka", "kafka.listen", options.kafka.listen, kafka.listen, false);
+  simple("mqtt", "mqtt", "mqtt.listen", options.mqtt.listen, mqtt.listen, false, false);
+  simple("mqtt", "mqtt_websocket", "mqtt.listen_websocket", options.mqtt.listen_websocket, mqtt.listen_websocket, true, false);
+  simple("mqtt", "mqtt_tls", "mqtt.listen_tls", options.mqtt.listen_tls, mqtt.listen_tls, false, true);
+  simple("mqtt", "mqtt_websocket_tls", "mqtt.listen_websocket_tls", options.mqtt.listen_websocket_tls, mqtt.listen_websocket_tls,
+         true, true);
+  simple("kafka", "kafka", "kafka.listen", options.kafka.listen, kafka.listen, false, false);
+  simple("kafka", "kafka_tls", "kafka.listen_tls", options.kafka.listen_tls, kafka.listen_tls, false, true);
   for (size_t i = 0; i < options.listeners.size(); ++i) plans.push_back(plan_of(options.listeners[i], i));
   return plans;
 }

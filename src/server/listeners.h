@@ -24,10 +24,13 @@ struct ListenerOptionsRow {
   std::string name;
   std::string bind = "127.0.0.1";
   uint16_t port = 0;
+  net::TlsOptions tls;
+  bool proxy_protocol = false;
   bool websocket = false;
   std::string websocket_path = "/mqtt";
   int64_t handshake_ms_max = 10'000;
   uint32_t connections_max = 0;
+  std::string advertised;
 
   template <class V>
   static void describe(V& v) {
@@ -36,12 +39,22 @@ struct ListenerOptionsRow {
     v.field("name", &O::name, {.doc = "Name in logs and metrics; empty: the kind and a number, as in mqtt_2."});
     v.field("bind", &O::bind, {.doc = "Address to listen at; 0.0.0.0 or :: for all."});
     v.field("port", &O::port, {.doc = "Port to listen at; 0 takes a free one."});
+    v.field("tls", &O::tls, {.doc = "TLS of this listener; on where its certificate is set."});
+    v.field(
+        "proxy_protocol", &O::proxy_protocol,
+        {.doc = "Every connection begins with a header of the PROXY protocol, version 1 or 2, from a proxy in front; without it "
+                "the connection is refused. Clients must not reach such a listener themselves: they could say to be anybody."});
     v.field("websocket", &O::websocket, {.doc = "MQTT over WebSocket."});
     v.field("websocket_path", &O::websocket_path, {.doc = "Path at which WebSocket opens."});
     v.field("handshake_ms_max", &O::handshake_ms_max,
-            {.doc = "Time a connection has to open WebSocket.", .unit = "ms", .min = 1, .max = 600'000});
+            {.doc = "Time a connection has for its PROXY header, TLS and WebSocket together.",
+             .unit = "ms",
+             .min = 1,
+             .max = 600'000});
     v.field("connections_max", &O::connections_max,
             {.doc = "Connections of this listener on all cores; 0: no limit but connection.connections_max."});
+    v.field("advertised", &O::advertised,
+            {.doc = "Address and port that Kafka clients of this listener are told to connect to; empty: where it listens."});
   }
 };
 
@@ -53,12 +66,15 @@ struct ListenerPlan {
   runtime::Endpoint at;
   bool may_be_left_out = false;  // nobody asked for it: when its port is taken the node goes on without it
   net::EntranceRules entrance;
+  net::TlsOptions tls;
+  std::string advertised;
   uint32_t connections_max = 0;
 };
 
 // The caller ensures that the options were checked.
 std::vector<ListenerPlan> plan_listeners(const ServerOptions& options);
-// Problem of one row in words, or empty.
+// Problem in words, or empty.
+std::string check_tls(const net::TlsOptions& tls);
 std::string check_listener(const ListenerOptionsRow& row);
 
 }  // namespace robustmq::server

@@ -12,6 +12,7 @@
 
 #include "config/config.h"
 #include "server/command_line.h"
+#include "server/files.h"
 #include "server/options.h"
 #include "server/output.h"
 #include "server/reference.h"
@@ -23,19 +24,6 @@ namespace robustmq::server {
 namespace {
 
 constexpr int kWrongUse = 2;
-
-Result<std::string> read_whole_file(const std::string& path) {
-  std::FILE* file = std::fopen(path.c_str(), "rb");
-  if (!file) return Error{Code::not_found, fmt::format("{}: {}", path, std::strerror(errno))};
-  std::string text;
-  char block[16 << 10];
-  size_t size = 0;
-  while (text.size() <= config::kFileBytesMax && (size = std::fread(block, 1, sizeof block, file)) > 0) text.append(block, size);
-  const bool failed = std::ferror(file) != 0;
-  std::fclose(file);
-  if (failed) return Error{Code::storage_failed, fmt::format("{}: cannot be read", path)};
-  return text;
-}
 
 bool write_whole_file(const std::filesystem::path& path, const std::string& text) {
   std::FILE* file = std::fopen(path.c_str(), "wb");
@@ -51,7 +39,7 @@ Result<config::Inputs> gather(const CommandLine& line) {
   config::Inputs inputs;
   inputs.flags = line.flags;
   if (!line.config_file.empty()) {
-    Result<std::string> text = read_whole_file(line.config_file);
+    Result<std::string> text = read_file(line.config_file, config::kFileBytesMax);
     if (!text) return text.error();
     inputs.file = config::ConfigFile{line.config_file, text.take()};
   }

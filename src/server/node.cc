@@ -45,6 +45,7 @@ Node::Node(ServerOptions options, CoreIndex cores, MakeSink make_sink, NodeSwitc
       rules_(options_.topic_rule),
       plans_(plan_listeners(options_)),
       node_places_(std::make_shared<protocol::driver::ConnectionPlaces>(options_.listener.connections_max)),
+      materials_(plans_.size()),
       rooms_(cores) {
   for (const ListenerPlan& plan : plans_) {
     places_.push_back(plan.connections_max == 0 ? nullptr
@@ -212,6 +213,8 @@ Task<Status> Node::open_listeners() {
   };
   Status introduced = co_await on_every_core(std::move(introduce));
   if (!introduced.ok()) co_return introduced;
+  Status certified = open_certificates();
+  if (!certified.ok()) co_return certified;
   for (size_t d = 0; d < plans_.size(); ++d) {
     Status opened = co_await open_listener(d);
     if (opened.ok()) continue;
@@ -226,11 +229,21 @@ Task<Status> Node::open_listeners() {
 Task<Status> Node::open_listener(size_t door) {
   Result<Endpoint> at = home().doors[door]->start(plans_[door].at);
   if (!at.ok()) co_return at.error();
-  const auto told = std::find_if(plans_.begin(), plans_.end(), [](const ListenerPlan& plan) { return plan.kind == "kafka"; });
-  if (&*told == &plans_[door]) set_kafka_address(*at);
   Endpoint where = *at;
-  OnCore listen = [door, where](NodeRoom& room, Callback<void(Status)> done) {
+  Endpoint told;
+  if (plans_[door].kind == "kafka") {
+    told = told_address(plans_[door], where);
+    const auto first = std::find_if(plans_.begin(), plans_.end(), [](const ListenerPlan& plan) { return plan.kind == "kafka"; });
+    if (&*first == &plans_[door]) {
+      facts_.kafka_host = told.host;
+      facts_.kafka_port = told.port;
+      told = {};
+    }
+  }
+  home().doors[door]->set_advertised(told);
+  OnCore listen = [door, where, told](NodeRoom& room, Callback<void(Status)> done) {
     if (room.core.index() == 0) return done({});
+    room.doors[door]->set_advertised(told);
     Result<Endpoint> here = room.doors[door]->start(where);
     done(here.ok() ? Status{} : Status{here.error()});
   };
@@ -267,21 +280,22 @@ void Node::make_doors(NodeRoom& room) {
   }
 }
 
-// What Kafka clients are told to connect to.
-void Node::set_kafka_address(const Endpoint& listening) {
+// What Kafka clients of a listener are told to connect to.
+Endpoint Node::told_address(const ListenerPlan& plan, const Endpoint& listening) {
   Endpoint told = listening;
-  if (!options_.kafka.advertised.empty()) {
-    const Result<Endpoint> given = Endpoint::parse(options_.kafka.advertised);
+  if (!plan.advertised.empty()) {
+    const Result<Endpoint> given = Endpoint::parse(plan.advertised);
     ROBUSTMQ_CHECK(given.ok(), "options were checked");
     told = *given;
     if (told.port == 0) told.port = listening.port;
   } else if (told.host == "0.0.0.0" || told.host == "::") {
     told.host = "127.0.0.1";
     home().log.warn("kafka_address_is_local",
-                    {{"told", told.to_string()}, {"remedy", "set kafka.advertised for clients on other hosts"}});
+                    {{"listener", plan.name},
+                     {"told", told.to_string()},
+                     {"remedy", "set kafka.advertised, or advertised of the listener, for clients on other hosts"}});
   }
-  facts_.kafka_host = told.host;
-  facts_.kafka_port = told.port;
+  return told;
 }
 
 Status Node::start_admin() {
@@ -309,6 +323,7 @@ void Node::stop(Callback<void(Status)> done) {
 
 Task<void> Node::run_stop(Callback<void(Status)> done) {
   home().log.info("node_stopping");
+  check_timer_.cancel();
   if (store_) store_->admin.reset();
   OnCore end_links = [this](NodeRoom& room, Callback<void(Status)> ended) {
     if (room.doors.empty()) return ended({});

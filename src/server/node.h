@@ -46,6 +46,9 @@ struct RowsDoor {
   Callback<std::unique_ptr<runtime::Helper>(runtime::Core&, std::string name)> make_helper;
 };
 
+// Reads a file that the options name: a certificate. On core 0; may wait for the disk.
+using ReadFile = Callback<Result<std::string>(const std::string& path)>;
+
 // For tests only.
 struct NodeSwitches {
   bool unsafe_skip_sync = false;
@@ -58,6 +61,8 @@ class Node {
   Node(const Node&) = delete;
   ~Node();
 
+  // Before start; without it nothing that lies in files (certificates) can be had.
+  void set_file_reader(ReadFile read_file) { read_file_ = std::move(read_file); }
   void set_up(runtime::Core& core);
   // Core 0. Error: why the node cannot start; what was started is stopped again by stop().
   void start(Callback<void(Result<Listening>)> done);
@@ -66,6 +71,10 @@ class Node {
   void tear_down(runtime::Core& core);
   // Core 0's tasks end where they are: after a simulated crash.
   void abandon() { tasks_.abandon(); }
+
+  // Core 0: looks at the files of certificates; where they changed, new connections get the new ones. What is wrong with them is
+  // logged, and the old ones stay.
+  void reload_certificates();
 
   bool is_serving() const { return state_ == State::serving; }
   const ServerOptions& options() const { return options_; }
@@ -82,7 +91,13 @@ class Node {
   runtime::Task<Status> open_listeners();
   void make_doors(NodeRoom& room);
   runtime::Task<Status> open_listener(size_t door);
-  void set_kafka_address(const runtime::Endpoint& listening);
+  Result<net::TlsMaterial> read_material(const net::TlsOptions& tls);
+  // Of listener `door`, for every core.
+  Status use_material(size_t door, net::TlsMaterial material);
+  Status open_certificates();
+  static void on_check_certificates(void* self);
+  void check_certificates_later();
+  runtime::Endpoint told_address(const ListenerPlan& plan, const runtime::Endpoint& listening);
   runtime::Task<void> run_start(Callback<void(Result<Listening>)> done);
   runtime::Task<void> run_stop(Callback<void(Status)> done);
   // Runs `work` on every core and waits for all; the first error, if any.
@@ -102,6 +117,9 @@ class Node {
   std::vector<ListenerPlan> plans_;
   std::vector<std::shared_ptr<protocol::driver::ConnectionPlaces>> places_;  // as plans_
   std::shared_ptr<protocol::driver::ConnectionPlaces> node_places_;
+  ReadFile read_file_;
+  std::vector<net::TlsMaterial> materials_;  // as plans_
+  runtime::Timer check_timer_{&Node::on_check_certificates, this};
   Listening listening_;
   std::vector<std::unique_ptr<NodeRoom>> rooms_;  // by core
   std::unique_ptr<NodeStore> store_;

@@ -22,6 +22,18 @@ Status check(const ServerOptions& options, const config::Origins& origins) {
   };
   address("mqtt.listen", options.mqtt.listen);
   address("mqtt.listen_websocket", options.mqtt.listen_websocket);
+  address("mqtt.listen_tls", options.mqtt.listen_tls);
+  address("mqtt.listen_websocket_tls", options.mqtt.listen_websocket_tls);
+  address("kafka.listen_tls", options.kafka.listen_tls);
+  const MqttSection mqtt;
+  auto needs_certificate = [&](std::string_view path, const std::string& given, const std::string& unset) {
+    if (!options.tls.is_on() && !given.empty() && given != unset) problem(path, "TLS needs a certificate: set tls.certificate");
+  };
+  needs_certificate("mqtt.listen_tls", options.mqtt.listen_tls, mqtt.listen_tls);
+  needs_certificate("mqtt.listen_websocket_tls", options.mqtt.listen_websocket_tls, mqtt.listen_websocket_tls);
+  needs_certificate("kafka.listen_tls", options.kafka.listen_tls, "");
+  const std::string wrong_tls = check_tls(options.tls);
+  if (!wrong_tls.empty()) problem("tls", wrong_tls);
   address("kafka.listen", options.kafka.listen);
   address("kafka.advertised", options.kafka.advertised);
   address("admin.listen", options.admin.listen);

@@ -54,6 +54,8 @@ struct RuntimeOptions {
 struct MqttSection : mqtt::MqttOptions {
   std::string listen = "127.0.0.1:1883";
   std::string listen_websocket = "127.0.0.1:8083";
+  std::string listen_tls = "127.0.0.1:8883";
+  std::string listen_websocket_tls = "127.0.0.1:8084";
 
   template <class V>
   static void describe(V& v) {
@@ -63,21 +65,48 @@ struct MqttSection : mqtt::MqttOptions {
         "listen_websocket", &MqttSection::listen_websocket,
         {.doc = "Address and port of MQTT over WebSocket, at the path /mqtt; port 0 takes a free one, empty none. When it is not "
                 "set and its port is taken, the node goes on without it."});
+    v.field(
+        "listen_tls", &MqttSection::listen_tls,
+        {.doc = "Address and port of MQTT over TLS; opens where tls.certificate is set; port 0 takes a free one, empty none."});
+    v.field(
+        "listen_websocket_tls", &MqttSection::listen_websocket_tls,
+        {.doc = "Address and port of MQTT over WebSocket over TLS, at the path /mqtt; opens where tls.certificate is set; port 0 "
+                "takes a free one, empty none."});
     mqtt::MqttOptions::describe(v);
   }
 };
 
 struct KafkaSection : kafka::KafkaOptions {
   std::string listen = "127.0.0.1:9092";
+  std::string listen_tls;
   std::string advertised;
 
   template <class V>
   static void describe(V& v) {
     v.field("listen", &KafkaSection::listen,
             {.doc = "Address and port of the Kafka listener; port 0 takes a free one, empty none."});
+    v.field("listen_tls", &KafkaSection::listen_tls,
+            {.doc = "Address and port of Kafka over TLS; needs tls.certificate; port 0 takes a free one, empty none."});
     v.field("advertised", &KafkaSection::advertised,
             {.doc = "Address and port that Kafka clients are told to connect to; empty: where the listener is."});
     kafka::KafkaOptions::describe(v);
+  }
+};
+
+// The certificate of the simple options that end in _tls, and how often those of all listeners are looked at.
+struct TlsSection : net::TlsOptions {
+  int64_t check_ms = 60'000;
+
+  template <class V>
+  static void describe(V& v) {
+    net::TlsOptions::describe(v);
+    v.field(
+        "check_ms", &TlsSection::check_ms,
+        {.doc = "Time between looks at the files of certificates, of every listener: when they changed, new connections get the "
+                "new ones. 0: only at SIGHUP.",
+         .unit = "ms",
+         .min = 0,
+         .max = 86'400'000});
   }
 };
 
@@ -96,6 +125,7 @@ struct ServerOptions {
   RuntimeOptions runtime;
   MqttSection mqtt;
   KafkaSection kafka;
+  TlsSection tls;
   AdminSection admin;
   protocol::driver::ListenerOptions listener;
   std::vector<ListenerOptionsRow> listeners;
@@ -114,6 +144,10 @@ struct ServerOptions {
     v.field("runtime", &O::runtime, {.doc = "Threads."});
     v.field("mqtt", &O::mqtt, {.doc = "MQTT 3.1.1 and 5.0."});
     v.field("kafka", &O::kafka, {.doc = "The Kafka protocol."});
+    v.field(
+        "tls", &O::tls,
+        {.doc =
+             "The certificate of mqtt.listen_tls, mqtt.listen_websocket_tls and kafka.listen_tls; a [[listener]] has its own."});
     v.field("admin", &O::admin, {.doc = "HTTP for people and monitoring."});
     v.field("connection", &O::listener,
             {.doc = "Limits of every connection, whatever the protocol. Formerly [listener].", .formerly = "listener"});

@@ -8,6 +8,7 @@
 #include "runtime/posix/helper.h"
 #include "runtime/posix/world.h"
 #include "runtime/timer.h"
+#include "server/files.h"
 #include "server/node.h"
 #include "server/output.h"
 #include "server/version.h"
@@ -17,6 +18,7 @@ namespace robustmq::server {
 namespace {
 
 constexpr CoreIndex kCoresMax = 64;
+constexpr size_t kFileBytesMax = 4 << 20;
 // Beyond the time that connections have: for the storage.
 constexpr Duration kStorageStopLimit = Duration::seconds(30);
 
@@ -32,7 +34,7 @@ class Run {
     world.cores = options_.runtime.cores;
     world.pin = options_.runtime.pin;
     world.data_directory = options_.node.data_dir;
-    world.on_signal = [this](int) { on_signal(); };
+    world.on_signal = [this](int signal) { on_signal(signal); };
     world_ = std::make_unique<runtime::posix::PosixWorld>(std::move(world));
     if (world_->core_count() > kCoresMax) {
       complain(fmt::format("runtime.cores: this machine has {} CPUs; set runtime.cores to at most {}", world_->core_count(),
@@ -47,6 +49,7 @@ class Run {
     node_ = std::make_unique<Node>(
         options_, world_->core_count(), [](runtime::Core& core) { return std::make_unique<CoreLogSink>(core); }, switches_,
         std::move(rows));
+    node_->set_file_reader([](const std::string& path) { return read_file(path, kFileBytesMax); });
     const Status ran =
         world_->run([this](runtime::Core& core) { set_up(core); }, [this](runtime::Core& core) { node_->tear_down(core); });
     if (!ran.ok()) {
@@ -81,6 +84,8 @@ class Run {
     tell(fmt::format("robustmq {}: {} cores, data in {}; streams are persistent, MQTT topics without a rule are kept in memory",
                      version(), core_->count(), options_.node.data_dir));
     say_what_to_try(*listening);
+    if (!options_.tls.is_on() && options_.listeners.empty())
+      tell("TLS is off: set tls.certificate and tls.key, and MQTT over TLS (8883) and secure WebSocket (8084) open");
   }
 
   static void say_what_to_try(const Listening& listening) {
@@ -95,7 +100,11 @@ class Run {
                      mqtt->port, kafka->port));
   }
 
-  void on_signal() {
+  void on_signal(int signal) {
+    if (signal == runtime::posix::kReloadSignal) {
+      if (state_ == State::serving) node_->reload_certificates();
+      return;
+    }
     if (state_ == State::stopping) {
       complain("robust-server: stopped a second time: ending at once");
       std::_Exit(1);

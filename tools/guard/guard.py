@@ -53,6 +53,7 @@ DOORS = {
     "nlohmann/": "config admin tools tests",
     "CLI/": "server tools tests",
     "http_parser.h": "net",
+    "openssl/": "net",
     "zlib.h": "compress",
     "snappy": "compress",
     "lz4": "compress",

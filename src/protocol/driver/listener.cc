@@ -74,7 +74,7 @@ void Listener::on_accept(std::unique_ptr<runtime::Socket> socket) {
     return refusals_.tell("connections_max", {}, socket->peer().to_string());
   }
   ++metrics_.accepted_total;
-  if (!rules_.entrance.ask_anything()) return welcome(std::move(socket));
+  if (!rules_.entrance.ask_anything()) return welcome(std::move(socket), {});
   auto* entrance = new net::Entrance(core_, rules_.entrance, std::move(socket), *this);
   entrances_.push_back(*entrance);
   ++metrics_.entering;
@@ -96,9 +96,11 @@ void Listener::give_back_place() {
 
 // The entrance goes; its place stays with its link when it has become one.
 void Listener::on_entered(net::Entrance& entrance, std::unique_ptr<runtime::Socket> socket) {
+  if (rules_.entrance.tls) ++(entrance.was_resumed() ? metrics_.tls_resumed_total : metrics_.tls_handshakes_total);
+  std::string common_name = entrance.common_name();
   delete &entrance;
   --metrics_.entering;
-  welcome(std::move(socket));
+  welcome(std::move(socket), std::move(common_name));
 }
 
 void Listener::on_refused(net::Entrance& entrance, net::EntranceStep step, std::string_view why, std::string peer) {
@@ -113,12 +115,16 @@ void Listener::drop(net::Entrance& entrance) {
   give_back_place();
 }
 
-void Listener::welcome(std::unique_ptr<runtime::Socket> socket) {
+void Listener::welcome(std::unique_ptr<runtime::Socket> socket, std::string common_name) {
   LinkFacts facts;
   facts.id = static_cast<uint64_t>(core_.index()) << 48 | ++last_id_;
   facts.seed = core_.random();
   facts.peer = socket->peer().to_string();
   facts.mountpoint = rules_.mountpoint;
+  facts.advertised_host = rules_.advertised.host;
+  facts.advertised_port = rules_.advertised.port;
+  if (rules_.entrance.identity == net::TlsIdentity::user) facts.certificate_user = common_name;
+  if (rules_.entrance.identity == net::TlsIdentity::client_id) facts.certificate_client_id = std::move(common_name);
   auto owned = std::make_unique<Link>(*this, std::move(socket), facts.id);
   owned->connection_ = connections_.make(facts);
   Link& link = *owned;

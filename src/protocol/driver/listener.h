@@ -46,6 +46,7 @@ struct ListenerSeat {
 struct ListenerRules {
   std::string name;  // for the log; empty: the protocol's
   net::EntranceRules entrance;
+  runtime::Endpoint advertised;                   // see LinkFacts
   std::string mountpoint;                         // see LinkFacts
   std::shared_ptr<ConnectionPlaces> places;       // of this listener on all cores; null: without a limit of its own
   std::shared_ptr<ConnectionPlaces> node_places;  // of all listeners; null: this core's links count against connections_max
@@ -65,6 +66,10 @@ class Listener final : private runtime::Deferred, private net::EntranceEvents {
   // comes when no link is left, at `limit` at the latest.
   void stop(Duration limit, Callback<void()> done);
 
+  // The certificate of connections from now on. The listener's rules asked for TLS.
+  void set_advertised(runtime::Endpoint at) { rules_.advertised = std::move(at); }
+  void set_tls(std::shared_ptr<const net::TlsContext> tls) { rules_.entrance.tls = std::move(tls); }
+
   size_t link_count() const { return link_count_; }
   const ListenerMetrics& metrics() const { return metrics_; }
 
@@ -82,7 +87,7 @@ class Listener final : private runtime::Deferred, private net::EntranceEvents {
   void drop(net::Entrance& entrance);
   bool take_place();
   void give_back_place();
-  void welcome(std::unique_ptr<runtime::Socket> socket);
+  void welcome(std::unique_ptr<runtime::Socket> socket, std::string common_name);
   void add(std::unique_ptr<Link> link);
   void remove(Link& link);
   void let_go(Link& link);  // remove(), and its place is free

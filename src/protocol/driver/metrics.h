@@ -42,6 +42,8 @@ struct ListenerMetrics {
   uint64_t refused_proxy_protocol_total = 0;
   uint64_t refused_tls_total = 0;
   uint64_t refused_websocket_total = 0;
+  uint64_t tls_handshakes_total = 0;
+  uint64_t tls_resumed_total = 0;
   uint64_t moved_in_total = 0;
   uint64_t moved_out_total = 0;
   uint64_t closed_client_left_total = 0;
@@ -108,6 +110,8 @@ struct ListenerMetrics {
             {.doc = "Connections refused because TLS did not come about, or not in time."});
     v.field("refused_websocket_total", &M::refused_websocket_total,
             {.doc = "Connections refused because WebSocket did not open, or not in time."});
+    v.field("tls_handshakes_total", &M::tls_handshakes_total, {.doc = "Whole TLS handshakes that came about."});
+    v.field("tls_resumed_total", &M::tls_resumed_total, {.doc = "TLS handshakes that resumed an earlier session."});
     v.field("moved_in_total", &M::moved_in_total, {.doc = "Connections that came from another core, to their session."});
     v.field("moved_out_total", &M::moved_out_total, {.doc = "Connections that went to their session's core."});
     v.field("closed_client_left_total", &M::closed_client_left_total, {.doc = "Closed with the protocol's own goodbye."});

@@ -58,14 +58,14 @@ Result<FilePtr> open_file(int directory, const std::string& path, OpenOptions op
   return FilePtr(std::make_shared<PosixFile>(descriptor, path));
 }
 
-Result<Bytes> read_file(const FilePtr& file, uint64_t position, size_t size) {
+Result<Bytes> read_at(int descriptor, const std::string& path, uint64_t position, size_t size) {
   BytesBlock* block = BytesBlock::allocate(size);
   Bytes bytes = Bytes::adopt(block, block->data(), size);
   size_t got = 0;
   while (got < size) {
-    ssize_t n = pread(descriptor_of(file), block->data() + got, size - got, static_cast<off_t>(position + got));
+    ssize_t n = pread(descriptor, block->data() + got, size - got, static_cast<off_t>(position + got));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return error_of(errno, "read", file->path());
+    if (n < 0) return error_of(errno, "read", path);
     if (n == 0) break;
     got += static_cast<size_t>(n);
   }
@@ -204,6 +204,11 @@ Result<std::vector<FileEntry>> list_directory(int directory, const std::string& 
 
 PosixFile::~PosixFile() { close(descriptor_); }
 
+Bytes PosixFile::read_now(uint64_t position, size_t size) const {
+  Result<Bytes> bytes = read_at(descriptor_, path_, position, size);
+  return bytes.ok() ? bytes.take() : Bytes();
+}
+
 // Runs `work` on the workers of reads; its result comes back to this core.
 template <class T, class Work>
 void PosixDisk::on_reads(Work work, Callback<void(Result<T>)> done) {
@@ -219,7 +224,9 @@ void PosixDisk::open(std::string path, OpenOptions options, Callback<void(Result
 }
 
 void PosixDisk::read(FilePtr file, uint64_t position, size_t size, Callback<void(Result<Bytes>)> done) {
-  on_reads<Bytes>([file = std::move(file), position, size](int) { return read_file(file, position, size); }, std::move(done));
+  on_reads<Bytes>(
+      [file = std::move(file), position, size](int) { return read_at(descriptor_of(file), file->path(), position, size); },
+      std::move(done));
 }
 
 void PosixDisk::size(FilePtr file, Callback<void(Result<uint64_t>)> done) {

@@ -15,6 +15,7 @@ class PosixFile final : public File {
   PosixFile(int descriptor, std::string path) : descriptor_(descriptor), path_(std::move(path)) {}
   ~PosixFile() override;
   const std::string& path() const override { return path_; }
+  Bytes read_now(uint64_t position, size_t size) const override;
   int descriptor() const { return descriptor_; }
 
  private:

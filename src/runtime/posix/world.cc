@@ -21,21 +21,24 @@
 
 namespace robustmq::runtime::posix {
 
+const int kReloadSignal = SIGHUP;
+
 namespace {
 
-sigset_t ending_signals() {
+sigset_t taken_signals() {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGINT);
   sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGHUP);
   return set;
 }
 
-// SIGINT and SIGTERM as events of core 0.
+// Signals as events of core 0.
 class SignalSource final : public Pollable {
  public:
   SignalSource(PosixCore& core, Callback<void(int)>& on_signal) : core_(core), on_signal_(on_signal) {
-    sigset_t set = ending_signals();
+    sigset_t set = taken_signals();
     descriptor_ = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (descriptor_ >= 0) core_.watch(descriptor_, EPOLLIN, *this);
   }
@@ -96,7 +99,7 @@ PosixWorld::PosixWorld(PosixOptions options) : options_(std::move(options)) {
   if (options_.cores == 0) options_.cores = static_cast<CoreIndex>(std::max(1u, std::thread::hardware_concurrency()));
   signal(SIGPIPE, SIG_IGN);
   if (options_.on_signal) {
-    sigset_t set = ending_signals();
+    sigset_t set = taken_signals();
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
   }
 }
@@ -107,7 +110,7 @@ PosixWorld::~PosixWorld() {
   cores_.clear();
   if (data_directory_ >= 0) close(data_directory_);
   if (options_.on_signal) {
-    sigset_t set = ending_signals();
+    sigset_t set = taken_signals();
     pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
   }
 }

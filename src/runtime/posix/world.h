@@ -3,7 +3,7 @@
 //   PosixWorld world({.cores = 2, .data_directory = "data"});
 //   Status ended = world.run([&](Core& core) { ...build what lives on this core... }, [&](Core& core) { ...destroy it... });
 //
-// Signals: with `on_signal`, SIGINT and SIGTERM are taken from the process and reported on core 0. SIGPIPE is ignored.
+// Signals: with `on_signal`, SIGINT, SIGTERM and SIGHUP are taken from the process and reported on core 0. SIGPIPE is ignored.
 #pragma once
 
 #include <atomic>
@@ -20,6 +20,8 @@ namespace robustmq::runtime::posix {
 class PosixCore;
 class PosixListening;
 class Worker;
+
+extern const int kReloadSignal;  // SIGHUP: the one of them that asks for no end
 
 struct PosixOptions {
   CoreIndex cores = 0;                    // 0: one a hardware thread

@@ -38,7 +38,7 @@ enum class CrashKind : uint8_t { process, power };
 class SimFile : public File {
  public:
   // The bytes as a read would find them now; fewer than `size` only at the end of the file.
-  virtual Bytes read_now(uint64_t position, size_t size) const = 0;
+  Bytes read_now(uint64_t position, size_t size) const override = 0;
 };
 
 // What SimDisk offers to the world (runtime/sim/disk.h):

@@ -20,7 +20,16 @@ std::vector<CallId> Exchange::open_calls() const {
   return open;
 }
 
+// A listener may have an address of its own for this node, which is the first of the nodes.
+void Exchange::tell_own_address(broker::Reply& reply) const {
+  auto* cluster = std::get_if<broker::ClusterFacts>(&reply);
+  if (!cluster || cluster->nodes.empty() || link_.facts.advertised_port == 0) return;
+  cluster->nodes.front().kafka_host = link_.facts.advertised_host;
+  cluster->nodes.front().kafka_port = link_.facts.advertised_port;
+}
+
 void Exchange::on_reply(CallId id, broker::Reply reply, Outbox& out) {
+  tell_own_address(reply);
   for (Call& call : calls_) {
     if (call.id != id || call.reply) continue;
     call.reply = std::move(reply);

@@ -90,6 +90,7 @@ class Exchange {
   const RequestFacts facts_;
 
  private:
+  void tell_own_address(broker::Reply& reply) const;
   struct Call {
     CallId id;
     std::optional<broker::Reply> reply;
