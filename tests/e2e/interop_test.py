@@ -182,6 +182,21 @@ class MqttClients(WithBroker):
             self.assertEqual([m.payload.decode() for m in got], [str(i) for i in range(50)])
             self.assertEqual({m.qos for m in got}, {2})
 
+    def test_mosquitto_clients_of_each_version_at_each_qos(self):
+        for version in ("mqttv31", "mqttv311", "mqttv5"):
+            for qos in "012":
+                topic = unique("mosquitto")
+                address = ["-h", "127.0.0.1", "-p", str(self.mqtt), "-V", version, "-q", qos, "-t", topic]
+                sub = subprocess.Popen(["stdbuf", "-oL", "mosquitto_sub", *address, "-C", "20", "-W", str(WAIT), "-d"], stdout=subprocess.PIPE, text=True)
+                for line in sub.stdout:
+                    if line.startswith("Subscribed"):
+                        break
+                lines = "".join(f"{i}\n" for i in range(20))
+                subprocess.run(["mosquitto_pub", *address, "-l"], input=lines, text=True, check=True, timeout=WAIT)
+                got = [line.strip() for line in sub.stdout if line.strip().isdigit()]
+                self.assertEqual((got, sub.wait()), ([str(i) for i in range(20)], 0), f"{version} at QoS {qos}")
+                sub.stdout.close()
+
     def test_a_session_is_present_again(self):
         name = unique("lasting")
         for present in (0, 1, 1):

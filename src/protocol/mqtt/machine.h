@@ -133,7 +133,7 @@ class Machine final : public protocol::Connection {
   // what clients send: machine_inbound.cc, machine_publish.cc, machine_subscribe.cc
   void on_packet(const Frame& frame, Outbox& out);
   void on_publish(const Frame& frame, Outbox& out);
-  bool check_publish(Publish& publish, Outbox& out);
+  bool check_publish(Publish& publish, bool is_same_topic, Outbox& out);
   Fault resolve_alias(Publish& publish);
   bool take_inbound_id(const Publish& publish, Outbox& out);
   void refuse_publish(const Publish& publish, Code code);
