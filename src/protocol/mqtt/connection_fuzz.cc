@@ -264,8 +264,9 @@ class Play {
       const Version version = connacks_ == 0 && frame.body.size() == 2 ? Version::v3_1_1 : answered_in_;
       if (connacks_ == 0) answered_in_ = version;
       require(!decode(frame, answered_in_, Side::server, packet));
-      if (std::holds_alternative<Connack>(packet)) {
+      if (const auto* connack = std::get_if<Connack>(&packet)) {
         require(++connacks_ == 1);
+        is_accepted_ = connack->code == 0;
       } else {
         require(connacks_ == 1);
       }
@@ -294,7 +295,7 @@ class Play {
         for (const uint16_t id : release->packet_ids) require(kept_.erase(id) == 1);
       }
       // A goodbye is said of what outlives the connection, or of a CONNECT that came to nothing.
-      if (std::holds_alternative<broker::EndSession>(call.request)) require(is_durable_ || has_will_ || connacks_ == 0);
+      if (std::holds_alternative<broker::EndSession>(call.request)) require(is_durable_ || has_will_ || !is_accepted_);
       if (const auto* open = std::get_if<broker::OpenSession>(&call.request)) has_will_ = open->will.has_value();
     }
     if (!link_.calls.empty()) calls_seen_ = std::max(calls_seen_, link_.calls.back().id);
@@ -353,6 +354,7 @@ class Play {
   std::set<uint16_t> kept_;          // packet ids published and not released
   bool is_durable_ = false;
   bool has_will_ = false;
+  bool is_accepted_ = false;  // by its CONNACK
   uint32_t inflight_max_ = 0;
   size_t seen_ = 0;
   protocol::CallId calls_seen_ = 0;

@@ -175,7 +175,7 @@ bool Machine::send_message(Outgoing& message, uint16_t packet_id, Outbox& out) {
   const AliasesOut::Choice choice = aliases_->choose(message.topic);
   const std::string_view topic = message.topic;
   message.alias = choice.alias;
-  if (choice.is_bound) message.topic = {};
+  if (choice.is_bound) message.topic = topic.substr(0, 0);
   if (!send_publish(message, version_, packet_id, client_packet_max_, metrics_->headers_left_out_total, out)) return false;
   if (choice.alias != 0 && !choice.is_bound) aliases_->bind(topic, choice.alias);
   return true;
