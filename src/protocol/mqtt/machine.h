@@ -176,7 +176,11 @@ class Machine final : public protocol::Connection {
   void queue(const broker::Delivery& delivery, const RecordFacts& facts, uint8_t qos, Outbox& out);
   void give_up(uint16_t lease);
   void send_waiting(Outbox& out);
-  bool send_message(Outgoing& message, uint16_t packet_id, Outbox& out);
+  bool send_message(Outgoing& message, uint16_t packet_id, Outbox& out) {
+    if (aliases_) return send_aliased(message, packet_id, out);
+    return send_publish(message, version_, packet_id, client_packet_max_, metrics_->headers_left_out_total, out);
+  }
+  bool send_aliased(Outgoing& message, uint16_t packet_id, Outbox& out);
   void send_first_waiting(uint16_t id, uint32_t expiry_left_s, Outbox& out);
   void drop_waiting();
   // acknowledgements of messages to the client: machine_acks.cc

@@ -170,8 +170,7 @@ void Machine::send_first_waiting(uint16_t id, uint32_t expiry_left_s, Outbox& ou
 }
 
 // An alias is bound by a packet that is sent, never by one that is dropped.
-bool Machine::send_message(Outgoing& message, uint16_t packet_id, Outbox& out) {
-  if (!aliases_) return send_publish(message, version_, packet_id, client_packet_max_, metrics_->headers_left_out_total, out);
+bool Machine::send_aliased(Outgoing& message, uint16_t packet_id, Outbox& out) {
   const AliasesOut::Choice choice = aliases_->choose(message.topic);
   const std::string_view topic = message.topic;
   message.alias = choice.alias;

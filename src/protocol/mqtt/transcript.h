@@ -327,7 +327,7 @@ class Transcript {
   std::string name_;
   std::vector<std::string> lines_;
   size_t number_ = 0;
-  MqttOptions options_{.shared_available = false};
+  MqttOptions options_;
   Version version_ = Version::v3_1_1;
   std::unique_ptr<ScriptedLink> link_;
   std::string held_back_;
