@@ -67,6 +67,9 @@ const char* const kPackets[] = {
     "PUBCOMP id=2",
     "PUBCOMP id=32768",
     "PUBACK id=32768",
+    "PUBACK id=49152",
+    "PUBREC id=49153",
+    "PUBCOMP id=49153",
     "DISCONNECT session_expiry=5",
     "PUBLISH topic=t retain",
     "PUBACK id=1",
@@ -208,10 +211,11 @@ class Play {
     return session;
   }
 
-  // The broker's own side: the next free lease, or 0.
-  uint16_t take_lease(bool is_received) {
-    if (!is_durable_ || leases_.size() >= inflight_max_) return 0;
-    for (uint16_t lease = 1; lease < 10; ++lease) {
+  // The broker's own side: the next free lease, or 0. Those of shared subscriptions are there in any session.
+  uint16_t take_lease(bool is_received, bool is_shared) {
+    if ((!is_durable_ && !is_shared) || leases_.size() >= inflight_max_) return 0;
+    const uint16_t first = is_shared ? broker::kSharedLeaseMin : uint16_t{1};
+    for (uint16_t lease = first; lease < first + 9; ++lease) {
       if (leases_.emplace(lease, is_received).second) return lease;
     }
     return 0;
@@ -239,13 +243,14 @@ class Play {
     const TestRecord record = TestRecord::make(input_.text(30), headers, link_.wall.ms - input_.byte() * 10);
     const std::vector<uint32_t> ids = {1, 200};
     const uint8_t qos = input_.byte();
-    const bool is_received = qos & 0x80;
-    const uint16_t lease = qos & 0x40 ? take_lease(is_received) : uint16_t{0};
+    const bool is_shared = qos & 0x04;
+    const bool is_received = !is_shared && qos & 0x80;
+    const uint16_t lease = qos & 0x40 ? take_lease(is_received, is_shared) : uint16_t{0};
     link_.deliver(qos & 0x20 ? "t/long/topic" : "t/x", record, qos % 3,
                   {.retain_as_published = (command & 0x20) != 0,
                    .is_retained = (qos & 0x10) != 0,
                    .lease = lease,
-                   .is_again = lease != 0 && (qos & 0x08) != 0,
+                   .is_again = lease != 0 && !is_shared && (qos & 0x08) != 0,
                    .is_received = lease != 0 && is_received,
                    .ids = command & 0x10 ? &ids : nullptr,
                    .scratch = &scratch_});
@@ -307,10 +312,10 @@ class Play {
     for (const broker::Settle::One& one : settle.leases) {
       const auto found = leases_.find(one.lease);
       require(found != leases_.end());
-      if (one.outcome == broker::Settle::Outcome::done) {
+      if (one.outcome != broker::Settle::Outcome::received) {
         leases_.erase(found);
       } else {
-        require(!found->second);
+        require(!found->second && one.lease < broker::kSharedLeaseMin);
         found->second = true;
       }
     }

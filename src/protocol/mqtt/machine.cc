@@ -160,7 +160,7 @@ void Machine::flush_calls(Outbox& out) {
   if (outbound_ && !outbound_->to_settle.empty()) flush_settles(out);
 }
 
-void Machine::end(CloseWhy why, const char* detail, Outbox& out, ReasonCode reason) {
+void Machine::end(CloseWhy why, std::string_view detail, Outbox& out, ReasonCode reason) {
   if (state_ == State::closed) return;
   flush_calls(out);
   if (state_ == State::open && is_v5() && is_failure(reason) && why != CloseWhy::peer_closed) {
@@ -174,7 +174,7 @@ void Machine::end(CloseWhy why, const char* detail, Outbox& out, ReasonCode reas
   pending_.reset();
   state_ = State::closed;
   out.arm(Instant::never());
-  out.close(why, detail);
+  out.close(why, std::string(detail));
 }
 
 }  // namespace robustmq::mqtt

@@ -197,7 +197,7 @@ class Machine final : public protocol::Connection {
 
   // ending: machine.cc
   void flush_calls(Outbox& out);
-  void end(CloseWhy why, const char* detail, Outbox& out, ReasonCode reason = ReasonCode::success);
+  void end(CloseWhy why, std::string_view detail, Outbox& out, ReasonCode reason = ReasonCode::success);
   void fail(const Fault& fault, Outbox& out);
   template <class P>
   bool send_if_fits(const P& packet, Outbox& out);

@@ -130,13 +130,13 @@ bool Machine::on_settled(CallId id, const broker::Reply& reply, Outbox& out) {
     if (waits.call != id) continue;
     if (const auto* error = std::get_if<Error>(&reply)) {
       // The client may own the message, but nobody would know after a restart: it asks again on its next connection.
-      end(CloseWhy::over_limit, code_text(error->code).data(), out, ReasonCode::unspecified_error);
+      end(CloseWhy::over_limit, code_text(error->code), out, ReasonCode::unspecified_error);
       return true;
     }
     if (const auto* settled = std::get_if<broker::Settled>(&reply)) {
       for (const Code code : settled->leases) {
         if (code == Code::ok || code == Code::not_found) continue;
-        end(CloseWhy::over_limit, code_text(code).data(), out, ReasonCode::unspecified_error);
+        end(CloseWhy::over_limit, code_text(code), out, ReasonCode::unspecified_error);
         return true;
       }
     }

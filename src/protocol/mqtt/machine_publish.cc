@@ -193,8 +193,7 @@ void Machine::send_publish_acks(Outbox& out) {
       ++metrics_->publishes_failed_total;
       if (!is_v5()) {
         // Before 5.0 there is no acknowledgement that says no, and one that says yes would be a lie (MQTT3 3.3.5).
-        end(entry.code == Code::invalid_topic ? CloseWhy::not_supported : CloseWhy::over_limit, code_text(entry.code).data(),
-            out);
+        end(entry.code == Code::invalid_topic ? CloseWhy::not_supported : CloseWhy::over_limit, code_text(entry.code), out);
         return;
       }
     }
@@ -276,7 +275,7 @@ bool Machine::on_released(CallId id, const broker::Reply& reply, Outbox& out) {
     releasing.erase(releasing.begin() + static_cast<ptrdiff_t>(i));
     if (const auto* error = std::get_if<Error>(&reply)) {
       // Not released for good: the client says it again on its next connection.
-      end(CloseWhy::over_limit, code_text(error->code).data(), out, ReasonCode::unspecified_error);
+      end(CloseWhy::over_limit, code_text(error->code), out, ReasonCode::unspecified_error);
       return true;
     }
     for (const uint16_t packet_id : packet_ids) {
