@@ -5,10 +5,10 @@ PRESET ?= dev
 JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check format docs sim fuzz crash bench package clean
+.PHONY: help run build test check format docs sim fuzz crash bench bench-topics package clean
 
 help: ## list the commands
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## install what is missing, build the release preset, start the server (ARGS="..." are given to it)
 	@tools/install.sh build
@@ -49,6 +49,11 @@ crash: ## 200 crash rounds and 20 power cuts on a loop device (needs root)
 bench: ## compare with Mosquitto and with the bare loop; prints ratios
 	@tools/install.sh build test bench
 	@tools/bench.sh $(ARGS)
+
+bench-topics: ## a million light topics, in memory and persistent: memory, CPU, rate, start after kill -9
+	@tools/install.sh build test
+	@tools/build.sh release robust
+	@/usr/bin/python3 tools/bench/topics.py $(ARGS)
 
 package: ## one static file with licence, default config and docs as a tar.gz, and its test
 	@tools/install.sh build test

@@ -9,6 +9,7 @@
 #include "tools/bench/kafka_load.h"
 #include "tools/bench/measure.h"
 #include "tools/bench/mqtt_load.h"
+#include "tools/bench/topics_load.h"
 
 int robust_bench_main(int argc, char** argv);
 
@@ -30,6 +31,9 @@ MQTT (3.1.1, any broker)
   mqtt-latency    pairs, open loop: --rate messages a second, latency counted from when each was due
   mqtt-idle       --connections connections with one subscription each: the broker's memory a connection (VmRSS)
 
+  mqtt-topics     --topics new topics below --topic, made by one message at QoS 1 each, at most --window a publisher on the
+                  way: the broker's CPU and memory a topic (at most --seconds)
+
 Kafka (acks=all; one connection and one partition each)
   kafka-produce   record batches of --batch_bytes; CPU seconds of the broker per GB
   kafka-fetch     reads back what was produced before (--fill_mib)
@@ -38,7 +42,7 @@ Kafka (acks=all; one connection and one partition each)
 
 Options (default)
   --qos=0|1 (0)  --publishers=N (100)  --subscribers=N (100)  --size_bytes=N (64)  --window=N (4)
-  --rate=N (1000)  --connections=N (10000)
+  --rate=N (1000)  --connections=N (10000)  --topics=N (1000000)
   --partitions=N (4)  --requests=N in flight a connection (4)  --record_bytes=N (1024)  --batch_bytes=N (65536)
   --fetch_bytes=N (1048576)  --fill_mib=N (256)  --topic=NAME (bench)  --dir=DIR (.)
   --seconds=N (5)  --warmup_s=N (1)  --cpu=N: run on this core only  --json: one JSON object instead of lines
@@ -77,6 +81,7 @@ void take_option(Options& options, std::string_view argument) {
       {"--size_bytes", &options.size_bytes},
       {"--window", &options.window},
       {"--connections", &options.connections},
+      {"--topics", &options.topics},
       {"--partitions", &options.partitions},
       {"--requests", &options.requests},
       {"--record_bytes", &options.record_bytes},
@@ -116,7 +121,7 @@ void check(const Options& options) {
   if (options.qos > 1) fail("--qos is 0 or 1");
   if (options.port == 0 && !options.command.starts_with("bare-")) fail("--port of the broker is needed");
   if (options.publishers < 1 || options.subscribers < 1 || options.window < 1 || options.partitions < 1 || options.requests < 1 ||
-      options.connections < 1 || options.record_bytes < 1 || options.rate <= 0) {
+      options.connections < 1 || options.topics < 1 || options.record_bytes < 1 || options.rate <= 0) {
     fail("a count is zero");
   }
   if (options.topic.size() > 100) fail("--topic has at most 100 characters");
@@ -148,6 +153,7 @@ static int run(int argc, char** argv) {
       {"mqtt-fan-in", [&] { return run_mqtt_fan_in(options); }},
       {"mqtt-latency", [&] { return run_mqtt_latency(options); }},
       {"mqtt-idle", [&] { return run_mqtt_idle(options); }},
+      {"mqtt-topics", [&] { return run_mqtt_topics(options); }},
       {"kafka-produce", [&] { return run_kafka_produce(options, false); }},
       {"kafka-fetch", [&] { return run_kafka_fetch(options, false); }},
       {"bare-produce", [&] { return run_kafka_produce(options, true); }},

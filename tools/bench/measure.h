@@ -22,6 +22,7 @@ struct Options {
   double seconds = 5;       // measured time
   double warmup_s = 1;      // before it
   int connections = 10000;  // of mqtt-idle
+  int topics = 1'000'000;   // of mqtt-topics
   int partitions = 4;       // Kafka: one connection each
   int record_bytes = 1024;
   int batch_bytes = 64 << 10;
