@@ -12,12 +12,10 @@ constexpr size_t kDecodedBytesMax = 128 << 20;
 }  // namespace
 
 bool FanOut::light(std::string_view topic, const Bytes& batch, uint64_t origin, FollowedHere& known) {
-  if (!is_known(known)) {
-    known.follows_generation = follows_.generation();
-    known.interest_generation = interest_.generation();
-    known.shared_generation = shared_.generation();
+  if (known.generation != generation()) {
+    known.generation = generation();
     known.is_shared = shared_.groups_of(topic) != nullptr;
-    known.targets = follows_.targets_of(topic);
+    known.targets = follows_.find_targets(topic);
     known.other_cores = interest_.cores_of(topic);
   }
   for (uint64_t left = known.other_cores; left != 0; left &= left - 1) {
@@ -31,11 +29,6 @@ bool FanOut::light(std::string_view topic, const Bytes& batch, uint64_t origin, 
   if (const std::shared_ptr<const Targets> targets = known.targets) deliver_light(topic, *targets, batch, origin);
   if (is_shared) share_light(topic, batch, origin);
   return is_followed;
-}
-
-bool FanOut::is_known(const FollowedHere& known) const {
-  return known.follows_generation == follows_.generation() && known.interest_generation == interest_.generation() &&
-         known.shared_generation == shared_.generation();
 }
 
 void FanOut::share_light(std::string_view topic, const Bytes& batch, uint64_t origin) {
@@ -101,10 +94,8 @@ bool FanOut::may_match(const meta::Topic& topic, Overlaps&& overlaps) const {
 }
 
 void FanOut::stream(const std::shared_ptr<const meta::Topic>& topic, const Bytes& batch, uint64_t origin, FollowedHere& known) {
-  if (!is_known(known)) {
-    known.follows_generation = follows_.generation();
-    known.interest_generation = interest_.generation();
-    known.shared_generation = shared_.generation();
+  if (known.generation != generation()) {
+    known.generation = generation();
     known.is_shared = !shared_.empty() && may_match(*topic, [&](std::string_view filter) { return shared_.overlaps(filter); });
     known.is_followed = is_stream_followed(*topic, false);
     known.other_cores = 0;

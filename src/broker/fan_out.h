@@ -21,9 +21,7 @@ namespace robustmq::broker {
 
 // Remembers whether anybody follows a source of messages, until a subscription changes.
 struct FollowedHere {
-  uint64_t follows_generation = 0;
-  uint64_t interest_generation = 0;
-  uint64_t shared_generation = 0;
+  uint64_t generation = 0;  // FanOut::generation() when it was looked up
   std::shared_ptr<const Targets> targets;  // light topics only
   uint64_t other_cores = 0;                // light topics: cores with interest
   bool is_followed = false;                // streams: some follower may match
@@ -45,7 +43,8 @@ class FanOut {
 
  private:
   void receive_light(const std::string& topic, const Bytes& batch, uint64_t origin);
-  bool is_known(const FollowedHere& known) const;
+  // Changes whenever one of the three does, as none of theirs ever falls.
+  uint64_t generation() const { return follows_.generation() + interest_.generation() + shared_.generation(); }
   // To one member of each group that shares it; on the batch's home core only.
   void share_light(std::string_view topic, const Bytes& batch, uint64_t origin);
   void share_stream(const meta::Topic& topic, const Bytes& batch, uint64_t origin);

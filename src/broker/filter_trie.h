@@ -82,10 +82,10 @@ class FilterTrie {
   }
   bool empty() const { return root_.is_bare(); }
 
-  // Calls visit(entries) for each node whose filter matches `topic`.
+  // Calls visit(entries) for each node whose filter matches `topic`. Gives how many nodes it looked at.
   template <class Visit>
-  void match(std::string_view topic, Visit&& visit) const {
-    match_from(root_, topic, false, true, visit);
+  size_t match(std::string_view topic, Visit&& visit) const {
+    return match_from(root_, topic, false, true, visit);
   }
 
   // Whether some filter here and `filter` (itself maybe with wildcards) have a topic in common.
@@ -119,22 +119,24 @@ class FilterTrie {
 
   // `rest` are the levels still to match; `at_end` when there are none left ("" is one empty level).
   template <class Visit>
-  static void match_from(const Node& at, std::string_view rest, bool at_end, bool is_root, Visit&& visit) {
+  static size_t match_from(const Node& at, std::string_view rest, bool at_end, bool is_root, Visit&& visit) {
     // Wildcards at the first level never match topics that begin with '$' (MQTT5 4.7.2).
     const bool wildcards = !(is_root && !rest.empty() && rest[0] == '$');
     if (at.hash_ && wildcards) visit(at.hash_->entries_);
+    size_t looked_at = 1;
     if (at_end) {
       if (!at.entries_.empty()) visit(at.entries_);
-      return;
+      return looked_at;
     }
     const size_t slash = rest.find('/');
     const std::string_view level = rest.substr(0, slash);
     const bool last = slash == std::string_view::npos;
     const std::string_view next = last ? std::string_view{} : rest.substr(slash + 1);
-    if (at.plus_ && wildcards) match_from(*at.plus_, next, last, false, visit);
-    if (!at.children_) return;
+    if (at.plus_ && wildcards) looked_at += match_from(*at.plus_, next, last, false, visit);
+    if (!at.children_) return looked_at;
     const auto found = at.children_->find(level);
-    if (found != at.children_->end()) match_from(*found->second, next, last, false, visit);
+    if (found != at.children_->end()) looked_at += match_from(*found->second, next, last, false, visit);
+    return looked_at;
   }
 
   static bool overlaps_from(const Node& at, std::string_view rest, bool at_end, bool is_root) {

@@ -73,6 +73,8 @@ class Follows {
   // Who gets `topic`; nullptr when nobody. Remembered; valid for one generation. Shared, so that a change inside a delivery
   // cannot pull it away.
   std::shared_ptr<const Targets> targets_of(std::string_view topic);
+  // The same for a caller who remembers it itself.
+  std::shared_ptr<const Targets> find_targets(std::string_view topic) const { return trie_.empty() ? nullptr : match(topic, 0); }
 
   // Hands one record to every target. `origin` is the publisher's connection id (0: none).
   void deliver(const Targets& targets, std::string_view topic, const RecordView& record, const Bytes& owner, uint64_t origin);

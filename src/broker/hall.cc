@@ -10,8 +10,9 @@
 namespace robustmq::broker {
 namespace {
 
-// Light topics looked at in one tick.
-constexpr size_t kSweepVisits = 20'000;
+// Light topics looked at in one turn; where there are more, the looks are spread over the time between two ticks.
+constexpr size_t kSweepVisits = 2'000;
+constexpr int64_t kSweepsATick = 16;
 
 const RetainedOptions kRetainedDefaults;
 
@@ -69,7 +70,8 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
       session_options_(setup.session),
       stored_sessions_(core_, rows_, session_options_),
       wills_(core_, rows_),
-      tick_(&Hall::on_tick, this) {
+      tick_(&Hall::on_tick, this),
+      sweep_tick_(&Hall::on_sweep_tick, this) {
   follows_.set_bursts(&bursts_);
   ROBUSTMQ_CHECK(core_.count() <= Interest::kCoresMax, "at most 64 cores");
   meta_.watch([this](const meta::CatalogEvent& event) { on_catalog(event); });
@@ -114,6 +116,7 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
 
 void Hall::start(Callback<void(Status)> ready) {
   core_.arm(tick_, core_.now() + Duration::millis(options_.retention_check_ms));
+  core_.arm(sweep_tick_, core_.now() + Duration::millis(options_.retention_check_ms));
   // Goes on with `next` after a step that went well.
   const auto then = [](Callback<void(Status)> otherwise, auto next) {
     return [otherwise = std::move(otherwise), next = std::move(next)](Status status) mutable {
@@ -168,8 +171,14 @@ void Hall::on_tick(void* self) {
   Hall& hall = *static_cast<Hall*>(self);
   const WallTime now = hall.core_.wall_now();
   hall.streams_.retain(now);
-  hall.lights_.sweep(now, kSweepVisits, [&hall](std::string_view name) { hall.publisher_.forget_route(name); });
   hall.core_.arm(hall.tick_, hall.core_.now() + Duration::millis(hall.options_.retention_check_ms));
+}
+
+void Hall::on_sweep_tick(void* self) {
+  Hall& hall = *static_cast<Hall*>(self);
+  hall.lights_.sweep(hall.core_.wall_now(), kSweepVisits, [&hall](std::string_view name) { hall.publisher_.forget_route(name); });
+  const int64_t pause_ms = hall.options_.retention_check_ms / (hall.lights_.size() > kSweepVisits ? kSweepsATick : 1);
+  hall.core_.arm(hall.sweep_tick_, hall.core_.now() + Duration::millis(std::max<int64_t>(pause_ms, 1)));
 }
 
 void Hall::on_catalog(const meta::CatalogEvent& event) {

@@ -71,6 +71,7 @@ class Hall final : public Broker {
 
  private:
   static void on_tick(void* self);
+  static void on_sweep_tick(void* self);
   void on_catalog(const meta::CatalogEvent& event);
   void open_shards(Callback<void(Status)> ready);
 
@@ -120,6 +121,7 @@ class Hall final : public Broker {
   ProducerId producer_ids_end_ = 0;
   std::vector<ReplyTo> waiting_for_producer_ids_;
   runtime::Timer tick_;
+  runtime::Timer sweep_tick_;
 };
 
 }  // namespace robustmq::broker

@@ -9,7 +9,8 @@
 namespace robustmq::broker {
 namespace {
 
-constexpr size_t kRowsARead = 512;
+// About the rows of one slot where there are a million, as those of other cores lie between.
+constexpr size_t kRowsARead = 256;
 constexpr size_t kRowKeyBytes = 1 + 16;
 
 struct LightRow {
@@ -182,7 +183,7 @@ void LightTopics::open_shard(LightTopic& topic) {
   rows.log = log.get();
   storage::OpenedLog opened;
   opened.log = std::move(log);
-  opened.state_as_of = topic.known.start;
+  opened.state_as_of = topic.known.has_producers ? topic.known.start : topic.known.end;
   rows.shard = std::make_unique<shard::Shard>(core_, ShardId{topic.id, 0}, std::move(opened), epoch_, settings.shard);
   rows.shard->set_commit_listener(&rows);
   if (!topic.known.has_producers) return;

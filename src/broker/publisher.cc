@@ -22,6 +22,10 @@ Publisher::Publisher(runtime::Core& core, meta::Meta& meta, const TopicRules& ru
 Publisher::Route& Publisher::route_of(std::string_view topic) {
   const auto found = routes_.find(topic);
   if (found != routes_.end() && !(found->second.kind == Kind::refused)) return found->second;
+  if (const auto older = older_routes_.find(topic); older != older_routes_.end() && found == routes_.end()) {
+    const auto back = routes_.insert(older_routes_.extract(older)).position;
+    if (back->second.kind != Kind::refused) return back->second;
+  }
   const auto made = routes_.try_emplace(std::string(topic)).first;
   made->second.name = &made->first;
   find_route(made->second, topic);
@@ -37,6 +41,7 @@ void Publisher::find_route(Route& route, std::string_view topic) {
   const TopicRule* rule = rules_.find(topic);
   if (rule && rule->mode == meta::Mode::none) {
     route.kind = Kind::nobody;
+    route.known = std::make_unique<FollowedHere>();
     return;
   }
   const std::string kafka_name = kafka_name_of_mqtt(topic);
@@ -82,7 +87,10 @@ void Publisher::add(Pending& pending, const Message& message) {
 
 void Publisher::publish(const Context& context, Publish request, ReplyTo done) {
   // Routes in use further out on the stack stay where they are.
-  if (depth_ == 0 && routes_.size() >= kRoutesMax) routes_.clear();
+  if (depth_ == 0 && routes_.size() >= kYoungRoutesMax) {
+    older_routes_ = std::move(routes_);
+    routes_.clear();
+  }
   ++depth_;
   ++requests_;
   metrics_.messages_published_total += request.messages.size();
@@ -155,7 +163,7 @@ void Publisher::send(Pending& pending, uint64_t origin, const std::shared_ptr<Op
   Bytes batch = pending.builder.finish();
   const bool wants_reply = !pending.replies.empty();
   if (route.kind == Kind::nobody) {
-    const bool is_followed = fan_out_.light(*route.name, batch, origin, route.known);
+    const bool is_followed = fan_out_.light(*route.name, batch, origin, *route.known);
     if (!wants_reply) return;
     for (uint32_t reply : pending.replies) operation->reply.results[reply].has_followers = is_followed;
     --operation->waiting;  // never the last one: publish() holds one

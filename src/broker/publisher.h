@@ -39,10 +39,15 @@ class Publisher {
   void append_to_light(CoreIndex home, TopicRef topic, int32_t partition, Bytes batch, uint64_t origin, AppendDone done);
 
   // The catalog changed or a light topic was forgotten: routes are found anew.
-  void forget_routes() { routes_.clear(); }
+  void forget_routes() {
+    routes_.clear();
+    older_routes_.clear();
+  }
   void forget_route(std::string_view mqtt_topic) {
-    const auto found = routes_.find(mqtt_topic);
-    if (found != routes_.end()) routes_.erase(found);
+    for (Routes* routes : {&routes_, &older_routes_}) {
+      const auto found = routes->find(mqtt_topic);
+      if (found != routes->end()) routes->erase(found);
+    }
   }
 
  private:
@@ -54,9 +59,9 @@ class Publisher {
     LightTopic* light = nullptr;
     std::shared_ptr<const meta::Topic> stream;
     int32_t partition = 0;
-    FollowedHere known;                 // nobody
-    const std::string* name = nullptr;  // the map's key
-    uint64_t request = 0;               // number of the request that `pending` belongs to
+    std::unique_ptr<FollowedHere> known;  // nobody
+    const std::string* name = nullptr;    // the map's key
+    uint64_t request = 0;                 // number of the request that `pending` belongs to
     size_t pending = 0;
   };
   // The part of one request that goes to one place.
@@ -71,7 +76,10 @@ class Publisher {
     size_t waiting = 0;
   };
 
-  static constexpr size_t kRoutesMax = 262'144;
+  // Routes come into the younger map, and back into it from the older when they are used. A full younger one becomes the older,
+  // and what was not used since goes.
+  using Routes = std::unordered_map<std::string, Route, TextHash, std::equal_to<>>;
+  static constexpr size_t kYoungRoutesMax = 32'768;
   Route& route_of(std::string_view topic);
   void find_route(Route& route, std::string_view topic);
   void add(Pending& pending, const Message& message);
@@ -90,7 +98,8 @@ class Publisher {
   RetainedHome& retained_;
   BrokerMetrics& metrics_;
   std::vector<Publisher*> peers_;
-  std::unordered_map<std::string, Route, TextHash, std::equal_to<>> routes_;
+  Routes routes_;
+  Routes older_routes_;
   std::vector<Pending> pending_;  // of the request at hand; kept for its memory
   uint64_t requests_ = 0;
   int depth_ = 0;  // publish() within publish()

@@ -39,9 +39,10 @@ Shard::Shard(runtime::Core& core, ShardId id, storage::OpenedLog opened, LeaderE
       log_append_time_(settings.log_append_time),
       batch_bytes_max_(settings.batch_bytes_max),
       log_(std::move(opened.log)),
-      replica_(log_->bounds().end, epoch),
-      kept_state_(std::move(opened.replica_state)),
-      kept_as_of_(opened.state_as_of) {}
+      replica_(log_->bounds().end, epoch) {
+  if (opened.replica_state.empty() && opened.state_as_of >= log_->bounds().end) return;  // nothing to recover
+  kept_ = std::make_unique<Kept>(Kept{std::move(opened.replica_state), opened.state_as_of});
+}
 
 Shard::~Shard() {
   anchor_.cut();
@@ -52,11 +53,12 @@ Shard::~Shard() {
 }
 
 void Shard::recover(Callback<void(Status)> done) {
-  const Bytes state = std::exchange(kept_state_, {});
-  const Status restored = replica_.restore(state);
+  const std::unique_ptr<Kept> kept = std::move(kept_);
+  if (!kept) return done(Status());
+  const Status restored = replica_.restore(kept->state);
   if (!restored.ok()) return done(restored);
   const storage::Bounds bounds = log_->bounds();
-  const Offset from = std::max(kept_as_of_, bounds.start);
+  const Offset from = std::max(kept->as_of, bounds.start);
   if (from >= bounds.end) return done(Status());
   const WallTime now = core_.wall_now();
   storage::replay_batches(

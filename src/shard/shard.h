@@ -160,8 +160,12 @@ class Shard final : private runtime::Deferred {
   uint32_t in_log_ = 0;        // appends that the log has and has not completed
   Waiting* inline_ = nullptr;  // the append whose Log::append has not returned yet; behind all in the list
   uint64_t unsealed_bytes_ = 0;
-  Bytes kept_state_;  // of the last seal, until recover()
-  Offset kept_as_of_ = 0;
+  // Of the last seal, until recover(); nullptr when there was none.
+  struct Kept {
+    Bytes state;
+    Offset as_of = 0;
+  };
+  std::unique_ptr<Kept> kept_;
 };
 
 }  // namespace robustmq::shard

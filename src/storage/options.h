@@ -18,7 +18,7 @@ struct StorageOptions {
   int64_t index_interval_bytes = 4096;
   int64_t index_bytes_max = 64 << 20;
   int64_t kv_log_bytes_max = 16 << 20;
-  int64_t rows_write_buffer_bytes = 32 << 20;
+  int64_t rows_write_buffer_bytes = 16 << 20;
   int64_t rows_cache_bytes = 32 << 20;
   int64_t rows_waiting_bytes_max = 64 << 20;
   int64_t rows_free_bytes_min = 64 << 20;

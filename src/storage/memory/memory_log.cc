@@ -53,7 +53,14 @@ MemoryLog::MemoryLog(MemoryBudget& budget, const LogSettings& settings, Offset f
 
 MemoryLog::~MemoryLog() {
   while (count_ > 0) drop_back();
-  delete[] ring_;
+  drop_ring();
+}
+
+void MemoryLog::drop_ring() {
+  if (ring_ != &only_) delete[] ring_;
+  ring_ = &only_;
+  head_ = 0;
+  capacity_ = 1;
 }
 
 bool MemoryLog::append_now(const Bytes& batch) {
@@ -79,11 +86,11 @@ void MemoryLog::append(std::vector<Bytes> batches, Callback<void(Status)> done) 
 
 void MemoryLog::push(MemoryBatch* batch) {
   if (count_ == capacity_) {
-    const uint32_t capacity = capacity_ == 0 ? 1 : capacity_ * 2;
+    const uint32_t capacity = capacity_ * 2;
     auto** ring = new MemoryBatch*[capacity];
     for (uint32_t i = 0; i < count_; ++i) ring[i] = at(i);
-    delete[] std::exchange(ring_, ring);
-    head_ = 0;
+    drop_ring();
+    ring_ = ring;
     capacity_ = capacity;
   }
   slot(count_++) = batch;
@@ -95,10 +102,7 @@ void MemoryLog::forget(MemoryBatch* batch) {
   budget_->metrics_.bytes -= static_cast<int64_t>(batch->memory());
   if (batch->view().max_timestamp() >= max_timestamp_) max_timestamp_ = count_ == 0 ? -1 : kUnknown;
   delete batch;
-  if (count_ == 0 && capacity_ > 4) {
-    delete[] std::exchange(ring_, nullptr);
-    head_ = capacity_ = 0;
-  }
+  if (count_ == 0 && capacity_ > 4) drop_ring();
 }
 
 void MemoryLog::drop_front() {

@@ -84,6 +84,7 @@ class MemoryLog final : public Log {
   MemoryBatch*& slot(uint32_t i) { return ring_[(head_ + i) & (capacity_ - 1)]; }
   MemoryBatch* at(uint32_t i) const { return ring_[(head_ + i) & (capacity_ - 1)]; }
   void push(MemoryBatch* batch);
+  void drop_ring();
   void drop_front();
   void drop_back();
   void forget(MemoryBatch* batch);
@@ -97,10 +98,11 @@ class MemoryLog final : public Log {
   uint64_t size_bytes_ = 0;
   uint64_t records_ = 0;
   mutable int64_t max_timestamp_ = -1;  // kUnknown: looked up when asked
-  MemoryBatch** ring_ = nullptr;        // capacity_ is a power of two
+  MemoryBatch* only_ = nullptr;         // the ring of one
+  MemoryBatch** ring_ = &only_;         // capacity_ is a power of two
   uint32_t head_ = 0;
   uint32_t count_ = 0;
-  uint32_t capacity_ = 0;
+  uint32_t capacity_ = 1;
 };
 
 // Makes memory logs; keeps no list beyond those open: with the process they are gone. Lives on its core.

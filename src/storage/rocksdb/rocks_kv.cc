@@ -41,8 +41,12 @@ rocksdb::Options options_of(const StorageOptions& options) {
   // The levels that are soon written again are not packed.
   to.compression_per_level = {rocksdb::kNoCompression, rocksdb::kNoCompression, rocksdb::kLZ4Compression};
   to.level_compaction_dynamic_level_bytes = false;
-  to.max_bytes_for_level_base = 4 * to.write_buffer_size;
-  to.target_file_size_base = to.write_buffer_size;
+  // Small buffers, since a start after a crash reads them again, and few merges for that.
+  to.level0_file_num_compaction_trigger = 8;
+  to.level0_slowdown_writes_trigger = 32;
+  to.level0_stop_writes_trigger = 48;
+  to.max_bytes_for_level_base = 16 * to.write_buffer_size;
+  to.target_file_size_base = 2 * to.write_buffer_size;
   to.max_open_files = 512;
   to.skip_stats_update_on_db_open = true;
   to.stats_dump_period_sec = 0;
