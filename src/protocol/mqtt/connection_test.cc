@@ -375,7 +375,7 @@ TEST(Connection, MovesBetweenCoresWhileItsSessionOpens) {
 }
 
 // An idle connection is the object and nothing else.
-TEST(Connection, IsSmallWhileIdle) { EXPECT_LE(sizeof(Machine), 176u); }
+TEST(Connection, IsSmallWhileIdle) { EXPECT_LE(sizeof(Machine), 144u); }
 
 }  // namespace
 }  // namespace robustmq::mqtt
