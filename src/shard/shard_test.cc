@@ -385,6 +385,17 @@ TEST_F(ShardTest, RemembersProducersOverARestart) {
   EXPECT_EQ(offset(append(batch_of({.producer = 9, .epoch = 1, .sequence = 3}))), 4);
 }
 
+TEST_F(ShardTest, ASealAtTheEndLeavesNothingToReplay) {
+  log.is_inline = true;
+  EXPECT_FALSE(shard->wants_seal());
+  append(batch_of({.producer = 9, .epoch = 1, .sequence = 0}));
+  append(batch_of({}));
+  EXPECT_TRUE(shard->wants_seal());
+  shard->seal([](Status status) { EXPECT_TRUE(status.ok()); });
+  EXPECT_FALSE(shard->wants_seal());
+  EXPECT_EQ(log.sealed_as_of, shard->bounds().log_end);
+}
+
 TEST(Producers, WrapSequencesAndTakeNewEpochsFromZero) {
   Producers producers;
   auto send = [&, next = Offset{0}](Sent sent) mutable {

@@ -76,7 +76,7 @@ class CreatePartitionsExchange final : public ExchangeOf<CreatePartitionsRequest
     if (asked.count < partitions)
       return {KafkaError::invalid_partitions,
               "the topic has " + std::to_string(partitions) + " partitions: it cannot have fewer"};
-    if (!asked.assignments) return {};
+    if (!asked.assignments || asked.assignments->empty()) return {};  // some clients have no null
     if (asked.assignments->size() != static_cast<size_t>(asked.count - partitions))
       return {KafkaError::invalid_replica_assignment, "an assignment for each new partition, and for no other"};
     for (const auto& assignment : *asked.assignments) {
