@@ -361,14 +361,17 @@ TEST(RocksKv, RefusesWhatWaitsBeyondItsLimit) {
   ASSERT_TRUE(rig.start());
   int taken = 0;
   int refused = 0;
+  std::vector<int> order;
   for (int i = 0; i < 20; ++i) {
     KvBatch batch;
     batch.put("k" + std::to_string(i), std::string(200, 'v'));
-    rig.kv().write(std::move(batch), [&](Status status) {
+    rig.kv().write(std::move(batch), [&, i](Status status) {
       ASSERT_TRUE(status.ok() || status.code() == Code::overloaded);
       ++(status.ok() ? taken : refused);
+      order.push_back(i);
     });
   }
+  EXPECT_TRUE(order.empty());
   rig.world_->run_for(Duration::millis(1));
   EXPECT_EQ(taken + refused, 20);
   EXPECT_EQ(static_cast<size_t>(taken), rig.read_all().size());
@@ -377,6 +380,7 @@ TEST(RocksKv, RefusesWhatWaitsBeyondItsLimit) {
   const auto& metrics = static_cast<RocksKv&>(rig.kv()).metrics();
   EXPECT_EQ(metrics.waiting_bytes, 0);
   EXPECT_EQ(metrics.syncs_total, 1u);
+  EXPECT_TRUE(std::is_sorted(order.begin(), order.end()));  // a refusal does not overtake
   EXPECT_EQ(metrics.refused_total, static_cast<uint64_t>(refused));
 }
 

@@ -148,8 +148,12 @@ void open_rocks_rows(runtime::Helper& helper, std::string folder, const StorageO
 
 // Batches that become one write.
 struct RocksKv::Writing {
+  struct Waiter {
+    Callback<void(Status)> done;
+    bool is_refused;  // nothing of it is in the batch; told in its turn all the same
+  };
   rocksdb::WriteBatch batch;
-  std::vector<Callback<void(Status)>> done;
+  std::vector<Waiter> waiting;
   int64_t bytes = 0;
   Status status;
 };
@@ -165,11 +169,12 @@ RocksKv::RocksKv(runtime::Core& core, RocksRowsPtr rows, std::unique_ptr<runtime
 RocksKv::~RocksKv() { anchor_.cut(); }
 
 void RocksKv::write(KvBatch batch, Callback<void(Status)> done) {
-  if (metrics_.waiting_bytes >= waiting_bytes_max_) {
-    ++metrics_.refused_total;
-    return done(Error{Code::overloaded, "rows wait for the disk"});
-  }
   if (!next_) next_ = std::make_shared<Writing>();
+  if (metrics_.waiting_bytes >= waiting_bytes_max_) {
+    next_->waiting.push_back({std::move(done), true});
+    if (!is_writing_) core_.defer(*this);
+    return;
+  }
   const size_t before = next_->batch.GetDataSize();
   for (const auto& change : batch.changes) {
     if (const auto* put = std::get_if<KvBatch::Put>(&change)) {
@@ -184,7 +189,7 @@ void RocksKv::write(KvBatch batch, Callback<void(Status)> done) {
   const auto bytes = static_cast<int64_t>(next_->batch.GetDataSize() - before);
   next_->bytes += bytes;
   metrics_.waiting_bytes += bytes;
-  next_->done.push_back(std::move(done));
+  next_->waiting.push_back({std::move(done), false});
   if (!is_writing_) core_.defer(*this);
 }
 
@@ -202,17 +207,15 @@ void RocksKv::run_deferred() {
 void RocksKv::finish(Writing& written) {
   is_writing_ = false;
   metrics_.waiting_bytes -= written.bytes;
-  if (written.status.ok()) {
-    metrics_.batches_written_total += written.done.size();
-    metrics_.bytes_written_total += static_cast<uint64_t>(written.bytes);
-  } else {
-    metrics_.refused_total += written.done.size();
-  }
+  if (written.status.ok()) metrics_.bytes_written_total += static_cast<uint64_t>(written.bytes);
+  for (const Writing::Waiter& waiter : written.waiting)
+    ++(written.status.ok() && !waiter.is_refused ? metrics_.batches_written_total : metrics_.refused_total);
   if (next_) core_.defer(*this);
   const Anchor<const RocksKv> self = anchor_.anchor(this);
-  for (Callback<void(Status)>& done : written.done) {
+  const Error refused{Code::overloaded, "rows wait for the disk"};
+  for (Writing::Waiter& waiter : written.waiting) {
     if (!self.get()) return;
-    done(written.status);
+    waiter.done(waiter.is_refused && written.status.ok() ? Status(refused) : written.status);
   }
 }
 
