@@ -39,6 +39,25 @@ class OneTopicBroker final : public broker::Broker {
       }
       return done(std::move(reply));
     }
+    if (auto* list = std::get_if<broker::ListRetained>(&request)) {
+      retained = *list;
+      broker::ListedRetained reply;
+      reply.messages.push_back({"a/b", Bytes::copy_of("21"), 1, 1000, 60});
+      reply.messages.push_back({"a/c", Bytes::copy_of(std::string_view("\xff\x00\x01\x02", 4)), 0, 1000, 0});
+      reply.next = "0/a/c";
+      return done(std::move(reply));
+    }
+    if (auto* clear = std::get_if<broker::ClearRetained>(&request)) {
+      retained.filter = clear->filter;
+      return done(broker::ClearedRetained{2});
+    }
+    if (std::holds_alternative<broker::ListDelayed>(request)) {
+      broker::ListedDelayed reply;
+      reply.messages.push_back({"1f-2", "t", Bytes::copy_of("v"), 1, false, 1000, 2000, "meter"});
+      return done(std::move(reply));
+    }
+    if (auto* cancel = std::get_if<broker::CancelDelayed>(&request))
+      return done(broker::CancelledDelayed{cancel->id == "1f-2" ? Code::ok : Code::not_found});
     done(Error{Code::internal, "not asked for here"});
   }
   void close(broker::Context&) override {}
@@ -55,6 +74,7 @@ class OneTopicBroker final : public broker::Broker {
 
   bool fails = false;
   broker::CreateTopics::One created;
+  broker::ListRetained retained;
 };
 
 class Api : public testing::Test {
@@ -166,6 +186,30 @@ TEST(Reference, NamesEveryRoute) {
     EXPECT_FALSE(route.summary.empty());
     EXPECT_FALSE(route.answers.empty());
   }
+}
+
+TEST_F(Api, ListsRetainedMessagesByPagesAndClearsThem) {
+  ApiAnswer answer = ask("GET", "/api/v1/retained?filter=a%2F%2B&limit=2&after=0%2Fa%2Fa");
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_EQ(broker.retained.filter, "a/+");
+  EXPECT_EQ(broker.retained.count_max, 2);
+  EXPECT_EQ(broker.retained.after, "0/a/a");
+  EXPECT_NE(answer.body.find(R"("payload": "21")"), std::string::npos);
+  EXPECT_NE(answer.body.find(R"("payload_base64": "/wABAg==")"), std::string::npos);
+  EXPECT_NE(answer.body.find(R"("next": "0/a/c")"), std::string::npos);
+  ask("GET", "/api/v1/retained");
+  EXPECT_EQ(broker.retained.filter, "#");
+  EXPECT_EQ(ask("GET", "/api/v1/retained?limit=0").status, 400);
+  EXPECT_EQ(ask("GET", "/api/v1/retained?limit=1001").status, 400);
+  EXPECT_EQ(ask("DELETE", "/api/v1/retained").status, 400);
+  EXPECT_NE(ask("DELETE", "/api/v1/retained?filter=a%2F%23").body.find(R"("cleared": 2)"), std::string::npos);
+  EXPECT_EQ(broker.retained.filter, "a/#");
+}
+
+TEST_F(Api, ListsAndCancelsDelayedMessages) {
+  EXPECT_NE(ask("GET", "/api/v1/delayed").body.find(R"("id": "1f-2")"), std::string::npos);
+  EXPECT_EQ(ask("DELETE", "/api/v1/delayed/1f-2").status, 204);
+  EXPECT_EQ(ask("DELETE", "/api/v1/delayed/1f-3").status, 404);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 namespace robustmq::admin {
 
 void append_health_routes(std::vector<Route>& to);
+void append_messages_routes(std::vector<Route>& to);
 void append_metrics_routes(std::vector<Route>& to);
 void append_options_routes(std::vector<Route>& to);
 void append_topics_routes(std::vector<Route>& to);

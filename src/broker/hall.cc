@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/topic_names.h"
 #include "broker/group/coordinator.h"
+#include "broker/retained_list.h"
 
 namespace robustmq::broker {
 namespace {
@@ -15,6 +16,8 @@ constexpr size_t kSweepVisits = 2'000;
 constexpr int64_t kSweepsATick = 16;
 
 const RetainedOptions kRetainedDefaults;
+const DelayedOptions kDelayedDefaults;
+constexpr int32_t kDelayedPageMax = 10'000;
 
 // Several announcements, and what comes when all cores know of them.
 struct Telling {
@@ -70,9 +73,11 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
       session_options_(setup.session),
       stored_sessions_(core_, rows_, session_options_),
       wills_(core_, rows_),
+      delayed_(core_, rows_, meta_, publisher_, retained_, setup.delayed ? *setup.delayed : kDelayedDefaults),
       tick_(&Hall::on_tick, this),
       sweep_tick_(&Hall::on_sweep_tick, this) {
   follows_.set_bursts(&bursts_);
+  publisher_.set_delayed(&delayed_);
   ROBUSTMQ_CHECK(core_.count() <= Interest::kCoresMax, "at most 64 cores");
   meta_.watch([this](const meta::CatalogEvent& event) { on_catalog(event); });
   stored_sessions_.set_hooks({.follow = [this](Context& context, const std::vector<FollowOne>& filters,
@@ -92,6 +97,7 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
   std::vector<Fetcher*> fetchers;
   std::vector<Topics*> topics;
   std::vector<RetainedHome*> retained;
+  std::vector<Delayed*> delayed;
   for (Hall* hall : halls) {
     fan_outs.push_back(&hall->fan_out_);
     shared.push_back(&hall->shared_);
@@ -99,6 +105,7 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
     fetchers.push_back(&hall->fetcher_);
     topics.push_back(&hall->topics_);
     retained.push_back(&hall->retained_);
+    delayed.push_back(&hall->delayed_);
   }
   for (Hall* hall : halls) {
     hall->halls_ = halls;
@@ -109,6 +116,7 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
     hall->fetcher_.set_peers(fetchers);
     hall->topics_.set_peers(topics);
     hall->retained_.set_peers(retained);
+    hall->delayed_.set_peers(delayed);
   }
 }
 
@@ -128,11 +136,15 @@ void Hall::start(Callback<void(Status)> ready) {
     if (core_.index() != 0) return done({});
     topics_.create_rule_streams(std::move(done));
   };
-  const auto load_wills = [this, then, create_streams](Callback<void(Status)> done) {
-    wills_.load(then(std::move(done), [this, create_streams](Callback<void(Status)> loaded) {
+  const auto load_delayed = [this, then, create_streams](Callback<void(Status)> done) {
+    delayed_.load(then(std::move(done), [this, create_streams](Callback<void(Status)> loaded) {
       wills_.start();
+      delayed_.start();
       create_streams(std::move(loaded));
     }));
+  };
+  const auto load_wills = [this, then, load_delayed](Callback<void(Status)> done) {
+    wills_.load(then(std::move(done), load_delayed));
   };
   const auto load_sessions = [this, then, load_wills](Callback<void(Status)> done) {
     stored_sessions_.load(then(std::move(done), load_wills));
@@ -254,6 +266,18 @@ void Hall::execute(Context& context, Request request, ReplyTo done) {
                  },
                  [&](ConfigureTopics& r) {
                    if (!refused(Verb::alter, {})) topics_.configure(std::move(r), std::move(done));
+                 },
+                 [&](ListRetained& r) {
+                   if (!refused(Verb::describe, {})) list_retained(retained_, core_.count(), r, std::move(done));
+                 },
+                 [&](ClearRetained& r) {
+                   if (!refused(Verb::publish, {})) clear_retained(retained_, core_.count(), r, std::move(done));
+                 },
+                 [&](ListDelayed& r) {
+                   if (!refused(Verb::describe, {})) list_delayed(r, std::move(done));
+                 },
+                 [&](CancelDelayed& r) {
+                   if (!refused(Verb::publish, {})) cancel_delayed(r, std::move(done));
                  },
                  [&](DescribeCluster&) {
                    if (!refused(Verb::describe_cluster, {})) done(cluster_facts());
@@ -539,6 +563,33 @@ void Hall::announce(std::vector<std::string> filters, bool is_wanted, Callback<v
       });
     });
   }
+}
+
+void Hall::list_delayed(const ListDelayed& request, ReplyTo done) {
+  DelayedKey after;
+  if (!request.after.empty()) {
+    const Result<DelayedKey> parsed = DelayedKey::parse(request.after);
+    if (!parsed.ok()) return done(parsed.error());
+    after = *parsed;
+  }
+  const auto count = static_cast<size_t>(std::clamp(request.count_max, 1, kDelayedPageMax));
+  delayed_.list(after, count, [count, done = std::move(done)](Result<std::vector<DelayedMessage>> messages) mutable {
+    if (!messages.ok()) return done(messages.error());
+    ListedDelayed listed;
+    for (DelayedMessage& each : *messages) {
+      DelayedRow& row = each.row;
+      listed.messages.push_back({each.key.to_string(), std::move(row.topic), std::move(row.payload), row.qos, row.retain,
+                                 row.accepted_ms, each.key.due_ms, std::move(row.client_id)});
+    }
+    if (listed.messages.size() == count) listed.next = listed.messages.back().id;
+    done(std::move(listed));
+  });
+}
+
+void Hall::cancel_delayed(const CancelDelayed& request, ReplyTo done) {
+  const Result<DelayedKey> key = DelayedKey::parse(request.id);
+  if (!key.ok()) return done(key.error());
+  delayed_.cancel(*key, [done = std::move(done)](const Status& status) mutable { done(CancelledDelayed{status.code()}); });
 }
 
 void Hall::produce(Context& context, Produce request, ReplyTo done) {

@@ -11,6 +11,7 @@
 
 #include "broker/authorise.h"
 #include "broker/broker.h"
+#include "broker/delayed.h"
 #include "broker/fan_out.h"
 #include "broker/fetcher.h"
 #include "broker/follow.h"
@@ -44,6 +45,7 @@ struct HallSetup {
   storage::Kv* kv = nullptr;           // the node's rows as this core sees them; nullptr in tests: nothing is kept
   SessionOptions session;
   const RetainedOptions* retained = nullptr;  // nullptr: the defaults
+  const DelayedOptions* delayed = nullptr;    // nullptr: the defaults
 };
 
 class Hall final : public Broker {
@@ -66,6 +68,7 @@ class Hall final : public Broker {
   const SessionMetrics& session_metrics() const { return stored_sessions_.metrics(); }
   const RetainedMetrics& retained_metrics() const { return retained_.metrics(); }
   const WillMetrics& will_metrics() const { return wills_.metrics(); }
+  const DelayedMetrics& delayed_metrics() const { return delayed_.metrics(); }
   // Facts of a node's options shown by DescribeCluster; set by server at start.
   void set_option_facts(std::vector<TopicFacts::Setting> facts) { option_facts_ = std::move(facts); }
 
@@ -85,6 +88,8 @@ class Hall final : public Broker {
   void follow_again(Context& context, const std::vector<FollowOne>& filters, Callback<void()> done);
   void stop_following(Context& context);
   void settle(Context& context, Settle request, ReplyTo done);
+  void list_delayed(const ListDelayed& request, ReplyTo done);
+  void cancel_delayed(const CancelDelayed& request, ReplyTo done);
   void produce(Context& context, Produce request, ReplyTo done);
   void allocate_producer_id(ReplyTo done);
   ClusterFacts cluster_facts() const;
@@ -116,6 +121,7 @@ class Hall final : public Broker {
   SessionOptions session_options_;
   Sessions stored_sessions_;
   Wills wills_;
+  Delayed delayed_;
   std::vector<TopicFacts::Setting> option_facts_;
   ProducerId next_producer_id_ = 0;
   ProducerId producer_ids_end_ = 0;

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +18,7 @@
 #include "runtime/sim/world.h"
 #include "storage/kv_log.h"
 #include "storage/memory/memory_log.h"
+#include "storage/remote_kv.h"
 #include "storage/segment/engine.h"
 
 namespace robustmq::broker {
@@ -30,6 +32,7 @@ struct RigClient final : Sink {
     uint8_t qos_max = 0;
     std::vector<uint32_t> ids;
     int64_t timestamp_ms = 0;
+    std::map<std::string, std::string> headers;
   };
   RigClient(Hall& hall_in, uint64_t id) : hall(&hall_in) {
     context.sink = this;
@@ -41,8 +44,16 @@ struct RigClient final : Sink {
     hall = nullptr;
   }
   void on_delivery(const Delivery& delivery) override {
-    Got one{std::string(delivery.topic), std::string(as_text(*delivery.record.value)), delivery.is_retained, delivery.qos_max, {},
-            delivery.record.timestamp_ms};
+    Got one{std::string(delivery.topic),
+            std::string(as_text(*delivery.record.value)),
+            delivery.is_retained,
+            delivery.qos_max,
+            {},
+            delivery.record.timestamp_ms,
+            {}};
+    HeaderReader headers(delivery.record);
+    HeaderView header;
+    while (headers.next(header)) one.headers.emplace(header.key, header.value ? as_text(*header.value) : "");
     if (delivery.subscription_ids) one.ids = *delivery.subscription_ids;
     got.push_back(std::move(one));
   }
@@ -85,6 +96,7 @@ class HallRig {
   // `rules` as of this life.
   void start(std::vector<TopicRule> rules = {}) {
     life_ = std::make_unique<Life>();
+    ++catalog.starts;
     life_->rules = std::make_unique<TopicRules>(std::move(rules));
     storage::SegmentEngine::open(node.core(0), storage_options, {}, [this](auto engine) {
       ASSERT_TRUE(engine.ok());
@@ -107,8 +119,10 @@ class HallRig {
       setup.meta = room.meta.get();
       setup.engines.memory = room.memory.get();
       setup.engines.persistent = i > 0 ? room.remote.get() : life_->engine.get();
-      setup.kv = i > 0 ? nullptr : life_->kv.get();
+      if (i > 0) room.rows = std::make_unique<storage::RemoteKv>(node.core(i), 0, node.core(0), *life_->kv);
+      setup.kv = i > 0 ? room.rows.get() : static_cast<storage::Kv*>(life_->kv.get());
       setup.retained = &retained_options;
+      setup.delayed = &delayed_options;
       room.hall = std::make_unique<Hall>(setup, options, *life_->rules, facts_);
       all.push_back(room.hall.get());
     }
@@ -165,6 +179,7 @@ class HallRig {
   runtime::sim::SimNode& node;
   BrokerOptions options;
   RetainedOptions retained_options;
+  DelayedOptions delayed_options;
   storage::StorageOptions storage_options;
   FakeCatalog catalog;
 
@@ -174,6 +189,7 @@ class HallRig {
     std::unique_ptr<storage::MemoryBudget> budget;
     std::unique_ptr<storage::MemoryEngine> memory;
     std::unique_ptr<storage::Engine> remote;
+    std::unique_ptr<storage::Kv> rows;
     std::unique_ptr<FakeMeta> meta;
     std::unique_ptr<Hall> hall;
   };

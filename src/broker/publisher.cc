@@ -4,6 +4,7 @@
 
 #include "base/hash.h"
 #include "base/topic_names.h"
+#include "broker/delayed.h"
 
 namespace robustmq::broker {
 
@@ -75,14 +76,32 @@ void Publisher::find_route(Route& route, std::string_view topic) {
   route.kind = Kind::light_here;
 }
 
+void Publisher::add_stream_record(BatchBuilder& to, const Message& message, int64_t timestamp_ms) {
+  to.begin_record(timestamp_ms, as_bytes(message.topic), message.payload);
+  to.add_header("mqtt.topic", as_bytes(message.topic));
+  to.add_encoded_headers(message.raw_headers, message.header_count);
+  to.end_record();
+}
+
+void Publisher::add_light_record(BatchBuilder& to, const Message& message, int64_t timestamp_ms) {
+  to.begin_record(timestamp_ms, std::nullopt, message.payload);
+  to.add_encoded_headers(message.raw_headers, message.header_count);
+  to.end_record();
+}
+
+Publisher::StoredPlace Publisher::stored_place(std::string_view topic) {
+  const Route& route = route_of(topic);
+  if (route.kind == Kind::light_here && route.light->is_persistent) return {nullptr, 0, true};
+  if (route.kind != Kind::stream || route.stream->config.mode < meta::Mode::persistent) return {};
+  return {route.stream, route.partition, false};
+}
+
 void Publisher::add(Pending& pending, const Message& message) {
-  const bool is_stream = pending.route->kind == Kind::stream;
-  std::optional<ByteSpan> key;
-  if (is_stream) key = as_bytes(message.topic);
-  pending.builder.begin_record(core_.wall_now().ms, key, message.payload);
-  if (is_stream) pending.builder.add_header("mqtt.topic", as_bytes(message.topic));
-  pending.builder.add_encoded_headers(message.raw_headers, message.header_count);
-  pending.builder.end_record();
+  const int64_t now_ms = core_.wall_now().ms;
+  if (pending.route->kind == Kind::stream)
+    add_stream_record(pending.builder, message, now_ms);
+  else
+    add_light_record(pending.builder, message, now_ms);
 }
 
 void Publisher::publish(const Context& context, Publish request, ReplyTo done) {
@@ -100,7 +119,16 @@ void Publisher::publish(const Context& context, Publish request, ReplyTo done) {
   size_t count = 0;
   size_t refused = 0;
   std::vector<std::pair<const Message*, uint32_t>> retains;  // and which results they answer
+  std::vector<std::pair<const Message*, uint32_t>> delays;
   for (const Message& message : request.messages) {
+    if (message.topic.starts_with(kDelayedPrefix)) {
+      delays.emplace_back(&message, 0);
+      if (!message.wants_reply) continue;
+      if (!operation) operation = std::make_shared<Operation>();
+      delays.back().second = static_cast<uint32_t>(operation->reply.results.size());
+      operation->reply.results.emplace_back();
+      continue;
+    }
     Route& route = route_of(message.topic);
     uint32_t reply = 0;
     if (message.wants_reply) {
@@ -139,6 +167,7 @@ void Publisher::publish(const Context& context, Publish request, ReplyTo done) {
   }
   // Before the messages themselves: whoever follows from now on gets at least the newest one.
   for (const auto& [message, reply] : retains) retain(context, *message, reply, operation);
+  for (const auto& [message, reply] : delays) delay(context, *message, reply, operation);
   for (size_t i = 0; i < count; ++i) send(pending[i], context.connection_id, operation);
   --depth_;
   if (pending_.empty()) pending_ = std::move(pending);
@@ -154,6 +183,16 @@ void Publisher::retain(const Context& context, const Message& message, uint32_t 
   ++operation->waiting;
   retained_.publish(message, publisher, [operation, reply](const Status& status) {
     if (!status.ok()) operation->reply.results[reply].code = status.code();
+    if (--operation->waiting == 0) operation->done(std::move(operation->reply));
+  });
+}
+
+void Publisher::delay(const Context& context, const Message& message, uint32_t reply,
+                      const std::shared_ptr<Operation>& operation) {
+  if (!message.wants_reply) return delayed_->accept(context, message, [](const Status&) {});
+  ++operation->waiting;
+  delayed_->accept(context, message, [operation, reply](const Status& status) {
+    operation->reply.results[reply].code = status.code();
     if (--operation->waiting == 0) operation->done(std::move(operation->reply));
   });
 }

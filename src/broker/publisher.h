@@ -22,6 +22,8 @@
 
 namespace robustmq::broker {
 
+class Delayed;
+
 class Publisher {
  public:
   Publisher(runtime::Core& core, meta::Meta& meta, const TopicRules& rules, FanOut& fan_out, LightTopics& lights,
@@ -29,7 +31,22 @@ class Publisher {
   // Every core's publisher, by core; set once before the first message.
   void set_peers(std::vector<Publisher*> peers) { peers_ = std::move(peers); }
 
+  // Who takes messages whose topics begin with kDelayedPrefix; once, before the first message.
+  void set_delayed(Delayed* delayed) { delayed_ = delayed; }
+
   void publish(const Context& context, Publish request, ReplyTo done);
+
+  // Where the topic's messages go when that survives a crash: the partition of a stream, or a light topic of this core.
+  struct StoredPlace {
+    std::shared_ptr<const meta::Topic> stream;
+    int32_t partition = 0;
+    bool is_light = false;
+  };
+  StoredPlace stored_place(std::string_view topic);
+  // A message as a stream's record.
+  static void add_stream_record(BatchBuilder& to, const Message& message, int64_t timestamp_ms);
+  // The same as a light topic's.
+  static void add_light_record(BatchBuilder& to, const Message& message, int64_t timestamp_ms);
 
   // A batch for a stream's partition, wherever its home is; `done` on this core.
   using AppendDone = Callback<void(Result<shard::Appended>)>;
@@ -37,6 +54,10 @@ class Publisher {
                         AppendDone done);
   // A batch for a light topic, by id or by Kafka's spelling of its name, whose home is `home`.
   void append_to_light(CoreIndex home, TopicRef topic, int32_t partition, Bytes batch, uint64_t origin, AppendDone done);
+  // A batch for a light topic of this core, made when missing.
+  void append_to_light_here(const std::string& topic, Bytes batch, AppendDone done) {
+    light_from_elsewhere(topic, std::move(batch), 0, std::move(done));
+  }
 
   // The catalog changed or a light topic was forgotten: routes are found anew.
   void forget_routes() {
@@ -83,6 +104,7 @@ class Publisher {
   Route& route_of(std::string_view topic);
   void find_route(Route& route, std::string_view topic);
   void add(Pending& pending, const Message& message);
+  void delay(const Context& context, const Message& message, uint32_t reply, const std::shared_ptr<Operation>& operation);
   void retain(const Context& context, const Message& message, uint32_t reply, const std::shared_ptr<Operation>& operation);
   void send(Pending& pending, uint64_t origin, const std::shared_ptr<Operation>& operation);
   AppendDone counting_refusals();
@@ -96,6 +118,7 @@ class Publisher {
   Streams& streams_;
   Locator& locator_;
   RetainedHome& retained_;
+  Delayed* delayed_ = nullptr;
   BrokerMetrics& metrics_;
   std::vector<Publisher*> peers_;
   Routes routes_;

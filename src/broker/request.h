@@ -150,6 +150,59 @@ struct Settled {
   std::vector<Code> leases;  // in order; not_found: no such lease
 };
 
+// ---- Retained and delayed messages, for who looks after them ----
+
+// Topics in an order that stays; `after`: where the page before ended (ListedRetained::next), empty: from the start.
+struct ListRetained {
+  std::string filter = "#";
+  std::string after;
+  int32_t count_max = 100;
+};
+struct ListedRetained {
+  struct One {
+    std::string topic;
+    Bytes payload;
+    uint8_t qos = 0;
+    int64_t timestamp_ms = 0;
+    uint32_t expiry_s = 0;  // from then on; 0: never
+  };
+  std::vector<One> messages;
+  std::string next;  // empty: there is no more
+};
+// Clears what the filter matches. Durable when answered.
+struct ClearRetained {
+  std::string filter;
+};
+struct ClearedRetained {
+  int64_t count = 0;
+};
+// In the order in which they are due; `after` as above.
+struct ListDelayed {
+  std::string after;
+  int32_t count_max = 100;
+};
+struct ListedDelayed {
+  struct One {
+    std::string id;
+    std::string topic;
+    Bytes payload;
+    uint8_t qos = 0;
+    bool retain = false;
+    int64_t accepted_ms = 0;
+    int64_t due_ms = 0;
+    std::string client_id;
+  };
+  std::vector<One> messages;
+  std::string next;
+};
+// not_found: no such message, or it is being published.
+struct CancelDelayed {
+  std::string id;
+};
+struct CancelledDelayed {
+  Code code = Code::ok;
+};
+
 // ---- Produce, fetch: batches by shard ----
 
 // By id when `id` is not zero, else by name.
@@ -594,11 +647,11 @@ struct DeletedOffsets {
 
 // ---- All of it ----
 
-using Request =
-    std::variant<Publish, Follow, Unfollow, OpenSession, EndSession, Release, Settle, Produce, Fetch, ListOffsets, DescribeTopics,
-                 CreateTopics, DeleteTopics, DescribeCluster, AllocateProducerId, JoinGroup, SyncGroup, HeartbeatGroup,
-                 LeaveGroup, CommitOffsets, FetchOffsets, DescribeGroups, ListGroups, DeleteGroups, DeleteRecords,
-                 DescribeProducers, DescribeLogs, GrowTopics, ConfigureTopics, DeleteOffsets>;
+using Request = std::variant<Publish, Follow, Unfollow, OpenSession, EndSession, Release, Settle, Produce, Fetch, ListOffsets,
+                             DescribeTopics, CreateTopics, DeleteTopics, ListRetained, ClearRetained, ListDelayed, CancelDelayed,
+                             DescribeCluster, AllocateProducerId, JoinGroup, SyncGroup, HeartbeatGroup, LeaveGroup, CommitOffsets,
+                             FetchOffsets, DescribeGroups, ListGroups, DeleteGroups, DeleteRecords, DescribeProducers,
+                             DescribeLogs, GrowTopics, ConfigureTopics, DeleteOffsets>;
 
 // An answer; Error where the request as a whole failed (overloaded, shutting_down, not_authorised).
 struct HeartbeatReply {
@@ -606,9 +659,10 @@ struct HeartbeatReply {
 };
 using Reply =
     std::variant<Error, Published, Followed, Unfollowed, SessionOpened, SessionEnded, Released, Settled, Produced, FetchReply,
-                 ListedOffsets, DescribedTopics, CreatedTopics, DeletedTopics, ClusterFacts, AllocatedProducerId, JoinedGroup,
-                 SyncedGroup, HeartbeatReply, LeftGroup, CommittedOffsets, FetchedOffsets, DescribedGroups, ListedGroups,
-                 DeletedGroups, DeletedRecords, DescribedProducers, DescribedLogs, GrownTopics, ConfiguredTopics, DeletedOffsets>;
+                 ListedOffsets, DescribedTopics, CreatedTopics, DeletedTopics, ListedRetained, ClearedRetained, ListedDelayed,
+                 CancelledDelayed, ClusterFacts, AllocatedProducerId, JoinedGroup, SyncedGroup, HeartbeatReply, LeftGroup,
+                 CommittedOffsets, FetchedOffsets, DescribedGroups, ListedGroups, DeletedGroups, DeletedRecords,
+                 DescribedProducers, DescribedLogs, GrownTopics, ConfiguredTopics, DeletedOffsets>;
 
 // ---- What comes unasked to who follows ----
 

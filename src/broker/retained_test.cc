@@ -216,6 +216,29 @@ TEST_P(RetainedTest, RefusesWhatIsOverALimit) {
   EXPECT_EQ(retained("#"), (Found{{"a/b/c", "2"}}));
 }
 
+TEST_P(RetainedTest, IsListedByPagesAndClearedByAFilter) {
+  for (int i = 0; i < 25; ++i) EXPECT_EQ(retain("t/" + std::to_string(i) + "/v", std::to_string(i)), Code::ok);
+  EXPECT_EQ(retain("other", "1"), Code::ok);
+  std::set<std::string> topics;
+  ListRetained request{.filter = "t/+/v", .count_max = 4};
+  int pages = 0;
+  do {
+    const ListedRetained page = rig_.ask_for<ListedRetained>(rig_.client(1), request);
+    EXPECT_LE(page.messages.size(), 4u);
+    for (const ListedRetained::One& one : page.messages) EXPECT_TRUE(topics.insert(one.topic).second);
+    request.after = page.next;
+    ++pages;
+  } while (!request.after.empty() && pages < 20);
+  EXPECT_EQ(topics.size(), 25u);
+  EXPECT_EQ(std::get<Error>(rig_.ask(rig_.client(0), ListRetained{.filter = "a#"})).code, Code::invalid_argument);
+  EXPECT_EQ(std::get<Error>(rig_.ask(rig_.client(0), ListRetained{.after = "x"})).code, Code::invalid_argument);
+  EXPECT_EQ(rig_.ask_for<ClearedRetained>(rig_.client(2), ClearRetained{"t/#"}).count, 25);
+  EXPECT_EQ(rig_.ask_for<ClearedRetained>(rig_.client(2), ClearRetained{"t/#"}).count, 0);
+  rig_.crash(CrashKind::power);
+  rig_.start(rules());
+  EXPECT_EQ(retained("#"), (Found{{"other", "1"}}));
+}
+
 TEST_P(RetainedTest, DollarTopicsAndKafkasRecordsAreNotRetained) {
   EXPECT_EQ(retain("$SYS/x", "1"), Code::not_authorised);
   RigClient& producer = rig_.client(0);

@@ -1,6 +1,7 @@
 // Every metrics struct of a node with its prefix, for the reference; the node registers the same ones. Pure.
 #pragma once
 
+#include "broker/delayed_options.h"
 #include "broker/group/options.h"
 #include "broker/options.h"
 #include "broker/retained/options.h"
@@ -31,6 +32,7 @@ void for_each_metrics_struct(Visit&& visit) {
   visit.template operator()<broker::GroupMetrics>("consumer_group", "Consumer groups");
   visit.template operator()<broker::RetainedMetrics>("retained", "Retained messages");
   visit.template operator()<broker::WillMetrics>("will", "Wills");
+  visit.template operator()<broker::DelayedMetrics>("delayed", "Delayed messages");
   visit.template operator()<raft::GroupMetrics>("catalog", "Catalog");
   visit.template operator()<storage::MemoryMetrics>("memory", "Memory logs");
   visit.template operator()<storage::SegmentMetrics>("segment", "Segments");

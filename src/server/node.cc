@@ -176,12 +176,14 @@ Task<Status> Node::open_halls() {
     setup.kv = is_home ? store_->kv.get() : room.rows.get();
     setup.session = options_.session;
     setup.retained = &options_.retained;
+    setup.delayed = &options_.delayed;
     room.hall = std::make_unique<broker::Hall>(setup, options_.broker, rules_, facts_);
     room.hall->set_option_facts(settings);
     room.metrics.add("broker", room.hall->metrics());
     room.metrics.add("session", room.hall->session_metrics());
     room.metrics.add("retained", room.hall->retained_metrics());
     room.metrics.add("will", room.hall->will_metrics());
+    room.metrics.add("delayed", room.hall->delayed_metrics());
     room.metrics.add("memory", room.budget.metrics());
     room.metrics.add("net", room.streams.counters());
     done({});

@@ -7,10 +7,11 @@
 
 #include "base/describe.h"
 #include "base/result.h"
+#include "broker/delayed_options.h"
 #include "broker/group/options.h"
 #include "broker/options.h"
-#include "broker/session/options.h"
 #include "broker/retained/options.h"
+#include "broker/session/options.h"
 #include "config/config.h"
 #include "meta/commands.h"
 #include "observe/log.h"
@@ -133,6 +134,7 @@ struct ServerOptions {
   broker::SessionOptions session;
   broker::GroupOptions consumer_group;
   broker::RetainedOptions retained;
+  broker::DelayedOptions delayed;
   meta::CatalogLimits catalog;
   storage::StorageOptions storage;
   std::vector<broker::TopicRule> topic_rule;
@@ -158,6 +160,7 @@ struct ServerOptions {
     v.field("session", &O::session, {.doc = "Sessions that outlive their connection."});
     v.field("consumer_group", &O::consumer_group, {.doc = "Consumer groups."});
     v.field("retained", &O::retained, {.doc = "Retained messages of MQTT."});
+    v.field("delayed", &O::delayed, {.doc = "Delayed messages of MQTT: `$delayed/{seconds}/{topic}`."});
     v.field("catalog", &O::catalog, {.doc = "Limits of the catalog of streams."});
     v.field("storage", &O::storage, {.doc = "The journal, segments and memory logs."});
     v.field("topic_rule", &O::topic_rule,

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Crash rounds: load, `kill -9` (or a power cut) at a random moment, restart, read everything, judge.
 
-In a round MQTT clients publish QoS 1 to a persistent stream that a topic rule made, Kafka clients produce acks=all to the same
-stream and to one of their own (one of them idempotent), a reader follows, a group commits offsets. Then the process is killed;
+In a round MQTT clients publish QoS 1 to a persistent stream that a topic rule made, some of it delayed, and retained messages; Kafka
+clients produce acks=all to the same stream and to one of their own (one of them idempotent), a reader follows, a group commits
+offsets. Then the process is killed;
 sometimes it is killed again while it recovers. Every producer repeats, or leaves, what has no answer. The checker (checker.py)
 judges the whole life after every round.
 
@@ -199,6 +200,96 @@ class KafkaProducer(Producer):
                     self.checker.refused_unexpectedly(self.name, seq, f"Produce error {error}")
 
 
+class DelayedProducer(MqttProducer):
+    """Publishes to the stream through $delayed/: there once when due, or never sent; never sent again. A topic of its own each, since
+    what is due earlier comes earlier."""
+
+    WINDOW = 16
+
+    def __init__(self, name, checker, seed, version):
+        super().__init__(name, checker, seed, version)
+        self.due_by = 0.0
+
+    def topic_of(self, seq):
+        return f"{RULED}/{self.name}/{seq}"
+
+    def forget_or_retry(self):
+        self.open.clear()
+
+    def load(self, broker):
+        self.forget_or_retry()
+        client = Mqtt(broker.ports["mqtt"], self.name, self.version)
+        in_flight, ids = {}, iter(range(1, 1 << 30))
+        try:
+            while True:
+                data = bytearray()
+                while len(in_flight) < self.WINDOW:
+                    seq, wait = self.next_seq(), self.rng.choice((0, 1))
+                    packet_id = next(ids) % 65535 + 1
+                    key = self.topic_of(seq)
+                    self.checker.sent(RULED, self.name, key, seq, "delayed", once=True)
+                    in_flight[packet_id] = seq
+                    self.due_by = max(self.due_by, time.time() + wait)
+                    data += mqtt_publish(f"$delayed/{wait}/{key}", payload_of(self.name, key, seq, 100), 1, packet_id, self.version)
+                client.stream.send(data)
+                client.stream.fill()
+                self._drain(client, in_flight)
+        except Closed:
+            self.drain_rest(client, lambda: self._drain(client, in_flight))
+            raise
+        finally:
+            client.stream.close()
+
+
+class RetainedProducer(Producer):
+    """Sets and clears retained messages, one at a time a topic; after a crash each topic has the last one acknowledged, or one sent
+    after it."""
+
+    TOPICS = 20
+
+    def __init__(self, name, checker, seed):
+        super().__init__(name, checker, seed)
+        self.may_be = {}  # topic -> the values it may have: the last acknowledged, then what was sent since; b"": none
+
+    def load(self, broker):
+        client = Mqtt(broker.ports["mqtt"], self.name, 4)
+        try:
+            while True:
+                sent = {}
+                for i in self.rng.sample(range(self.TOPICS), 8):
+                    self.seq += 1
+                    topic = f"retained/{self.name}/{i}/v"
+                    value = b"" if self.rng.random() < 0.2 else b"%d" % self.seq
+                    self.may_be.setdefault(topic, [b""]).append(value)
+                    sent[len(sent) + 1] = topic
+                    client.stream.send(mqtt_publish(topic, value, 1, len(sent), 4, retain=True))
+                while sent:
+                    topic = sent.pop(client.puback()[0])
+                    del self.may_be[topic][:-1]
+        finally:
+            client.stream.close()
+
+    def judge(self, broker):
+        client = Mqtt(broker.ports["mqtt"], self.name + "-judge", 4)
+        client.subscribe(f"retained/{self.name}/+/v", 0)
+        there = sum(values != [b""] for values in self.may_be.values())
+        found = {}
+        try:
+            while len(found) < there:
+                message = client.message(timeout=0.5)
+                found[message.topic] = message.payload
+        except Closed:
+            pass  # some of them may have been cleared
+        client.stream.close()
+        for topic, values in self.may_be.items():
+            value = found.pop(topic, b"")
+            if value not in values:
+                raise Failed(f"the retained message of {topic} is {value!r}, and may be {values}")
+            self.may_be[topic] = [value]
+        if found:
+            raise Failed(f"retained messages that nobody sent: {found}")
+
+
 class Committer(Producer):
     """Commits rising offsets of a group, one at a time."""
 
@@ -294,6 +385,9 @@ class Life:
         make += [lambda n: KafkaProducer(n, self.checker, seed, RULED), lambda n: KafkaProducer(n, self.checker, seed, OWN),
                  lambda n: KafkaProducer(n, self.checker, seed, OWN, once=True)]
         self.producers = [f(f"p{i}") for i, f in enumerate(make)]
+        self.delayed = DelayedProducer("delayed", self.checker, seed, 5)
+        self.retained = RetainedProducer("retained", self.checker, seed)
+        self.producers += [self.delayed, self.retained]
         self.restarts = []
 
     def begin(self):
@@ -344,7 +438,9 @@ class Life:
             self.disk.cut()
 
     def judge(self):
+        time.sleep(max(0.0, self.delayed.due_by + 0.5 - time.time()))  # what is delayed is due by then
         self.reader.read_all(self.broker)
+        self.retained.judge(self.broker)
         client = Kafka(self.broker.ports["kafka"], client_id="reader")
         self.checker.commit_found("crash-group", RULED, 0, client.committed("crash-group", RULED, 0))
         client.close()

@@ -74,6 +74,25 @@ std::string show_topic(const Json& json) {
   return out;
 }
 
+// A page of messages, and how to get the next one.
+std::string show_messages(const Json& json, bool is_delayed) {
+  std::vector<std::vector<std::string>> rows = {is_delayed ? std::vector<std::string>{"ID", "DUE", "TOPIC", "PAYLOAD"}
+                                                           : std::vector<std::string>{"TOPIC", "QOS", "PAYLOAD"}};
+  if (json.is_object() && json.contains("messages")) {
+    for (const Json& message : json["messages"]) {
+      const std::string payload =
+          message.contains("payload") ? text_at(message, "payload") : "base64 " + text_at(message, "payload_base64");
+      if (is_delayed)
+        rows.push_back({text_at(message, "id"), text_at(message, "due_ms"), text_at(message, "topic"), payload});
+      else
+        rows.push_back({text_at(message, "topic"), text_at(message, "qos"), payload});
+    }
+  }
+  if (rows.size() == 1) return is_delayed ? "No delayed message waits.\n" : "There are no retained messages.\n";
+  const std::string next = text_at(json, "next");
+  return columns(rows) + (next.empty() ? "" : "there is more: --after '" + next + "'\n");
+}
+
 }  // namespace
 
 std::optional<Command> parse_commands(int argc, char** argv, int& exit_code) {
@@ -105,6 +124,24 @@ std::optional<Command> parse_commands(int argc, char** argv, int& exit_code) {
   create->add_option("--set", settings, "A setting: mode=persistent, retention_ms=86400000; may be given several times");
   CLI::App* remove = topics->add_subcommand("delete", "Delete a stream and its records");
   remove->add_option("name", name, "Its name")->required();
+  CLI::App* retained = app.add_subcommand("retained", "List and clear retained messages");
+  retained->require_subcommand(1);
+  std::string filter;
+  std::string after;
+  int64_t limit = 100;
+  CLI::App* retained_list = retained->add_subcommand("list", "Retained messages, by topic");
+  retained_list->add_option("filter", filter, "An MQTT topic filter; left out: all");
+  CLI::App* retained_clear = retained->add_subcommand("clear", "Clear the retained messages that a filter matches");
+  retained_clear->add_option("filter", filter, "An MQTT topic filter: a/b, a/#")->required();
+  CLI::App* delayed = app.add_subcommand("delayed", "List and cancel delayed messages");
+  delayed->require_subcommand(1);
+  CLI::App* delayed_list = delayed->add_subcommand("list", "Delayed messages, by the time at which they are due");
+  CLI::App* delayed_cancel = delayed->add_subcommand("cancel", "Cancel a delayed message");
+  delayed_cancel->add_option("id", name, "Its id, as list shows it")->required();
+  for (CLI::App* page : {retained_list, delayed_list}) {
+    page->add_option("--limit", limit, "Most messages of a page")->check(CLI::Range(1, 1'000))->capture_default_str();
+    page->add_option("--after", after, "Where the page before ended");
+  }
   CLI::App* health = app.add_subcommand("health", "Whether the node serves");
   CLI::App* metrics = app.add_subcommand("metrics", "The metrics, as Prometheus reads them");
   CLI::App* options = app.add_subcommand("options", "The options the node runs with");
@@ -143,6 +180,22 @@ std::optional<Command> parse_commands(int argc, char** argv, int& exit_code) {
     command.request.method = "DELETE";
     command.request.path = topic_target;
     command.done_text = fmt::format("deleted {}\n", name);
+  } else if (retained_list->parsed() || delayed_list->parsed()) {
+    const bool is_delayed = delayed_list->parsed();
+    command.request.path = is_delayed ? "/api/v1/delayed" : "/api/v1/retained";
+    command.request.query = "limit=" + std::to_string(limit);
+    if (!filter.empty()) command.request.query += "&filter=" + net::percent_encode(filter);
+    if (!after.empty()) command.request.query += "&after=" + net::percent_encode(after);
+    command.show = is_delayed ? Show::delayed_list : Show::retained_list;
+  } else if (retained_clear->parsed()) {
+    command.request.method = "DELETE";
+    command.request.path = "/api/v1/retained";
+    command.request.query = "filter=" + net::percent_encode(filter);
+    command.show = Show::cleared;
+  } else if (delayed_cancel->parsed()) {
+    command.request.method = "DELETE";
+    command.request.path = "/api/v1/delayed/" + net::percent_encode(name);
+    command.done_text = fmt::format("cancelled {}\n", name);
   } else if (health->parsed()) {
     command.request.path = "/health/ready";
   } else if (metrics->parsed()) {
@@ -158,7 +211,20 @@ std::string show(const Command& command, const std::string& body) {
   if (command.as_json || command.show == Show::text) return body;
   const Json json = Json::parse(body, nullptr, false);
   if (json.is_discarded()) return body;
-  return command.show == Show::topic_list ? show_topics(json) : show_topic(json);
+  switch (command.show) {
+    case Show::topic_list:
+      return show_topics(json);
+    case Show::retained_list:
+      return show_messages(json, false);
+    case Show::delayed_list:
+      return show_messages(json, true);
+    case Show::cleared:
+      return fmt::format("cleared {}\n", text_at(json, "cleared"));
+    case Show::topic:
+    case Show::text:
+      break;
+  }
+  return show_topic(json);
 }
 
 std::string show_error(int status, const std::string& body) {

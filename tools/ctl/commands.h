@@ -8,7 +8,7 @@
 
 namespace robustmq::ctl {
 
-enum class Show { text, topic_list, topic };
+enum class Show { text, topic_list, topic, retained_list, delayed_list, cleared };
 
 struct Command {
   std::string server;  // "127.0.0.1:58080"

@@ -40,6 +40,28 @@ TEST(Commands, BecomeRequests) {
   EXPECT_EQ(show(*remove, ""), "deleted a/b\n");
 }
 
+TEST(Commands, ListAndClearMessages) {
+  auto list = parse({"retained", "list", "a/+", "--limit", "5", "--after", "0/a b"});
+  ASSERT_TRUE(list);
+  EXPECT_EQ(list->request.path, "/api/v1/retained");
+  EXPECT_EQ(list->request.query, "limit=5&filter=a%2F%2B&after=0%2Fa%20b");
+  EXPECT_EQ(show(*list, R"({"messages":[{"topic":"a/b","qos":1,"payload":"21"}],"next":"0/a/b"})"),
+            "TOPIC  QOS  PAYLOAD\na/b    1    21\nthere is more: --after '0/a/b'\n");
+  auto clear = parse({"retained", "clear", "a/#"});
+  ASSERT_TRUE(clear);
+  EXPECT_EQ(clear->request.method, "DELETE");
+  EXPECT_EQ(clear->request.query, "filter=a%2F%23");
+  EXPECT_EQ(show(*clear, R"({"cleared":3})"), "cleared 3\n");
+  auto delayed = parse({"delayed", "list"});
+  ASSERT_TRUE(delayed);
+  EXPECT_EQ(show(*delayed, R"({"messages":[]})"), "No delayed message waits.\n");
+  auto cancel = parse({"delayed", "cancel", "1f-2"});
+  ASSERT_TRUE(cancel);
+  EXPECT_EQ(cancel->request.method, "DELETE");
+  EXPECT_EQ(cancel->request.path, "/api/v1/delayed/1f-2");
+  EXPECT_EQ(show(*cancel, ""), "cancelled 1f-2\n");
+}
+
 TEST(Commands, RefuseWhatTheyDoNotKnow) {
   int code = 0;
   EXPECT_FALSE(parse({"topics", "burn"}, &code));

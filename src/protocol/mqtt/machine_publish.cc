@@ -24,7 +24,8 @@ void Machine::on_publish(const Frame& frame, Outbox& out) {
   if (!check_publish(publish, is_same_topic, out)) return;
   ++metrics_->publishes_received_total;
   if (publish.qos > 0 && !take_inbound_id(publish, out)) return;
-  if (!is_same_topic && (publish.topic[0] == '$' || topic_levels(publish.topic) > options_->topic_levels_max)) {
+  const bool is_servers_own = publish.topic[0] == '$' && !publish.topic.starts_with("$delayed/");
+  if (!is_same_topic && (is_servers_own || topic_levels(publish.topic) > options_->topic_levels_max)) {
     refuse_publish(publish, Code::invalid_topic);
     return;
   }

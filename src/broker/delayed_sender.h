@@ -1,0 +1,97 @@
+// DelayedSender: appends messages whose time has come, each once through any crash. Lives on its core.
+//
+// A topic that survives a crash: messages for one partition go as batches, one at a time, of an idempotent producer of its own (a
+// new one each life). What is in a batch and its sequence are written first (DelayedBatchRow), then the batch is appended, then
+// all of its rows are removed together. After a crash the batch is appended again under the same producer id and sequence, and
+// the shard knows a repeat; so it is there once. Everything else (a topic in memory, one that is not kept) ends with the process:
+// the row is removed first, then the message published; a crash between the two loses what the crash would have lost a moment
+// later.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "broker/delayed_row.h"
+#include "broker/publisher.h"
+#include "broker/retained_home.h"
+#include "broker/rows.h"
+#include "meta/meta.h"
+#include "runtime/core.h"
+#include "runtime/timer.h"
+
+namespace robustmq::broker {
+
+class DelayedSender {
+ public:
+  // ok: published, its row is gone. A retriable error: its row is there, send it again later. Any other: refused for good, its
+  // row is gone.
+  using Done = Callback<void(const DelayedMessage&, Status)>;
+
+  // All of them outlive it.
+  DelayedSender(runtime::Core& core, Rows& rows, meta::Meta& meta, Publisher& publisher, RetainedHome& retained);
+  DelayedSender(const DelayedSender&) = delete;
+  void set_done(Done done) { done_ = std::move(done); }
+
+  void send(DelayedMessage message);
+  // Appends again what was being appended when the node went. Its messages are answered like sent ones.
+  void recover(uint64_t number, DelayedBatchRow batch, std::vector<DelayedMessage> messages);
+
+ private:
+  static constexpr size_t kBatchMessages = 100;
+  static constexpr size_t kBatchBytes = 256 << 10;
+  static constexpr int64_t kRetryMs = 1'000;
+
+  // A stream's partition, or a light topic's name.
+  using LaneKey = std::tuple<TopicId, int32_t, std::string>;
+  struct Lane {
+    enum class Stage : uint8_t { idle, writing, appending, removing };
+    LaneKey key;
+    std::shared_ptr<const meta::Topic> stream;
+    bool is_recovered = false;  // of an earlier life: it ends with its batch
+    ProducerId producer = -1;
+    int32_t sequence = 0;  // of the next batch
+    std::deque<DelayedMessage> queue;
+    Stage stage = Stage::idle;
+    uint64_t number = 0;  // of the batch's row
+    std::vector<DelayedMessage> batch;
+    bool waits = false;      // for another try
+    bool is_fenced = false;  // the shard knows its producer otherwise than it should
+  };
+
+  void send_once(DelayedMessage message);
+  void publish(std::shared_ptr<DelayedMessage> message);
+  void pump(Lane& lane);
+  void write_intent(Lane& lane);
+  void append(Lane& lane);
+  void on_appended(Lane& lane, Result<shard::Appended> appended);
+  void remove_rows(Lane& lane, Status result);
+  void finish(Lane& lane, const Status& result);
+  void retry_later(Lane& lane);
+  void on_timer();
+  void retain(const DelayedRow& row);
+  void wait_for_producer();
+  void end_lane(Lane& lane);
+
+  runtime::Core& core_;
+  Rows& rows_;
+  meta::Meta& meta_;
+  Publisher& publisher_;
+  RetainedHome& retained_;
+  Done done_;
+  ProducerId next_producer_ = 0;
+  ProducerId producers_end_ = 0;
+  bool is_waiting_for_producer_ = false;
+  std::vector<DelayedMessage> waiting_;  // for the producer id
+  std::map<LaneKey, std::unique_ptr<Lane>> lanes_;
+  std::vector<std::unique_ptr<Lane>> recovered_;
+  runtime::Timer timer_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace robustmq::broker
