@@ -14,12 +14,17 @@ Error bad_endpoint(std::string_view text, const char* why) {
 }  // namespace
 
 std::string Endpoint::to_string() const {
+  if (is_local() || host == kUnnamedLocal) return host;
   std::string text = host.find(':') == std::string::npos ? host : "[" + host + "]";
   return text + ":" + std::to_string(port);
 }
 
 Result<Endpoint> Endpoint::parse(std::string_view text) {
   Endpoint endpoint;
+  if (text.starts_with('/')) {
+    endpoint.host = std::string(text);
+    return endpoint;
+  }
   size_t colon = text.rfind(':');
   if (colon == std::string_view::npos) return bad_endpoint(text, "the port is missing");
   std::string_view host = text.substr(0, colon);

@@ -14,11 +14,15 @@
 
 namespace robustmq::runtime {
 
+// A host that begins with '/' is the path of a Unix socket, which has no port.
 struct Endpoint {
+  static constexpr std::string_view kUnnamedLocal = "unix";  // the host of a Unix socket's client
+
   std::string host;
   uint16_t port = 0;
+  bool is_local() const { return host.starts_with('/'); }
   std::string to_string() const;
-  static Result<Endpoint> parse(std::string_view text);  // "127.0.0.1:1883", "[::1]:1883"
+  static Result<Endpoint> parse(std::string_view text);  // "127.0.0.1:1883", "[::1]:1883", "/run/mqtt.sock"
 };
 
 // What a socket tells its owner, on the socket's core. Level-triggered: on_readable comes again while bytes wait.

@@ -26,7 +26,7 @@ ListenerPlan plan_of(const ListenerOptionsRow& row, size_t index) {
   ListenerPlan plan;
   plan.kind = row.kind;
   plan.name = row.name.empty() ? fmt::format("{}_{}", row.kind, index + 1) : row.name;
-  plan.at = {row.bind, row.port};
+  plan.at = {row.bind, row.bind.starts_with('/') ? uint16_t{0} : row.port};
   plan.option = fmt::format("listener[{}] at {}", index, plan.at.to_string());
   plan.tls = row.tls;
   plan.advertised = row.advertised;
@@ -59,6 +59,7 @@ std::string check_listener(const ListenerOptionsRow& row) {
   if (!is_kind(row.kind)) return fmt::format("kind = \"{}\" is not spoken; allowed is mqtt or kafka", row.kind);
   if (!is_name(row.name)) return "a name has letters, digits, '_' and '-'";
   if (row.bind.empty()) return "bind is missing";
+  if (row.bind.starts_with('/') && row.kind == "kafka") return "Kafka clients are told an address to come back to: bind to one";
   if (const std::string wrong = check_tls(row.tls); !wrong.empty()) return "tls: " + wrong;
   if (!row.advertised.empty() && row.kind != "kafka") return "advertised is for Kafka alone";
   if (!row.advertised.empty() && !runtime::Endpoint::parse(row.advertised).ok())

@@ -37,7 +37,8 @@ struct ListenerOptionsRow {
     using O = ListenerOptionsRow;
     v.field("kind", &O::kind, {.doc = "Protocol that is spoken: mqtt or kafka."});
     v.field("name", &O::name, {.doc = "Name in logs and metrics; empty: the kind and a number, as in mqtt_2."});
-    v.field("bind", &O::bind, {.doc = "Address to listen at; 0.0.0.0 or :: for all."});
+    v.field("bind", &O::bind,
+            {.doc = "Address to listen at, 0.0.0.0 or :: for all; or the path of a Unix socket, as in /run/robustmq/mqtt.sock."});
     v.field("port", &O::port, {.doc = "Port to listen at; 0 takes a free one."});
     v.field("tls", &O::tls, {.doc = "TLS of this listener; on where its certificate is set."});
     v.field(

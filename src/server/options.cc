@@ -29,6 +29,9 @@ Status check(const ServerOptions& options, const config::Origins& origins) {
   auto needs_certificate = [&](std::string_view path, const std::string& given, const std::string& unset) {
     if (!options.tls.is_on() && !given.empty() && given != unset) problem(path, "TLS needs a certificate: set tls.certificate");
   };
+  if (options.kafka.listen.starts_with('/') || options.kafka.listen_tls.starts_with('/') ||
+      options.kafka.advertised.starts_with('/'))
+    problem("kafka.listen", "Kafka clients are told an address to come back to: host:port");
   needs_certificate("mqtt.listen_tls", options.mqtt.listen_tls, mqtt.listen_tls);
   needs_certificate("mqtt.listen_websocket_tls", options.mqtt.listen_websocket_tls, mqtt.listen_websocket_tls);
   needs_certificate("kafka.listen_tls", options.kafka.listen_tls, "");

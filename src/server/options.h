@@ -60,8 +60,10 @@ struct MqttSection : mqtt::MqttOptions {
 
   template <class V>
   static void describe(V& v) {
-    v.field("listen", &MqttSection::listen,
-            {.doc = "Address and port of the MQTT listener (TCP); port 0 takes a free one, empty none."});
+    v.field(
+        "listen", &MqttSection::listen,
+        {.doc =
+             "Address and port of the MQTT listener (TCP), or the path of a Unix socket; port 0 takes a free one, empty none."});
     v.field(
         "listen_websocket", &MqttSection::listen_websocket,
         {.doc = "Address and port of MQTT over WebSocket, at the path /mqtt; port 0 takes a free one, empty none. When it is not "

@@ -27,7 +27,7 @@ std::string problem_of(std::string file) {
 TEST(Options, StandAsTheyAre) { EXPECT_EQ(problem_of(""), ""); }
 
 TEST(Options, OfTheExampleFilesAreRight) {
-  for (const char* path : {"config/node.toml", "config/edge.toml"}) {
+  for (const char* path : {"config/node.toml", "config/edge.toml", "config/listeners.toml"}) {
     std::FILE* file = std::fopen(path, "rb");
     ASSERT_NE(file, nullptr) << path;
     std::string text(1 << 16, '\0');
@@ -51,6 +51,43 @@ TEST(Options, RefuseAnAddressThatIsNone) {
   EXPECT_EQ(problem_of("[mqtt]\nlisten = \"1883\"\n"),
             "robust.toml:2: mqtt.listen: \"1883\" is no address; allowed is host:port, as in 127.0.0.1:1883");
   EXPECT_EQ(problem_of("[mqtt]\nlisten = \"\"\n"), "");
+}
+
+TEST(Options, OfListenersAreChecked) {
+  auto row = [](std::string_view text) { return problem_of("[[listener]]\n" + std::string(text) + "\n"); };
+  EXPECT_EQ(row(""), "");
+  EXPECT_EQ(row("bind = \"/run/robustmq/mqtt.sock\""), "");
+  EXPECT_EQ(row("kind = \"amqp\""), "robust.toml:1: listener[0]: kind = \"amqp\" is not spoken; allowed is mqtt or kafka");
+  EXPECT_NE(row("kind = \"kafka\"\nwebsocket = true"), "");
+  EXPECT_NE(row("kind = \"kafka\"\nbind = \"/run/kafka.sock\""), "");
+  EXPECT_NE(row("advertised = \"here:1\""), "");
+  EXPECT_NE(row("name = \"a b\""), "");
+  EXPECT_NE(row("tls = { certificate = \"c\" }"), "") << "no key";
+  EXPECT_NE(row("tls = { key = \"k\" }"), "") << "no certificate";
+  EXPECT_NE(row("tls = { certificate = \"c\", key = \"k\", clients = \"required\" }"), "") << "no ca";
+  EXPECT_NE(problem_of("[[listener]]\nname = \"a\"\n[[listener]]\nname = \"a\"\n"), "");
+  EXPECT_NE(problem_of("[mqtt]\nlisten_tls = \"0.0.0.0:8883\"\n"), "") << "no certificate";
+  EXPECT_EQ(problem_of("[listener]\nconnections_max = 5\n"), "") << "its former name";
+  EXPECT_EQ(problem_of("[connection]\nconnections_max = 5\n[[listener]]\nport = 1\n"), "");
+}
+
+TEST(Listeners, OfTablesTakeThePlaceOfDefaults) {
+  auto names = [](const ServerOptions& options) {
+    std::string all;
+    for (const ListenerPlan& plan : plan_listeners(options)) all += plan.name + " ";
+    return all;
+  };
+  ServerOptions options;
+  EXPECT_EQ(names(options), "mqtt mqtt_websocket kafka ");
+  options.tls.certificate = "c";
+  options.tls.key = "k";
+  EXPECT_EQ(names(options), "mqtt mqtt_websocket mqtt_tls mqtt_websocket_tls kafka ");
+  options.kafka.listen_tls = "127.0.0.1:9093";
+  options.listeners.push_back({.kind = "mqtt", .bind = "/run/mqtt.sock"});
+  EXPECT_EQ(names(options), "kafka kafka_tls mqtt_1 ");
+  options.mqtt.listen = "0.0.0.0:1883";
+  options.listeners.push_back({.kind = "mqtt", .name = "second"});
+  EXPECT_EQ(names(options), "mqtt kafka kafka_tls mqtt_1 second ");
 }
 
 TEST(Reference, HasAPageOfEachKindAndNoMetricTwice) {

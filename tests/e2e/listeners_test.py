@@ -24,7 +24,7 @@ import npm_clients
 from certificates import Authority, served_subject
 from broker import Broker, find_binary, scratch
 from interop_test import WAIT, Paho, unique
-from wire import Mqtt, mqtt_connect, mqtt_publish
+from wire import mqtt_connect, mqtt_publish
 
 
 class WithListeners(unittest.TestCase):
@@ -264,6 +264,25 @@ tls = {{ certificate = "{cls.certificate}", key = "{cls.key}", ca = "{cls.author
                 except ConnectionResetError:
                     pass
         self.assertGreaterEqual(self.metric("listener_refused_tls_total", "mqtt_tls"), 3)
+
+
+class UnixSocket(WithListeners):
+    @classmethod
+    def config(cls):
+        cls.path = os.path.join(cls.home, "mqtt.sock")
+        return f'[mqtt]\nlisten = "127.0.0.1:0"\n[[listener]]\nname = "local"\nbind = "{cls.path}"\n'
+
+    def test_a_message_from_the_socket_to_tcp(self):
+        over_tcp = self.paho("mqtt")
+        topic = unique("unix")
+        over_tcp.subscribe(topic)
+        with socket.socket(socket.AF_UNIX) as link:
+            link.settimeout(WAIT)
+            link.connect(self.path)
+            link.sendall(mqtt_connect(unique("unix")))
+            self.assertEqual(link.recv(4), b"\x20\x02\0\0")
+            link.sendall(mqtt_publish(topic, b"from here"))
+            self.assertEqual(over_tcp.message().payload, b"from here")
 
 
 class Proxy(WithListeners):

@@ -4,18 +4,26 @@
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <sys/un.h>
 
+#include <cstddef>
 #include <cstring>
 
 namespace robustmq::runtime::posix {
 
 uint16_t Address::port() const {
+  if (storage.ss_family == AF_UNIX) return 0;
   if (storage.ss_family == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6&>(storage).sin6_port);
   return ntohs(reinterpret_cast<const sockaddr_in&>(storage).sin_port);
 }
 
 Endpoint Address::to_endpoint() const {
   char text[INET6_ADDRSTRLEN] = "";
+  if (storage.ss_family == AF_UNIX) {
+    const auto& local = reinterpret_cast<const sockaddr_un&>(storage);
+    const bool has_name = size > offsetof(sockaddr_un, sun_path) && local.sun_path[0] != '\0';
+    return {has_name ? std::string(local.sun_path) : std::string(Endpoint::kUnnamedLocal), 0};
+  }
   if (storage.ss_family == AF_INET6) {
     inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6&>(storage).sin6_addr, text, sizeof(text));
   } else if (storage.ss_family == AF_INET) {
@@ -28,6 +36,14 @@ Endpoint Address::to_endpoint() const {
 
 std::vector<Address> numeric_addresses(const Endpoint& endpoint) {
   Address address;
+  if (endpoint.is_local()) {
+    auto& local = reinterpret_cast<sockaddr_un&>(address.storage);
+    if (endpoint.host.size() >= sizeof(local.sun_path)) return {};
+    local.sun_family = AF_UNIX;
+    std::memcpy(local.sun_path, endpoint.host.c_str(), endpoint.host.size() + 1);
+    address.size = sizeof(local);
+    return {address};
+  }
   auto& v4 = reinterpret_cast<sockaddr_in&>(address.storage);
   auto& v6 = reinterpret_cast<sockaddr_in6&>(address.storage);
   if (inet_pton(AF_INET, endpoint.host.c_str(), &v4.sin_addr) == 1) {
@@ -48,6 +64,7 @@ std::vector<Address> numeric_addresses(const Endpoint& endpoint) {
 Result<std::vector<Address>> resolve(const Endpoint& endpoint) {
   std::vector<Address> addresses = numeric_addresses(endpoint);
   if (!addresses.empty()) return addresses;
+  if (endpoint.is_local()) return Error{Code::invalid_argument, endpoint.host + ": the path is too long for a Unix socket"};
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -66,6 +67,26 @@ Result<int> open_listening(const Address& address, const ListenOptions& options,
   return descriptor;
 }
 
+// A file that nobody listens at any more is what an ended process left, and makes place.
+Result<int> open_local(const Address& address, const ListenOptions& options, const std::string& path) {
+  const int descriptor = open_socket(address);
+  if (descriptor < 0) return error_of(errno, "listen at " + path);
+  struct stat file;
+  if (stat(path.c_str(), &file) == 0 && S_ISSOCK(file.st_mode)) {
+    if (::connect(descriptor, address.get(), address.size) == 0 || errno != ECONNREFUSED) {
+      close(descriptor);
+      return Error{Code::already_exists, "listen at " + path + ": another process listens there"};
+    }
+    unlink(path.c_str());
+  }
+  if (bind(descriptor, address.get(), address.size) != 0 || listen(descriptor, options.backlog) != 0) {
+    Error error = error_of(errno, "listen at " + path);
+    close(descriptor);
+    return error;
+  }
+  return descriptor;
+}
+
 }  // namespace
 
 bool PosixListening::enter(const std::string& key) {
@@ -73,9 +94,23 @@ bool PosixListening::enter(const std::string& key) {
   return ++listeners_[key] == 1;
 }
 
-void PosixListening::leave(const std::string& key) {
+bool PosixListening::leave(const std::string& key) {
   std::lock_guard lock(mutex_);
-  if (--listeners_[key] == 0) listeners_.erase(key);
+  if (--listeners_[key] > 0) return false;
+  listeners_.erase(key);
+  descriptors_.erase(key);
+  return true;
+}
+
+void PosixListening::keep(const std::string& key, int descriptor) {
+  std::lock_guard lock(mutex_);
+  descriptors_[key] = descriptor;
+}
+
+int PosixListening::share(const std::string& key) {
+  std::lock_guard lock(mutex_);
+  const auto kept = descriptors_.find(key);
+  return kept == descriptors_.end() ? -1 : fcntl(kept->second, F_DUPFD_CLOEXEC, 0);
 }
 
 // ---- listener ----
@@ -97,7 +132,8 @@ class PosixListener final : public Listener, private Pollable {
     core_.unwatch(descriptor_);
     close(descriptor_);
     if (spare_ >= 0) close(spare_);
-    core_.shared().listening->leave(local_.to_string());
+    // The file of a Unix socket goes with its last listener.
+    if (core_.shared().listening->leave(local_.to_string()) && local_.is_local()) unlink(local_.host.c_str());
   }
   Endpoint local() const override { return local_; }
 
@@ -237,6 +273,7 @@ Result<std::unique_ptr<Listener>> PosixNet::listen(const Endpoint& at, ListenOpt
   std::string name = at.to_string();
   PosixListening& listening = *core_.shared().listening;
   Endpoint exact = address.to_endpoint();
+  if (at.is_local()) return listen_local(address, at, std::move(options), std::move(on_accept));
   bool takes_free_port = exact.port == 0;
   if (!takes_free_port && listening.enter(exact.to_string())) {
     if (Status free = check_free(address, name); !free) {
@@ -252,6 +289,20 @@ Result<std::unique_ptr<Listener>> PosixNet::listen(const Endpoint& at, ListenOpt
   auto listener = std::make_unique<PosixListener>(core_, *descriptor, std::move(options), std::move(on_accept));
   if (takes_free_port) listening.enter(listener->local().to_string());
   return std::unique_ptr<Listener>(std::move(listener));
+}
+
+Result<std::unique_ptr<Listener>> PosixNet::listen_local(const Address& address, const Endpoint& at, ListenOptions options,
+                                                         Callback<void(std::unique_ptr<Socket>)> on_accept) {
+  PosixListening& listening = *core_.shared().listening;
+  const bool is_first = listening.enter(at.host);
+  Result<int> descriptor = is_first ? open_local(address, options, at.host) : Result<int>(listening.share(at.host));
+  if (descriptor.ok() && *descriptor < 0) descriptor = error_of(errno, "listen at " + at.host);
+  if (!descriptor.ok()) {
+    listening.leave(at.host);
+    return descriptor.error();
+  }
+  if (is_first) listening.keep(at.host, *descriptor);
+  return std::unique_ptr<Listener>(std::make_unique<PosixListener>(core_, *descriptor, std::move(options), std::move(on_accept)));
 }
 
 void PosixNet::connect(const Endpoint& to, Callback<void(Result<std::unique_ptr<Socket>>)> done) {

@@ -1,4 +1,4 @@
-// PosixNet: TCP listeners and outgoing connections of one core.
+// PosixNet: TCP and Unix listeners and outgoing connections of one core.
 #pragma once
 
 #include <map>
@@ -17,13 +17,20 @@ class PosixListening {
  public:
   // Counts one more listener at `key`; true for the first.
   bool enter(const std::string& key);
-  void leave(const std::string& key);
+  // True for the last.
+  bool leave(const std::string& key);
+  // Unix sockets know no SO_REUSEPORT: the first core's listening socket serves all. share() gives a copy of the descriptor that
+  // keep() was told, -1 where there is none.
+  void keep(const std::string& key, int descriptor);
+  int share(const std::string& key);
 
  private:
   std::mutex mutex_;
   std::map<std::string, int> listeners_;
+  std::map<std::string, int> descriptors_;
 };
 
+struct Address;
 class PosixConnecting;
 
 class PosixNet final : public Net {
@@ -38,6 +45,9 @@ class PosixNet final : public Net {
 
  private:
   friend class PosixConnecting;
+
+  Result<std::unique_ptr<Listener>> listen_local(const Address& address, const Endpoint& at, ListenOptions options,
+                                                 Callback<void(std::unique_ptr<Socket>)> on_accept);
 
   PosixCore& core_;
   std::map<PosixConnecting*, std::unique_ptr<PosixConnecting>> connecting_;

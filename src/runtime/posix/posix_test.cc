@@ -3,6 +3,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -513,6 +515,72 @@ Task<void> connects_to_nothing(Core* core) {
   auto unknown =
       co_await completion<Result<std::unique_ptr<Socket>>>([&](auto done) { core->net().connect(at, std::move(done)); });
   EXPECT_EQ(unknown.code(), Code::connection_lost);
+}
+
+TEST(PosixNet, CoresShareAUnixSocketThatNobodyElseMayTakeAndWhoseFileGoesWithIt) {
+  TempDirectory directory;
+  const Endpoint at{directory.path + "/listen.sock", 0};
+  {
+    // As a process leaves it that was killed.
+    sockaddr_un left{};
+    left.sun_family = AF_UNIX;
+    std::snprintf(left.sun_path, sizeof left.sun_path, "%s", at.host.c_str());
+    const int descriptor = ::socket(AF_UNIX, SOCK_STREAM, 0);
+    ASSERT_EQ(::bind(descriptor, reinterpret_cast<sockaddr*>(&left), sizeof left), 0);
+    ::close(descriptor);
+  }
+  PosixWorld world({.cores = 2});
+  std::atomic<int> served{0};
+  std::vector<Core*> cores(2);
+  std::vector<std::vector<std::unique_ptr<Talker>>> servers(2);
+  std::vector<std::unique_ptr<Talker>> clients;
+  std::vector<std::unique_ptr<Listener>> listeners(2);
+  auto serve = [&](Core& core) {
+    auto listener = core.net().listen(at, {}, [&, &mine = servers[core.index()]](std::unique_ptr<Socket> socket) {
+      EXPECT_EQ(socket->peer().to_string(), "unix");
+      mine.push_back(std::make_unique<Talker>(std::move(socket)));
+      if (++served == 21) world.stop();  // the clients, and the look of the other process
+    });
+    ASSERT_TRUE(listener.ok()) << listener.error().to_string();
+    listeners[core.index()] = listener.take();
+    EXPECT_EQ(listeners[core.index()]->local().to_string(), at.host);
+  };
+  auto ask = [&] {
+    for (int i = 0; i < 20; ++i) {
+      cores[0]->net().connect(at, [&](Result<std::unique_ptr<Socket>> socket) {
+        ASSERT_TRUE(socket.ok()) << socket.error().to_string();
+        clients.push_back(std::make_unique<Talker>(socket.take()));
+      });
+    }
+  };
+  auto refuse_another_process = [&] {
+    PosixWorld other({.cores = 1});
+    static_cast<void>(other.run([&](Core& core) {
+      EXPECT_EQ(core.net().listen(at, {}, [](std::unique_ptr<Socket>) {}).code(), Code::already_exists);
+      other.stop();
+    }));
+  };
+  Status status = world.run(
+      [&](Core& core) {
+        cores[core.index()] = &core;
+        if (core.index() != 0) return;
+        core.post([&] {
+          serve(*cores[0]);
+          cores[0]->send(1, [&] {
+            serve(*cores[1]);
+            refuse_another_process();
+            cores[1]->send(0, [&] { ask(); });
+          });
+        });
+      },
+      [&](Core& core) {
+        if (core.index() == 0) clients.clear();
+        servers[core.index()].clear();
+        listeners[core.index()].reset();
+      });
+  ASSERT_TRUE(status.ok());
+  EXPECT_EQ(served, 21);
+  EXPECT_FALSE(std::filesystem::exists(at.host));
 }
 
 TEST(PosixNet, ConnectFailsWithAReason) {
