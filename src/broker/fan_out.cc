@@ -1,6 +1,7 @@
 #include "broker/fan_out.h"
 
 #include "base/topic_names.h"
+#include "broker/session/spools.h"
 #include "shard/record_reader.h"
 
 namespace robustmq::broker {
@@ -23,7 +24,8 @@ bool FanOut::light(std::string_view topic, const Bytes& batch, uint64_t origin, 
     core_.send(static_cast<CoreIndex>(__builtin_ctzll(left)),
                [peer, topic = std::string(topic), batch, origin] { peer->receive_light(topic, batch, origin); });
   }
-  const bool is_followed = known.targets != nullptr || known.other_cores != 0 || known.is_shared;
+  const bool is_owed = spools_ && spools_->is_used() && owe_light(topic, batch, origin);
+  const bool is_followed = is_owed || known.targets != nullptr || known.other_cores != 0 || known.is_shared;
   const bool is_shared = known.is_shared;
   // Held for the length of the call: a delivery may change what is known.
   if (const std::shared_ptr<const Targets> targets = known.targets) deliver_light(topic, *targets, batch, origin);
@@ -112,8 +114,61 @@ void FanOut::stream(const std::shared_ptr<const meta::Topic>& topic, const Bytes
     });
   }
   const bool is_shared = known.is_shared;
+  if (spools_ && spools_->is_used()) {
+    spools_->set_current(0);
+    if (topic->config.mode != meta::Mode::persistent) owe_stream(*topic, nullptr, batch, origin);
+  }
   if (known.is_followed) deliver_stream(*topic, batch, origin);
   if (is_shared) share_stream(*topic, batch, origin);
+}
+
+// ---- What stored sessions are owed ----
+
+bool FanOut::owe_light(std::string_view topic, const Bytes& batch, uint64_t origin) {
+  spools_->set_current(0);
+  if (BatchView(batch.span()).is_control()) return false;
+  Result<shard::OpenedRecords> opened = shard::open_records(batch, kDecodedBytesMax);
+  if (!opened) return false;  // counted when it is delivered
+  Spool& spool = spools_->mine();
+  bool is_owed = false;
+  RecordView record;
+  while (opened->records.next(record)) is_owed |= spool.add(topic, record, origin, std::nullopt);
+  if (is_owed) spools_->set_current(spool.ticket());
+  return is_owed;
+}
+
+bool FanOut::owe_stream(const meta::Topic& topic, const ShardId* shard, const Bytes& batch, uint64_t origin) {
+  const BatchView header(batch.span());
+  if (header.is_control()) return false;
+  Result<shard::OpenedRecords> opened = shard::open_records(batch, kDecodedBytesMax);
+  if (!opened) return false;
+  Spool& spool = spools_->mine();
+  const std::string fallback = mqtt_name_of_kafka(topic.name);
+  bool is_owed = false;
+  RecordView record;
+  while (opened->records.next(record)) {
+    std::optional<SpoolRef> ref;
+    if (shard) ref = SpoolRef{*shard, record.offset, header.leader_epoch()};
+    is_owed |= spool.add(topic_of(topic, record, fallback), record, origin, ref);
+  }
+  if (is_owed) spools_->set_current(spool.ticket());
+  return is_owed;
+}
+
+uint64_t FanOut::refer(const std::shared_ptr<const meta::Topic>& topic, const ShardId& shard, const Bytes& batch,
+                       uint64_t origin) {
+  if (!spools_ || !spools_->is_used() || topic->config.mode != meta::Mode::persistent) return 0;
+  Spool& spool = spools_->mine();
+  if (!owe_stream(*topic, &shard, batch, origin)) return 0;
+  const uint64_t ticket = spool.ticket();
+  spool.begin_reference(shard, BatchView(batch.span()).base_offset());
+  spool.flush();
+  return ticket;
+}
+
+void FanOut::finish_reference(const ShardId& shard, Offset base, const Bytes* batch, uint64_t ticket) {
+  spools_->mine().finish_reference(shard, base, batch);
+  spools_->set_current(ticket);
 }
 
 std::string_view FanOut::topic_of(const meta::Topic& topic, const RecordView& record, const std::string& fallback) const {

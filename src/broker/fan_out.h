@@ -19,6 +19,8 @@
 
 namespace robustmq::broker {
 
+class Spools;
+
 // Remembers whether anybody follows a source of messages, until a subscription changes.
 struct FollowedHere {
   uint64_t generation = 0;  // FanOut::generation() when it was looked up
@@ -36,12 +38,23 @@ class FanOut {
   // Every core's fan-out, by core; set once before the first message.
   void set_peers(std::vector<FanOut*> peers) { peers_ = std::move(peers); }
 
+  // What stored sessions are owed goes there; before the first message.
+  void set_spools(Spools* spools) { spools_ = spools; }
+
   // Every record of `batch` belongs to the MQTT topic `topic`. True when somebody follows it.
   bool light(std::string_view topic, const Bytes& batch, uint64_t origin, FollowedHere& known);
   // The batch of a stream: each record's topic is its header `mqtt.topic` where the rules allow it, else the stream's name.
   void stream(const std::shared_ptr<const meta::Topic>& topic, const Bytes& batch, uint64_t origin, FollowedHere& known);
 
+  // The batch of a durable stream is about to be appended: sessions that wait for records of it are owed references. The spool's
+  // ticket of them; 0: nobody waits.
+  uint64_t refer(const std::shared_ptr<const meta::Topic>& topic, const ShardId& shard, const Bytes& batch, uint64_t origin);
+  // It is committed (or has failed: no batch).
+  void finish_reference(const ShardId& shard, Offset base, const Bytes* batch, uint64_t ticket);
+
  private:
+  bool owe_light(std::string_view topic, const Bytes& batch, uint64_t origin);
+  bool owe_stream(const meta::Topic& topic, const ShardId* shard, const Bytes& batch, uint64_t origin);
   void receive_light(const std::string& topic, const Bytes& batch, uint64_t origin);
   // Changes whenever one of the three does, as none of theirs ever falls.
   uint64_t generation() const { return follows_.generation() + interest_.generation() + shared_.generation(); }
@@ -61,6 +74,7 @@ class FanOut {
   Shared& shared_;
   const TopicRules& rules_;
   BrokerMetrics& metrics_;
+  Spools* spools_ = nullptr;
   std::vector<FanOut*> peers_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "broker/retained_bursts.h"
+#include "broker/session/spool_record.h"
 
 namespace robustmq::broker {
 
@@ -119,6 +120,7 @@ void Follows::deliver(const Targets& targets, std::string_view topic, const Reco
       if (own == without_own->end()) continue;
       shown = &*own;
     }
+    if (context.session_state && (is_all_owed_ || (shown->qos_max > 0 && facts_of(record).qos > 0))) continue;
     ++metrics_.messages_delivered_total;
     if (context.has_burst) bursts_->note_live(context, topic, record);
     context.sink->on_delivery(Delivery{.topic = topic,

@@ -49,6 +49,10 @@ class Follows {
   // Told of what reaches a connection live while it is sent retained messages.
   void set_bursts(RetainedBursts* bursts) { bursts_ = bursts; }
 
+  // A connection with a stored session is owed what has QoS 1 or 2 (ADR 0007) and gets the rest from here; with `is_all_owed`
+  // nothing.
+  void set_owed(bool is_all_owed) { is_all_owed_ = is_all_owed; }
+
   // Adds or replaces. The caller checked the filter. `is_first`: no other subscription of this core has this filter.
   struct Added {
     bool is_new = true;
@@ -86,6 +90,7 @@ class Follows {
 
   BrokerMetrics& metrics_;
   RetainedBursts* bursts_ = nullptr;
+  bool is_all_owed_ = false;
   FilterTrie<Subscription> trie_;
   std::unordered_map<std::string, std::shared_ptr<const Targets>, TextHash, std::equal_to<>> remembered_;
   uint64_t generation_ = 1;

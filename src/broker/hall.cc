@@ -71,17 +71,23 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
       fetcher_(core_, locator_, options_, metrics_),
       topics_(core_, meta_, lights_, streams_, options_, rules_),
       session_options_(setup.session),
-      stored_sessions_(core_, rows_, session_options_),
+      spools_(core_, rows_, streams_, meta_, *setup.engines.persistent, session_options_, session_metrics_),
+      stored_sessions_(core_, rows_, spools_, session_options_, session_metrics_, meta_.starts()),
       wills_(core_, rows_),
       delayed_(core_, rows_, meta_, publisher_, retained_, setup.delayed ? *setup.delayed : kDelayedDefaults),
       tick_(&Hall::on_tick, this),
       sweep_tick_(&Hall::on_sweep_tick, this) {
   follows_.set_bursts(&bursts_);
   publisher_.set_delayed(&delayed_);
+  follows_.set_owed(session_options_.keep_qos0);
+  fan_out_.set_spools(&spools_);
+  publisher_.set_sessions(&stored_sessions_, &spools_);
   ROBUSTMQ_CHECK(core_.count() <= Interest::kCoresMax, "at most 64 cores");
   meta_.watch([this](const meta::CatalogEvent& event) { on_catalog(event); });
   stored_sessions_.set_hooks({.follow = [this](Context& context, const std::vector<FollowOne>& filters,
                                                Callback<void()> done) { follow_again(context, filters, std::move(done)); },
+                              .handing = [this](Context& context, std::string_view topic,
+                                                const RecordView& record) { bursts_.note_live(context, topic, record); },
                               .ended = [this](std::string_view client_id) { wills_.ended(std::string(client_id)); }});
   wills_.set_send([this](const std::string& client_id, const WillRow& will, Callback<void(Status)> done) {
     send_will(client_id, will, std::move(done));
@@ -98,6 +104,8 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
   std::vector<Topics*> topics;
   std::vector<RetainedHome*> retained;
   std::vector<Delayed*> delayed;
+  std::vector<Spools*> spools;
+  std::vector<Sessions*> sessions;
   for (Hall* hall : halls) {
     fan_outs.push_back(&hall->fan_out_);
     shared.push_back(&hall->shared_);
@@ -106,6 +114,8 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
     topics.push_back(&hall->topics_);
     retained.push_back(&hall->retained_);
     delayed.push_back(&hall->delayed_);
+    spools.push_back(&hall->spools_);
+    sessions.push_back(&hall->stored_sessions_);
   }
   for (Hall* hall : halls) {
     hall->halls_ = halls;
@@ -117,6 +127,7 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
     hall->topics_.set_peers(topics);
     hall->retained_.set_peers(retained);
     hall->delayed_.set_peers(delayed);
+    hall->spools_.set_peers(spools, sessions);
   }
 }
 
@@ -146,8 +157,11 @@ void Hall::start(Callback<void(Status)> ready) {
   const auto load_wills = [this, then, load_delayed](Callback<void(Status)> done) {
     wills_.load(then(std::move(done), load_delayed));
   };
-  const auto load_sessions = [this, then, load_wills](Callback<void(Status)> done) {
-    stored_sessions_.load(then(std::move(done), load_wills));
+  const auto open_spools = [this, then, load_wills](Callback<void(Status)> done) {
+    spools_.open(then(std::move(done), load_wills));
+  };
+  const auto load_sessions = [this, then, open_spools](Callback<void(Status)> done) {
+    stored_sessions_.load(then(std::move(done), open_spools));
   };
   const auto load_lights = [this, then, load_sessions](Callback<void(Status)> done) {
     lights_.load(then(std::move(done), load_sessions));
@@ -182,6 +196,7 @@ void Hall::open_shards(Callback<void(Status)> ready) {
 void Hall::on_tick(void* self) {
   Hall& hall = *static_cast<Hall*>(self);
   const WallTime now = hall.core_.wall_now();
+  hall.spools_.tidy();
   hall.streams_.retain(now);
   hall.core_.arm(hall.tick_, hall.core_.now() + Duration::millis(hall.options_.retention_check_ms));
 }
@@ -221,7 +236,7 @@ void Hall::execute(Context& context, Request request, ReplyTo done) {
   std::visit(Overload{
                  [&](Publish& r) {
                    if (!refused(Verb::publish, r.messages.empty() ? std::string_view{} : r.messages[0].topic))
-                     publisher_.publish(context, std::move(r), std::move(done));
+                     publish(context, std::move(r), std::move(done));
                  },
                  [&](Follow& r) {
                    if (!refused(Verb::follow, {})) follow(context, std::move(r), std::move(done));
@@ -232,7 +247,7 @@ void Hall::execute(Context& context, Request request, ReplyTo done) {
                    end_session(context, r);
                    done(SessionEnded{});
                  },
-                 [&](Release&) { done(Released{}); },
+                 [&](Release& r) { stored_sessions_.release(context, r, std::move(done)); },
                  [&](Settle& r) { settle(context, std::move(r), std::move(done)); },
                  [&](Produce& r) {
                    if (!refused(Verb::produce, {})) produce(context, std::move(r), std::move(done));
@@ -358,6 +373,8 @@ void Hall::open_session(Context& context, OpenSession request, ReplyTo done) {
       if (opening->is_refused) wills_.left(id);  // a refused client leaves no will behind
     }
     opening->done(std::move(opening->reply));
+    const auto told = sessions_.find(id);
+    if (told != sessions_.end() && told->second->connection_id == connection) stored_sessions_.begin(*told->second);
   };
   auto opened = [opening, finish_one](Reply reply) {
     opening->is_refused |= std::holds_alternative<Error>(reply);
@@ -424,9 +441,21 @@ void Hall::stop_following(Context& context) {
 
 void Hall::settle(Context& context, Settle request, ReplyTo done) {
   Settled settled;
-  for (const Settle::One& one : request.leases)
+  Settle owed;  // what is a session's, not a group's
+  for (const Settle::One& one : request.leases) {
+    if (one.lease < kSharedLeaseMin) owed.leases.push_back(one);
     settled.leases.push_back(one.lease >= kSharedLeaseMin ? shared_.settle(context, one) : Code::ok);
-  done(std::move(settled));
+  }
+  if (owed.leases.empty() || !context.session_state) return done(std::move(settled));
+  stored_sessions_.settle(context, owed,
+                          [settled = std::move(settled), leases = request.leases, done = std::move(done)](Reply reply) mutable {
+                            const auto* of_session = std::get_if<Settled>(&reply);
+                            if (!of_session) return done(std::move(reply));
+                            for (size_t i = 0, next = 0; i < leases.size(); ++i) {
+                              if (leases[i].lease < kSharedLeaseMin) settled.leases[i] = of_session->leases[next++];
+                            }
+                            done(std::move(settled));
+                          });
 }
 
 void Hall::close(Context& context) {
@@ -442,6 +471,27 @@ void Hall::close(Context& context) {
     stored_sessions_.let_go(context);
   }
   context.session.clear();
+}
+
+void Hall::publish(Context& context, Publish request, ReplyTo done) {
+  const auto has_packet = [](const Message& message) { return message.packet_id != 0 && message.wants_reply; };
+  if (context.session_state && std::any_of(request.messages.begin(), request.messages.end(), has_packet)) {
+    // The session learns which of its packet ids came to something.
+    std::vector<uint16_t> ids;
+    for (const Message& message : request.messages) {
+      if (message.wants_reply) ids.push_back(message.packet_id);
+    }
+    done = [this, id = context.session, ids = std::move(ids), done = std::move(done)](Reply reply) mutable {
+      std::vector<std::pair<uint16_t, Code>> packets;
+      const auto* published = std::get_if<Published>(&reply);
+      for (size_t i = 0; i < ids.size(); ++i) {
+        if (ids[i] != 0) packets.emplace_back(ids[i], published ? published->results[i].code : Code::internal);
+      }
+      stored_sessions_.finish_packets(id, packets);
+      done(std::move(reply));
+    };
+  }
+  publisher_.publish(context, std::move(request), std::move(done));
 }
 
 void Hall::follow(Context& context, Follow request, ReplyTo done) {

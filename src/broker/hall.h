@@ -65,7 +65,8 @@ class Hall final : public Broker {
   CoreIndex session_home(TenantId tenant, std::string_view client_id) const override;
 
   const BrokerMetrics& metrics() const { return metrics_; }
-  const SessionMetrics& session_metrics() const { return stored_sessions_.metrics(); }
+  const SessionMetrics& session_metrics() const { return session_metrics_; }
+  uint64_t spool_bytes() const { return spools_.size_bytes(); }
   const RetainedMetrics& retained_metrics() const { return retained_.metrics(); }
   const WillMetrics& will_metrics() const { return wills_.metrics(); }
   const DelayedMetrics& delayed_metrics() const { return delayed_.metrics(); }
@@ -78,6 +79,7 @@ class Hall final : public Broker {
   void on_catalog(const meta::CatalogEvent& event);
   void open_shards(Callback<void(Status)> ready);
 
+  void publish(Context& context, Publish request, ReplyTo done);
   void follow(Context& context, Follow request, ReplyTo done);
   void unfollow(Context& context, Unfollow request, ReplyTo done);
   void announce(std::vector<std::string> filters, bool is_wanted, Callback<void()> done);
@@ -119,6 +121,8 @@ class Hall final : public Broker {
   std::vector<Hall*> halls_;
   std::unordered_map<std::string, Context*> sessions_;  // of every client that is connected
   SessionOptions session_options_;
+  SessionMetrics session_metrics_;
+  Spools spools_;
   Sessions stored_sessions_;
   Wills wills_;
   Delayed delayed_;

@@ -69,5 +69,33 @@ void BM_Publish(benchmark::State& state) {
 }
 BENCHMARK(BM_Publish)->ArgNames({"followers", "reply"})->Args({0, 0})->Args({1, 0})->Args({1, 1})->Args({100, 0});
 
+// One message of QoS 1, a turn of the core each, that this many stored sessions are owed whose clients are away.
+void BM_PublishToAway(benchmark::State& state) {
+  World world;
+  world.world.run_for(Duration::millis(10));
+  for (int64_t i = 0; i < state.range(0); ++i) {
+    Context context;
+    context.sink = &world.sink;
+    context.connection_id = 1000 + static_cast<uint64_t>(i);
+    world.hall.execute(context, OpenSession{.client_id = "away" + std::to_string(i), .clean_start = false, .expiry_s = 86'400},
+                       [](Reply) {});
+    world.world.run_for(Duration::millis(1));
+    world.hall.execute(context, Follow{{FollowOne{.filter = "bench/topic", .qos_max = 1}}}, [](Reply) {});
+    world.world.run_for(Duration::millis(1));
+    world.hall.close(context);
+  }
+  const std::string payload(64, 'x');
+  Buffer headers;
+  BatchBuilder::append_header(headers, "mqtt.qos", as_bytes("1"));
+  for (auto _ : state) {
+    Publish request;
+    request.messages.push_back({"bench/topic", as_bytes(payload), headers.span(), 1, true, 1});
+    world.hall.execute(world.publisher, std::move(request), [](Reply reply) { benchmark::DoNotOptimize(reply); });
+    world.world.run_for(Duration::micros(50));
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(BM_PublishToAway)->ArgName("sessions")->Arg(0)->Arg(1)->Arg(10'000);
+
 }  // namespace
 }  // namespace robustmq::broker

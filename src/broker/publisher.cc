@@ -5,6 +5,8 @@
 #include "base/hash.h"
 #include "base/topic_names.h"
 #include "broker/delayed.h"
+#include "broker/session/sessions.h"
+#include "broker/session/spools.h"
 
 namespace robustmq::broker {
 
@@ -76,15 +78,17 @@ void Publisher::find_route(Route& route, std::string_view topic) {
   route.kind = Kind::light_here;
 }
 
-void Publisher::add_stream_record(BatchBuilder& to, const Message& message, int64_t timestamp_ms) {
+void Publisher::add_stream_record(BatchBuilder& to, const Message& message, int64_t timestamp_ms, std::string_view mark) {
   to.begin_record(timestamp_ms, as_bytes(message.topic), message.payload);
   to.add_header("mqtt.topic", as_bytes(message.topic));
+  if (!mark.empty()) to.add_header(kPacketHeader, as_bytes(mark));
   to.add_encoded_headers(message.raw_headers, message.header_count);
   to.end_record();
 }
 
-void Publisher::add_light_record(BatchBuilder& to, const Message& message, int64_t timestamp_ms) {
+void Publisher::add_light_record(BatchBuilder& to, const Message& message, int64_t timestamp_ms, std::string_view mark) {
   to.begin_record(timestamp_ms, std::nullopt, message.payload);
+  if (!mark.empty()) to.add_header(kPacketHeader, as_bytes(mark));
   to.add_encoded_headers(message.raw_headers, message.header_count);
   to.end_record();
 }
@@ -96,12 +100,26 @@ Publisher::StoredPlace Publisher::stored_place(std::string_view topic) {
   return {route.stream, route.partition, false};
 }
 
-void Publisher::add(Pending& pending, const Message& message) {
+Publisher::AppendDone Publisher::owed(AppendDone done) {
+  if (!spools_ || !spools_->is_used()) return done;
+  return [this, done = std::move(done)](Result<shard::Appended> appended) mutable {
+    const uint64_t ticket = appended.ok() ? spools_->current() : 0;
+    if (ticket == 0) return done(std::move(appended));
+    spools_->mine().when_stored(ticket, [done = std::move(done), appended = std::move(appended)](const Status& status) mutable {
+      if (!status.ok()) return done(status.error());
+      done(std::move(appended));
+    });
+  };
+}
+
+void Publisher::add(const Context& context, Pending& pending, const Message& message) {
   const int64_t now_ms = core_.wall_now().ms;
+  std::string mark;
+  if (message.packet_id != 0 && sessions_) mark = sessions_->begin_packet(context, message.packet_id);
   if (pending.route->kind == Kind::stream)
-    add_stream_record(pending.builder, message, now_ms);
+    add_stream_record(pending.builder, message, now_ms, mark);
   else
-    add_light_record(pending.builder, message, now_ms);
+    add_light_record(pending.builder, message, now_ms, mark);
 }
 
 void Publisher::publish(const Context& context, Publish request, ReplyTo done) {
@@ -156,7 +174,7 @@ void Publisher::publish(const Context& context, Publish request, ReplyTo done) {
       pending[route.pending].replies.clear();
     }
     Pending& part = pending[route.pending];
-    add(part, message);
+    add(context, part, message);
     if (message.wants_reply) part.replies.push_back(reply);
   }
   metrics_.messages_refused_total += refused;
@@ -205,7 +223,17 @@ void Publisher::send(Pending& pending, uint64_t origin, const std::shared_ptr<Op
     const bool is_followed = fan_out_.light(*route.name, batch, origin, *route.known);
     if (!wants_reply) return;
     for (uint32_t reply : pending.replies) operation->reply.results[reply].has_followers = is_followed;
-    --operation->waiting;  // never the last one: publish() holds one
+    const uint64_t ticket = spools_ && spools_->is_used() ? spools_->current() : 0;
+    if (ticket == 0) {
+      --operation->waiting;  // never the last one: publish() holds one
+      return;
+    }
+    spools_->mine().when_stored(ticket, [operation, replies = pending.replies](const Status& status) {
+      for (uint32_t reply : replies) {
+        if (!status.ok()) operation->reply.results[reply].code = status.code();
+      }
+      if (--operation->waiting == 0) operation->done(std::move(operation->reply));
+    });
     return;
   }
   AppendDone done;
@@ -221,7 +249,7 @@ void Publisher::send(Pending& pending, uint64_t origin, const std::shared_ptr<Op
   switch (route.kind) {
     case Kind::light_here:
       if (!wants_reply) done = counting_refusals();
-      return lights_.append(*route.light, std::move(batch), origin, std::move(done));
+      return lights_.append(*route.light, std::move(batch), origin, owed(std::move(done)));
     case Kind::stream:
       if (!wants_reply) done = counting_refusals();
       return append_to_stream(route.stream, route.partition, std::move(batch), origin, std::move(done));
@@ -257,7 +285,7 @@ Publisher::AppendDone Publisher::counting_refusals() {
 
 void Publisher::light_from_elsewhere(const std::string& topic, Bytes batch, uint64_t origin, AppendDone done) {
   Route& route = route_of(topic);
-  if (route.kind == Kind::light_here) return lights_.append(*route.light, std::move(batch), origin, std::move(done));
+  if (route.kind == Kind::light_here) return lights_.append(*route.light, std::move(batch), origin, owed(std::move(done)));
   // The catalog changed while the message was on its way: a stream has the name now.
   done(route.kind == Kind::refused ? route.refusal : Code::unknown_topic);
 }
@@ -267,9 +295,9 @@ void Publisher::append_to_stream(std::shared_ptr<const meta::Topic> topic, int32
   const CoreIndex home = home_of({topic->id, partition}, core_.count());
   if (home == core_.index()) {
     streams_.with(topic, partition,
-                  [batch = std::move(batch), origin, done = std::move(done)](Result<shard::Shard*> shard) mutable {
+                  [this, batch = std::move(batch), origin, done = std::move(done)](Result<shard::Shard*> shard) mutable {
                     if (!shard) return done(shard.error());
-                    (*shard)->append(std::move(batch), origin, std::move(done));
+                    (*shard)->append(std::move(batch), origin, owed(std::move(done)));
                   });
     return;
   }
@@ -289,9 +317,9 @@ void Publisher::append_to_light(CoreIndex home, TopicRef topic, int32_t partitio
   if (home == core_.index()) {
     const Located located{nullptr, std::move(topic)};
     locator_.with_shard(located, partition,
-                        [batch = std::move(batch), origin, done = std::move(done)](Result<shard::Shard*> shard) mutable {
+                        [this, batch = std::move(batch), origin, done = std::move(done)](Result<shard::Shard*> shard) mutable {
                           if (!shard) return done(shard.error());
-                          (*shard)->append(std::move(batch), origin, std::move(done));
+                          (*shard)->append(std::move(batch), origin, owed(std::move(done)));
                         });
     return;
   }

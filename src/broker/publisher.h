@@ -23,6 +23,8 @@
 namespace robustmq::broker {
 
 class Delayed;
+class Sessions;
+class Spools;
 
 class Publisher {
  public:
@@ -33,6 +35,11 @@ class Publisher {
 
   // Who takes messages whose topics begin with kDelayedPrefix; once, before the first message.
   void set_delayed(Delayed* delayed) { delayed_ = delayed; }
+  // Before the first message.
+  void set_sessions(Sessions* sessions, Spools* spools) {
+    sessions_ = sessions;
+    spools_ = spools;
+  }
 
   void publish(const Context& context, Publish request, ReplyTo done);
 
@@ -44,9 +51,10 @@ class Publisher {
   };
   StoredPlace stored_place(std::string_view topic);
   // A message as a stream's record.
-  static void add_stream_record(BatchBuilder& to, const Message& message, int64_t timestamp_ms);
+  // `mark`: the value of its packet mark (session/spool_record.h); empty: none.
+  static void add_stream_record(BatchBuilder& to, const Message& message, int64_t timestamp_ms, std::string_view mark = {});
   // The same as a light topic's.
-  static void add_light_record(BatchBuilder& to, const Message& message, int64_t timestamp_ms);
+  static void add_light_record(BatchBuilder& to, const Message& message, int64_t timestamp_ms, std::string_view mark = {});
 
   // A batch for a stream's partition, wherever its home is; `done` on this core.
   using AppendDone = Callback<void(Result<shard::Appended>)>;
@@ -103,8 +111,10 @@ class Publisher {
   static constexpr size_t kYoungRoutesMax = 32'768;
   Route& route_of(std::string_view topic);
   void find_route(Route& route, std::string_view topic);
-  void add(Pending& pending, const Message& message);
   void delay(const Context& context, const Message& message, uint32_t reply, const std::shared_ptr<Operation>& operation);
+  void add(const Context& context, Pending& pending, const Message& message);
+  // On the home core: `done` waits for what sessions are owed of the batch, too.
+  AppendDone owed(AppendDone done);
   void retain(const Context& context, const Message& message, uint32_t reply, const std::shared_ptr<Operation>& operation);
   void send(Pending& pending, uint64_t origin, const std::shared_ptr<Operation>& operation);
   AppendDone counting_refusals();
@@ -120,6 +130,8 @@ class Publisher {
   RetainedHome& retained_;
   Delayed* delayed_ = nullptr;
   BrokerMetrics& metrics_;
+  Sessions* sessions_ = nullptr;
+  Spools* spools_ = nullptr;
   std::vector<Publisher*> peers_;
   Routes routes_;
   Routes older_routes_;

@@ -695,6 +695,7 @@ enum class Notice : uint8_t {
   taken_over,  // another connection opened this session
   stopping,    // the node stops
   topic_deleted,
+  over_limit,  // more waits for its session than that may keep
 };
 
 }  // namespace robustmq::broker

@@ -19,6 +19,26 @@ CoreIndex home_of(const ShardId& id, CoreIndex cores) {
   return cores == 1 ? 0 : static_cast<CoreIndex>((ShardIdHash{}(id) >> 16) % cores);
 }
 
+// Sessions that wait for messages of a durable stream are owed references to them, in the journal before the stream's own batch.
+void Streams::Stream::on_appending(const ShardId& id, const Bytes& batch, uint64_t origin) {
+  const uint64_t ticket = fan_out.refer(topic, id, batch, origin);
+  if (ticket != 0) referred.emplace_back(BatchView(batch.span()).base_offset(), ticket);
+}
+
+void Streams::Stream::on_committed(const ShardId& id, const Bytes& batch, uint64_t origin) {
+  fan_out.stream(topic, batch, origin, known);
+  if (referred.empty() || referred.front().first != BatchView(batch.span()).base_offset()) return;
+  const auto [base, ticket] = referred.front();
+  referred.pop_front();
+  fan_out.finish_reference(id, base, &batch, ticket);
+}
+
+void Streams::Stream::on_failed(const ShardId& id, Offset base_offset) {
+  if (referred.empty() || referred.front().first != base_offset) return;
+  referred.pop_front();
+  fan_out.finish_reference(id, base_offset, nullptr, 0);
+}
+
 Streams::Streams(runtime::Core& core, FanOut& fan_out, Engines engines, int64_t starts)
     : core_(core), fan_out_(fan_out), engines_(engines), starts_(starts) {}
 

@@ -2,6 +2,7 @@
 // core.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <unordered_map>
@@ -50,14 +51,15 @@ class Streams {
  private:
   struct Stream final : shard::CommitListener {
     Stream(FanOut& fan_out_in, std::shared_ptr<const meta::Topic> topic_in) : fan_out(fan_out_in), topic(std::move(topic_in)) {}
-    void on_committed(const ShardId&, const Bytes& batch, uint64_t origin) override {
-      fan_out.stream(topic, batch, origin, known);
-    }
+    void on_committed(const ShardId& id, const Bytes& batch, uint64_t origin) override;
+    void on_appending(const ShardId& id, const Bytes& batch, uint64_t origin) override;
+    void on_failed(const ShardId& id, Offset base_offset) override;
 
     FanOut& fan_out;
     std::shared_ptr<const meta::Topic> topic;
     FollowedHere known;
     bool is_opening = false;
+    std::deque<std::pair<Offset, uint64_t>> referred;  // batches under way that sessions wait for: base, the spool's ticket
     std::unique_ptr<shard::Shard> shard;
     std::vector<Callback<void(Result<shard::Shard*>)>> waiting;
   };

@@ -97,6 +97,7 @@ void Shard::append(Bytes batch, uint64_t origin, Callback<void(Result<Appended>)
   if (in_log_ == 0 && log_->append_now(batch)) return settle(waiting, Status());
 
   if (inline_) enqueue(std::move(*std::exchange(inline_, nullptr)));
+  if (listener_) listener_->on_appending(id_, batch, origin);
   inline_ = &waiting;
   const Anchor<Shard> self = anchor_.anchor(this);
   std::vector<Bytes> batches;
@@ -151,6 +152,7 @@ void Shard::settle(Waiting& waiting, const Status& status) {
   if (!status.ok() || failure_ != Code::ok) {
     if (failure_ == Code::ok) failure_ = status.code();
     const Code failure = failure_;
+    if (listener_) listener_->on_failed(id_, waiting.base_offset);
     if (in_log_ == 0) {
       replica_.roll_back();
       // A log whose end is not where the committed records end cannot be continued.

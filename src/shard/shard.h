@@ -64,6 +64,10 @@ class CommitListener {
  public:
   // `origin` is what append() was given.
   virtual void on_committed(const ShardId& shard, const Bytes& batch, uint64_t origin) = 0;
+  // The batch has its offsets and goes to the log now, where that does not complete at once; on_committed or on_failed follows.
+  // What is appended elsewhere in here lies in the journal before it.
+  virtual void on_appending(const ShardId& shard, const Bytes& batch, uint64_t origin) { (void)shard, (void)batch, (void)origin; }
+  virtual void on_failed(const ShardId& shard, Offset base_offset) { (void)shard, (void)base_offset; }
 
  protected:
   ~CommitListener() = default;

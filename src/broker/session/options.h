@@ -2,14 +2,38 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
+#include <utility>
 
 #include "base/describe.h"
+
+namespace robustmq::broker {
+
+// What goes when more waits for a session than it may keep.
+enum class OverLimit : uint8_t { drop_oldest, drop_newest, disconnect };
+
+}  // namespace robustmq::broker
+
+template <>
+struct robustmq::EnumNames<robustmq::broker::OverLimit> {
+  static constexpr std::pair<robustmq::broker::OverLimit, std::string_view> values[] = {
+      {robustmq::broker::OverLimit::drop_oldest, "drop_oldest"},
+      {robustmq::broker::OverLimit::drop_newest, "drop_newest"},
+      {robustmq::broker::OverLimit::disconnect, "disconnect"}};
+};
 
 namespace robustmq::broker {
 
 struct SessionOptions {
   uint32_t expiry_s_max = 7 * 24 * 3600;
   int32_t sessions_max = 1'000'000;
+  bool keep_qos0 = false;
+  int64_t messages_max = 100'000;
+  int64_t bytes_max = 256LL << 20;
+  OverLimit over_limit = OverLimit::drop_oldest;
+  int64_t flush_ms = 1000;
+  int64_t spool_segment_bytes = 64 << 20;
+  int64_t cache_bytes = 16 << 20;
 
   template <class V>
   static void describe(V& v) {
@@ -21,6 +45,30 @@ struct SessionOptions {
          .unit = "s"});
     v.field("sessions_max", &S::sessions_max,
             {.doc = "Most sessions with an expiry on this node; one more is refused.", .min = 0});
+    v.field(
+        "keep_qos0", &S::keep_qos0,
+        {.doc =
+             "Messages of QoS 0, and those for subscriptions of QoS 0, wait for a session too; else they are lost to one whose "
+             "client is away."});
+    v.field("messages_max", &S::messages_max,
+            {.doc = "Most messages that wait for a session, on each core; `over_limit` says what goes beyond it.", .min = 1});
+    v.field("bytes_max", &S::bytes_max,
+            {.doc = "Most bytes of messages that wait for a session, on each core, about.", .unit = "bytes", .min = 1024});
+    v.field("over_limit", &S::over_limit,
+            {.doc = "What goes when more waits for a session than it may keep: drop_oldest, drop_newest, or disconnect (a client "
+                    "that is "
+                    "connected is disconnected; while it is away the newest go)."});
+    v.field("flush_ms", &S::flush_ms,
+            {.doc = "How long what clients acknowledged may be unstored; after a crash that much of QoS 1 may come again.",
+             .unit = "ms",
+             .min = 1,
+             .max = 60'000});
+    v.field("spool_segment_bytes", &S::spool_segment_bytes,
+            {.doc = "Size of a segment of the spool, the log of messages that sessions wait for and no stream keeps.",
+             .unit = "bytes",
+             .min = 1 << 16});
+    v.field("cache_bytes", &S::cache_bytes,
+            {.doc = "Memory for what sessions are about to be sent, on each core.", .unit = "bytes", .min = 1 << 16});
   }
 };
 
@@ -32,6 +80,14 @@ struct SessionMetrics {
   uint64_t expired_total = 0;
   uint64_t refused_total = 0;
   uint64_t row_failures_total = 0;
+  uint64_t messages_spooled_total = 0;
+  uint64_t messages_referred_total = 0;
+  uint64_t spool_failures_total = 0;
+  uint64_t messages_handed_total = 0;
+  uint64_t messages_read_total = 0;
+  uint64_t messages_lost_total = 0;
+  uint64_t messages_expired_total = 0;
+  uint64_t messages_dropped_total = 0;
   int64_t stored = 0;
   int64_t connected = 0;
 
@@ -44,6 +100,20 @@ struct SessionMetrics {
     v.field("expired_total", &M::expired_total, {.doc = "Sessions that ended because their expiry was over."});
     v.field("refused_total", &M::refused_total, {.doc = "Sessions refused because of session.sessions_max."});
     v.field("row_failures_total", &M::row_failures_total, {.doc = "Changes of sessions that could not be stored."});
+    v.field("messages_spooled_total", &M::messages_spooled_total, {.doc = "Messages written to the spool."});
+    v.field("messages_referred_total", &M::messages_referred_total,
+            {.doc = "Messages that sessions wait for and a stream keeps: written to the spool as a reference."});
+    v.field("spool_failures_total", &M::spool_failures_total,
+            {.doc = "Batches that the spool could not store; their publishers were told."});
+    v.field("messages_handed_total", &M::messages_handed_total, {.doc = "Messages handed to the clients of sessions."});
+    v.field("messages_read_total", &M::messages_read_total, {.doc = "Batches read from the disk for sessions."});
+    v.field("messages_lost_total", &M::messages_lost_total,
+            {.doc = "Messages that a session waited for and that were gone: their stream was deleted or its retention had "
+                    "dropped them."});
+    v.field("messages_expired_total", &M::messages_expired_total,
+            {.doc = "Messages whose expiry was over before their session got them."});
+    v.field("messages_dropped_total", &M::messages_dropped_total,
+            {.doc = "Messages dropped because more waited for a session than it may keep."});
     v.field("stored", &M::stored, {.doc = "Sessions with an expiry, connected or not."});
     v.field("connected", &M::connected, {.doc = "Sessions with an expiry whose client is connected."});
   }

@@ -7,8 +7,16 @@
 
 namespace robustmq::broker {
 
-Sessions::Sessions(runtime::Core& core, Rows& rows, const SessionOptions& options)
-    : core_(core), rows_(rows), options_(options), timer_([](void* self) { static_cast<Sessions*>(self)->on_expiry(); }, this) {}
+Sessions::Sessions(runtime::Core& core, Rows& rows, Spools& spools, const SessionOptions& options, SessionMetrics& metrics,
+                   int64_t starts)
+    : core_(core),
+      rows_(rows),
+      spools_(spools),
+      options_(options),
+      metrics_(metrics),
+      timer_([](void* self) { static_cast<Sessions*>(self)->on_expiry(); }, this),
+      flush_timer_([](void* self) { static_cast<Sessions*>(self)->flush(); }, this),
+      sequence_(static_cast<uint64_t>(starts) << 32) {}
 
 // ---- Rows ----
 
@@ -42,15 +50,27 @@ Status Sessions::load_row(std::string_view key, std::string_view value) {
     session->client_id = at->client_id;
     session->expiry_s = row->expiry_s;
     session->left_at_ms = row->left_at_ms;
+    session->first_sequence = row->first_sequence;
+    session->packets.begin_at(row->first_sequence);
     sessions_.emplace(std::move(at->client_id), std::move(session));
     return {};
   }
   const auto found = sessions_.find(at->client_id);
   // What a write of its session that failed has left.
   if (found == sessions_.end()) return {};
+  Session& session = *found->second;
+  if (at->kind == SessionRowKind::progress) {
+    Result<ProgressRow> row = decode_described<ProgressRow>(as_bytes(value));
+    if (!row.ok()) return row.error();
+    for (const SeenRow& seen : row->seen) session.see(seen.source, seen.seen);
+    for (const LeaseRow& lease : row->leases)
+      session.leases.restore({lease.id, lease.qos, lease.is_received, lease.source, lease.offset});
+    session.packets.restore(*row);
+    return {};
+  }
   Result<SubscriptionRow> row = decode_described<SubscriptionRow>(as_bytes(value));
   if (!row.ok()) return row.error();
-  found->second->subscriptions.push_back(follow_of(*at, *row));
+  session.subscriptions.push_back({follow_of(*at, *row), row->since});
   return {};
 }
 
@@ -65,6 +85,8 @@ void Sessions::finish_loading() {
     if (const auto at = expires_at(*session)) expiring_.emplace(*at, session->client_id);
   }
   metrics_.stored = static_cast<int64_t>(sessions_.size());
+  is_loaded_ = true;
+  restore_packets(std::exchange(early_packets_, {}));
   arm();
 }
 
@@ -76,7 +98,7 @@ Callback<void(Status)> Sessions::counted(Callback<void(Status)> done) {
 }
 
 void Sessions::put(const Session& session, Callback<void(Status)> done) {
-  const SessionRow row{session.expiry_s, session.left_at_ms};
+  const SessionRow row{session.expiry_s, session.left_at_ms, session.first_sequence};
   rows_.put(session_key(kDefaultTenant, session.client_id), encode_described(row), counted(std::move(done)));
 }
 
@@ -91,7 +113,9 @@ void Sessions::remove(Session& session, Callback<void(Status)> done) {
     --metrics_.connected;
   }
   --metrics_.stored;
-  const std::string id = std::move(session.client_id);
+  for (uint16_t source = 0; source < spools_.count(); ++source)
+    spools_.at(source, [id = session.client_id](Spool& spool) { spool.forget(id); });
+  const std::string id = session.client_id;
   sessions_.erase(sessions_.find(id));
   if (hooks_.ended) hooks_.ended(id);
 }
@@ -155,6 +179,8 @@ void Sessions::open(Context& context, const OpenSession& request, ReplyTo done) 
     }
     auto made = std::make_unique<Session>();
     made->client_id = request.client_id;
+    made->first_sequence = sequence_;
+    made->packets.begin_at(sequence_);
     session = sessions_.emplace(request.client_id, std::move(made)).first->second.get();
     ++metrics_.stored;
   }
@@ -165,6 +191,9 @@ void Sessions::open(Context& context, const OpenSession& request, ReplyTo done) 
   session->left_at_ms = 0;
   const uint64_t connection = ++session->connection;
   context.session_state = session;
+  session->live = std::make_unique<Session::Live>();
+  session->live->sources.resize(spools_.count());
+  session->live->inflight_max = std::clamp<uint16_t>(request.inflight_max, 1, kLeaseMax);
   ++metrics_.connected;
   put(*session, [this, alive = std::weak_ptr<bool>(alive_), id = request.client_id, connection, is_present,
                  done = std::move(done)](const Status& status) mutable {
@@ -187,11 +216,27 @@ void Sessions::resume(const std::string& id, uint64_t connection, bool is_presen
   auto followed = [this, alive = std::weak_ptr<bool>(alive_), id, connection, is_present, done = std::move(done)]() mutable {
     if (alive.expired()) return;
     Session* mine = find(id, connection);
-    if (!mine) return done(Error{Code::connection_lost, "another connection has the session"});
-    done(SessionOpened{.is_present = is_present, .expiry_s = mine->expiry_s, .received = {}});
+    if (!mine || !mine->packets.has_under_way()) return answer_open(id, connection, is_present, std::move(done));
+    // Publishes of an older connection decide first which packet ids are received.
+    mine->when_quiet = [this, id, connection, is_present, done = std::move(done)]() mutable {
+      answer_open(id, connection, is_present, std::move(done));
+    };
   };
   if (session->subscriptions.empty() || !hooks_.follow) return followed();
-  hooks_.follow(*session->context, session->subscriptions, std::move(followed));
+  std::vector<FollowOne> follows;
+  for (const SessionSubscription& one : session->subscriptions) follows.push_back(one.follow);
+  hooks_.follow(*session->context, follows, std::move(followed));
+}
+
+void Sessions::answer_open(const std::string& id, uint64_t connection, bool is_present, ReplyTo done) {
+  Session* session = find(id, connection);
+  if (!session) return done(Error{Code::connection_lost, "another connection has the session"});
+  done(SessionOpened{.is_present = is_present, .expiry_s = session->expiry_s, .received = session->packets.received()});
+}
+
+void Sessions::begin(Context& context) {
+  Session* session = of(context);
+  if (session && !std::exchange(session->live->has_begun, true)) send_again(*session);
 }
 
 void Sessions::let_go(Context& context) {
@@ -199,10 +244,18 @@ void Sessions::let_go(Context& context) {
   if (!session) return;
   context.session_state = nullptr;
   session->context = nullptr;
+  session->live.reset();
   --metrics_.connected;
+  if (auto quiet = std::exchange(session->when_quiet, {})) quiet();  // answers that it is gone
   if (session->expiry_s == 0) return remove(*session, [](Status) {});
   session->left_at_ms = core_.wall_now().ms;
+  for (uint16_t source = 0; source < spools_.count(); ++source) {
+    spools_.at(source, [id = session->client_id, connection = session->connection,
+                        from = session->seen_at(source)](Spool& spool) { spool.detach(id, connection, from); });
+  }
   put(*session, [](Status) {});
+  put_progress(*session, [](Status) {});
+  touch(*session);  // the spools are told then
   if (const auto at = expires_at(*session)) expiring_.emplace(*at, session->client_id);
   arm();
 }
@@ -214,21 +267,87 @@ void Sessions::end(Context& context, const EndSession& request) {
 
 // ---- Subscriptions ----
 
+bool Sessions::is_spooled(const FollowOne& follow) const {
+  return follow.share.empty() && (follow.qos_max > 0 || options_.keep_qos0);
+}
+
+Attachment Sessions::attachment(const Session& session, uint16_t source) const {
+  Attachment place;
+  place.client_id = session.client_id;
+  place.home = core_.index();
+  place.connection = session.context ? session.connection : 0;
+  place.connection_id = session.context ? session.context->connection_id : 0;
+  place.has_no_local = session.has_no_local();
+  place.credit = std::min<uint32_t>(session.live ? session.live->inflight_max : 1, kWindowMax);
+  place.from = session.seen_at(source);
+  return place;
+}
+
 void Sessions::subscribed(Context& context, std::vector<FollowOne> filters, Callback<void(Status)> done) {
   Session* session = of(context);
   if (!session || filters.empty()) return done({});
-  storage::KvBatch batch;
+  // Each spool says from where on it owes; then the subscription is stored.
+  struct Subscribing {
+    std::vector<SessionSubscription> subscriptions;
+    Callback<void(Status)> done;
+    size_t waiting = 1;
+  };
+  auto subscribing = std::make_shared<Subscribing>();
+  subscribing->done = std::move(done);
   for (FollowOne& wanted : filters) {
-    batch.put(subscription_key(kDefaultTenant, session->client_id, wanted.filter, wanted.share),
-              encode_described(row_of(wanted)));
-    const auto same = [&](const FollowOne& one) { return one.filter == wanted.filter && one.share == wanted.share; };
+    const auto same = [&](const SessionSubscription& one) {
+      return one.follow.filter == wanted.filter && one.follow.share == wanted.share;
+    };
     const auto known = std::find_if(session->subscriptions.begin(), session->subscriptions.end(), same);
     if (known == session->subscriptions.end())
-      session->subscriptions.push_back(std::move(wanted));
+      session->subscriptions.push_back({wanted, {}});
     else
-      *known = std::move(wanted);
+      known->follow = wanted;
+    subscribing->subscriptions.push_back({std::move(wanted), {}});
   }
-  rows_.write(std::move(batch), counted(std::move(done)));
+  session->live->has_match = false;
+  auto finish_one = [this, alive = std::weak_ptr<bool>(alive_), id = session->client_id, connection = session->connection,
+                     subscribing] {
+    if (--subscribing->waiting > 0 || alive.expired()) return;
+    if (!find(id, connection)) return subscribing->done(Error{Code::connection_lost, {}});
+    storage::KvBatch batch;
+    for (const SessionSubscription& one : subscribing->subscriptions) {
+      SubscriptionRow row = row_of(one.follow);
+      row.since = one.since;
+      batch.put(subscription_key(kDefaultTenant, id, one.follow.filter, one.follow.share), encode_described(row));
+    }
+    rows_.write(std::move(batch), counted(std::move(subscribing->done)));
+  };
+  for (uint16_t source = 0; source < spools_.count(); ++source) {
+    std::vector<size_t> indexes;
+    std::vector<std::string> wanted;
+    std::vector<std::string> unwanted;
+    for (size_t i = 0; i < subscribing->subscriptions.size(); ++i) {
+      const FollowOne& follow = subscribing->subscriptions[i].follow;
+      if (!follow.share.empty()) continue;
+      if (!is_spooled(follow)) {
+        unwanted.push_back(follow.filter);
+        continue;
+      }
+      indexes.push_back(i);
+      wanted.push_back(follow.filter);
+    }
+    if (wanted.empty() && unwanted.empty()) continue;
+    ++subscribing->waiting;
+    spools_.at(source, [place = attachment(*session, source), wanted = std::move(wanted), unwanted = std::move(unwanted),
+                        indexes = std::move(indexes), spools = &spools_.on(source), home = core_.index(), source, subscribing,
+                        finish_one](Spool& spool) mutable {
+      for (const std::string& filter : unwanted) spool.withdraw(place.client_id, filter);
+      std::vector<Offset> since;
+      for (const std::string& filter : wanted) since.push_back(spool.enroll(place, filter));
+      spools->use();
+      spools->back(home, [since = std::move(since), indexes = std::move(indexes), source, subscribing, finish_one] {
+        for (size_t i = 0; i < indexes.size(); ++i) subscribing->subscriptions[indexes[i]].since.push_back({source, since[i]});
+        finish_one();
+      });
+    });
+  }
+  finish_one();
 }
 
 void Sessions::unsubscribed(Context& context, const std::vector<Unfollow::One>& filters, Callback<void(Status)> done) {
@@ -237,9 +356,14 @@ void Sessions::unsubscribed(Context& context, const std::vector<Unfollow::One>& 
   storage::KvBatch batch;
   for (const Unfollow::One& gone : filters) {
     batch.remove(subscription_key(kDefaultTenant, session->client_id, gone.filter, gone.share));
-    std::erase_if(session->subscriptions,
-                  [&](const FollowOne& one) { return one.filter == gone.filter && one.share == gone.share; });
+    std::erase_if(session->subscriptions, [&](const SessionSubscription& one) {
+      return one.follow.filter == gone.filter && one.follow.share == gone.share;
+    });
+    if (!gone.share.empty()) continue;
+    for (uint16_t source = 0; source < spools_.count(); ++source)
+      spools_.at(source, [id = session->client_id, filter = gone.filter](Spool& spool) { spool.withdraw(id, filter); });
   }
+  session->live->has_match = false;
   rows_.write(std::move(batch), counted(std::move(done)));
 }
 

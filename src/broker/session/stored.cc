@@ -31,6 +31,10 @@ std::string session_key(TenantId tenant, std::string_view client_id) {
   return session_prefix(tenant, client_id) + static_cast<char>(SessionRowKind::session);
 }
 
+std::string progress_key(TenantId tenant, std::string_view client_id) {
+  return session_prefix(tenant, client_id) + static_cast<char>(SessionRowKind::progress);
+}
+
 std::string subscription_key(TenantId tenant, std::string_view client_id, std::string_view filter, std::string_view share) {
   std::string key = session_prefix(tenant, client_id) + static_cast<char>(SessionRowKind::subscription);
   if (!share.empty()) key.append(kShare).append(share).append("/");
@@ -47,7 +51,8 @@ Result<SessionKey> parse_session_key(std::string_view key) {
   out.client_id = key.substr(kIdAt, length);
   out.kind = static_cast<SessionRowKind>(key[kIdAt + length]);
   std::string_view rest = key.substr(kIdAt + length + 1);
-  if (out.kind == SessionRowKind::session) return rest.empty() ? Result<SessionKey>(std::move(out)) : malformed;
+  if (out.kind == SessionRowKind::session || out.kind == SessionRowKind::progress)
+    return rest.empty() ? Result<SessionKey>(std::move(out)) : malformed;
   if (out.kind != SessionRowKind::subscription) return malformed;
   if (rest.starts_with(kShare)) {
     rest.remove_prefix(kShare.size());

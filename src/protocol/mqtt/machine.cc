@@ -109,6 +109,9 @@ void Machine::on_notice(broker::Notice notice, Outbox& out) {
     case broker::Notice::stopping:
       end(CloseWhy::stopping, "the node stops", out, ReasonCode::server_shutting_down);
       return;
+    case broker::Notice::over_limit:
+      end(CloseWhy::over_limit, "more waits for the session than it may keep", out, ReasonCode::quota_exceeded);
+      return;
     case broker::Notice::topic_deleted:
       return;
   }

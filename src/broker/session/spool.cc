@@ -1,0 +1,311 @@
+#include "broker/session/spool.h"
+
+#include <utility>
+
+#include "base/wire.h"
+#include "broker/session/stored.h"
+
+namespace robustmq::broker {
+
+const TopicId kSpoolTopic{Uuid{{'s', 'p', 'o', 'o', 'l', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}}};
+
+namespace {
+
+constexpr size_t kTurnBytesMax = 256 << 10;  // taken in a turn before it is written at once
+constexpr size_t kFailuresKept = 4096;
+constexpr size_t kRowsAPage = 1000;
+
+uint64_t size_of_message(const RecordView& record) {
+  return (record.value ? record.value->size() : 0) + record.raw_headers.size() + 64;
+}
+
+}  // namespace
+
+Spool::Spool(const SpoolSetup& setup, uint16_t number)
+    : core_(setup.core),
+      rows_(setup.rows),
+      streams_(setup.streams),
+      meta_(setup.meta),
+      engine_(setup.engine),
+      options_(setup.options),
+      metrics_(setup.metrics),
+      cache_(setup.cache),
+      events_(setup.events),
+      number_(number),
+      id_{kSpoolTopic, number} {}
+
+Spool::~Spool() { *alive_ = false; }
+
+// ---- Start ----
+
+void Spool::open(Callback<void(Result<std::vector<PacketPair>>)> done) {
+  storage::LogSettings log;
+  log.segment_bytes = options_.spool_segment_bytes;
+  shard::ShardSettings settings;
+  settings.batch_bytes_max = INT32_MAX;
+  settings.log = log;
+  auto pairs = std::make_shared<std::vector<PacketPair>>();
+  auto finish = [pairs, done = std::move(done)](Status status) mutable {
+    if (!status.ok()) return done(status.error());
+    done(std::move(*pairs));
+  };
+  engine_.open(id_, log, 0,
+               [this, alive = alive_, settings, pairs, finish = std::move(finish)](Result<storage::OpenedLog> opened) mutable {
+                 if (!*alive) return;
+                 if (!opened.ok()) return finish(opened.error());
+                 shard_ = std::make_unique<shard::Shard>(core_, id_, opened.take(), static_cast<LeaderEpoch>(meta_.starts()),
+                                                         settings);
+                 shard_->recover([this, alive, pairs, finish = std::move(finish)](Status recovered) mutable {
+                   if (!*alive) return;
+                   if (!recovered.ok()) return finish(std::move(recovered));
+                   load_rows(std::string(kSessionRows), [this, alive, pairs, finish = std::move(finish)](Status loaded) mutable {
+                     if (!*alive) return;
+                     if (!loaded.ok() || start() >= end()) return finish(std::move(loaded));
+                     replay_from(start(), pairs, std::move(finish));
+                   });
+                 });
+               });
+}
+
+void Spool::load_rows(std::string from, Callback<void(Status)> done) {
+  rows_.scan(std::move(from), Rows::end_of(std::string(kSessionRows)), kRowsAPage,
+             [this, alive = alive_, done = std::move(done)](Result<storage::KvRows> rows) mutable {
+               if (!*alive) return;
+               if (!rows.ok()) return done(rows.error());
+               for (const auto& [key, value] : *rows) {
+                 const Status status = load_row(key, value);
+                 if (!status.ok()) return done(Error{Code::corrupt_storage, "a row of a session: " + status.error().detail});
+               }
+               if (rows->size() < kRowsAPage) return done({});
+               load_rows(rows->back().first + '\0', std::move(done));
+             });
+}
+
+Status Spool::load_row(std::string_view key, std::string_view value) {
+  Result<SessionKey> at = parse_session_key(key);
+  if (!at.ok()) return at.error();
+  if (at->kind == SessionRowKind::progress) {
+    Result<ProgressRow> row = decode_described<ProgressRow>(as_bytes(value));
+    if (!row.ok()) return row.error();
+    for (const SeenRow& seen : row->seen) {
+      if (seen.source != number_) continue;
+      Offset position = seen.seen;
+      for (const LeaseRow& lease : row->leases) {
+        if (lease.source == number_) position = std::min(position, lease.offset);
+      }
+      OwedReader& reader = owed_.reader(at->client_id);
+      reader.position = position;
+      reader.cursor = seen.seen;
+    }
+  }
+  if (at->kind != SessionRowKind::subscription || !at->share.empty()) return {};
+  Result<SubscriptionRow> row = decode_described<SubscriptionRow>(as_bytes(value));
+  if (!row.ok()) return row.error();
+  if (row->qos_max == 0 && !options_.keep_qos0) return {};
+  Offset since = 0;
+  for (const SinceRow& one : row->since) {
+    if (one.source == number_) since = one.offset;
+  }
+  owed_.enroll(owed_.reader(at->client_id), at->filter, since);
+  return {};
+}
+
+Status Spool::replay(ByteSpan batch, std::vector<PacketPair>& pairs) {
+  const BatchView header(batch);
+  RecordReader records(header, header.records());
+  RecordView record;
+  while (records.next(record)) {
+    const SpoolFacts facts = facts_of(record);
+    if (facts.packet) {
+      pairs.push_back({std::string(facts.packet->client_id), facts.packet->packet_id, facts.packet->sequence});
+      pinned_[pairs.back().client_id].emplace(facts.packet->sequence, record.offset);
+    }
+    if (facts.topic.empty()) continue;
+    const auto filters = owed_.filters_of(facts.topic);
+    if (!filters) continue;
+    for (const auto& filter : *filters) filter->runs.add(record.offset, size_of_message(record));
+  }
+  return records.is_malformed() ? Status(Error{Code::corrupt_storage, "a record of the spool"}) : Status();
+}
+
+// ---- Messages ----
+
+bool Spool::add(std::string_view topic, const RecordView& record, uint64_t origin, const std::optional<SpoolRef>& ref) {
+  const SpoolFacts facts = facts_of(record);
+  std::shared_ptr<const OwedFilters> filters;
+  if (facts.qos > 0 || options_.keep_qos0) filters = owed_.filters_of(topic);
+  if (!filters && !facts.packet) return false;
+  std::string_view own;
+  if (filters && !own_.empty()) {
+    const auto found = own_.find(origin);
+    if (found != own_.end()) own = found->second;
+  }
+  append_spooled(builder_, filters ? topic : std::string_view{}, record, ref, own);
+  ++(ref ? metrics_.messages_referred_total : metrics_.messages_spooled_total);
+  Entry entry{std::move(filters), size_of_message(record), std::nullopt};
+  if (facts.packet) {
+    entry.pair = PacketPair{std::string(facts.packet->client_id), facts.packet->packet_id, facts.packet->sequence};
+  }
+  if (entries_.empty()) core_.defer(*this);
+  entries_.push_back(std::move(entry));
+  if (builder_.size_bytes() >= kTurnBytesMax && !ref) flush();
+  return true;
+}
+
+void Spool::flush() {
+  if (entries_.empty()) return;
+  const uint64_t ticket = ++issued_;
+  Bytes batch = builder_.finish();
+  auto stored = [this, alive = alive_, ticket, batch,
+                 entries = std::exchange(entries_, {})](const Result<shard::Appended>& appended) mutable {
+    if (*alive) on_stored(ticket, batch, std::move(entries), appended);
+  };
+  shard_->append(std::move(batch), std::move(stored));
+}
+
+void Spool::on_stored(uint64_t ticket, const Bytes& batch, std::vector<Entry> entries, const Result<shard::Appended>& appended) {
+  stored_ = ticket;
+  if (appended.ok()) {
+    cache_.add(id_, batch);
+    Offset offset = appended->base_offset;
+    for (Entry& entry : entries) {
+      if (entry.pair) pinned_[entry.pair->client_id].emplace(entry.pair->sequence, offset);
+      if (entry.filters) {
+        for (const auto& filter : *entry.filters) {
+          filter->runs.add(offset, entry.bytes);
+          for (OwedReader* reader : filter->connected) note(*reader);
+        }
+      }
+      ++offset;
+    }
+  } else {
+    ++metrics_.spool_failures_total;
+    failed_.emplace(ticket, appended.code());
+    if (failed_.size() > kFailuresKept) failed_.erase(failed_.begin());
+    // The offsets that were counted on are given again.
+    owed_.fall_back(end());
+  }
+  while (!waiting_.empty() && waiting_.front().first <= ticket) {
+    auto done = std::move(waiting_.front().second);
+    waiting_.pop_front();
+    done(appended.ok() ? Status() : Status(appended.error()));
+  }
+  pump_noted();
+}
+
+void Spool::when_stored(uint64_t ticket, Callback<void(Status)> done) {
+  if (ticket > stored_) {
+    // Asked about in order, but for references, whose streams' disks answer when they answer.
+    auto at = waiting_.end();
+    while (at != waiting_.begin() && std::prev(at)->first > ticket) --at;
+    waiting_.emplace(at, ticket, std::move(done));
+    return;
+  }
+  const auto failure = failed_.find(ticket);
+  done(failure == failed_.end() ? Status() : Status(failure->second));
+}
+
+// ---- References ----
+
+void Spool::begin_reference(const ShardId& shard, Offset base) { references_[shard].insert(base); }
+
+void Spool::finish_reference(const ShardId& shard, Offset base, const Bytes* batch) {
+  const auto found = references_.find(shard);
+  if (found == references_.end() || found->second.erase(base) == 0) return;
+  if (found->second.empty()) references_.erase(found);
+  if (batch)
+    cache_.add(shard, *batch);
+  else
+    void_until_[{shard, base}] = end();
+  const auto waiting = std::exchange(waiting_for_stream_, {});
+  for (const std::string& client_id : waiting) {
+    if (OwedReader* reader = owed_.find(client_id)) note(*reader);
+  }
+  pump_noted();
+}
+
+// ---- Sessions ----
+
+Offset Spool::enroll(const Attachment& session, const std::string& filter) {
+  OwedReader& reader = owed_.reader(session.client_id);
+  const Offset since = end() + static_cast<Offset>(entries_.size());
+  owed_.enroll(reader, filter, since);
+  Offset begins = since;
+  for (const auto& subscription : reader.subscriptions) {
+    if (subscription.filter->filter == filter) begins = subscription.since;
+  }
+  if (session.connection > 0 && !reader.is_connected) attach(session);
+  if (session.has_no_local && reader.is_connected) {
+    reader.has_no_local = true;
+    own_[reader.connection_id] = reader.client_id;
+  }
+  return begins;
+}
+
+void Spool::withdraw(std::string_view client_id, std::string_view filter) {
+  OwedReader* reader = owed_.find(client_id);
+  if (!reader) return;
+  owed_.withdraw(*reader, filter);
+  if (!reader->subscriptions.empty()) return;
+  own_.erase(reader->connection_id);
+  owed_.forget(client_id);
+}
+
+void Spool::forget(std::string_view client_id) {
+  pinned_.erase(std::string(client_id));
+  OwedReader* reader = owed_.find(client_id);
+  if (!reader) return;
+  own_.erase(reader->connection_id);
+  owed_.forget(client_id);
+}
+
+void Spool::attach(const Attachment& session) {
+  OwedReader* reader = owed_.find(session.client_id);
+  // A subscription that was made meanwhile has brought the connection here already.
+  if (!reader || (reader->is_connected && reader->connection == session.connection)) return;
+  own_.erase(reader->connection_id);
+  reader->home = session.home;
+  reader->connection = session.connection;
+  reader->connection_id = session.connection_id;
+  reader->has_no_local = session.has_no_local;
+  reader->credit = session.credit;
+  reader->cursor = std::max(session.from, reader->position);  // as in detach
+  reader->is_reading = false;
+  reader->was_told = false;
+  if (session.has_no_local) own_[session.connection_id] = session.client_id;
+  owed_.set_connected(*reader, true);
+  bound(*reader);
+  note(*reader);
+  pump_noted();
+}
+
+void Spool::detach(std::string_view client_id, uint64_t connection, Offset from) {
+  OwedReader* reader = owed_.find(client_id);
+  if (!reader || reader->connection != connection) return;
+  own_.erase(reader->connection_id);
+  // What it was handed and its client was not comes again.
+  reader->cursor = std::min(reader->cursor, from);
+  owed_.set_connected(*reader, false);
+}
+
+void Spool::grant(std::string_view client_id, uint64_t connection, uint32_t credit) {
+  OwedReader* reader = owed_.find(client_id);
+  if (!reader || !reader->is_connected || reader->connection != connection) return;
+  reader->credit += credit;
+  note(*reader);
+  pump_noted();
+}
+
+void Spool::settle(std::string_view client_id, Offset position) {
+  if (OwedReader* reader = owed_.find(client_id)) reader->position = std::max(reader->position, position);
+}
+
+void Spool::unpin(std::string_view client_id, uint64_t sequence) {
+  const auto found = pinned_.find(client_id);
+  if (found == pinned_.end()) return;
+  auto& marks = found->second;
+  marks.erase(marks.begin(), marks.upper_bound(sequence));
+  if (marks.empty()) pinned_.erase(found);
+}
+
+}  // namespace robustmq::broker

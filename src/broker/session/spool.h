@@ -1,0 +1,203 @@
+// Spool: one source of what stored sessions are owed (ADR 0007): its log, who waits for what of it, and the handing out. Lives on
+// its core.
+//
+// A message that some stored session waits for is written here, or, where a stream keeps it durable, a reference to it, in the
+// journal before the stream's own batch: so after a crash no stream has a message that its spool does not know, and a reference
+// whose message was lost shows by its epoch. Spool n is on core n modulo the cores; messages go to the spool of the core's own
+// number, others (of a time with more cores) are only read.
+//
+// One way out: a connected session is a reader. When something is committed, and when credit comes back, its next owed messages
+// are looked up (memory first, else the log) and handed over in order, as far as its credit goes.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/batch.h"
+#include "broker/rows.h"
+#include "broker/session/batch_cache.h"
+#include "broker/session/options.h"
+#include "broker/session/owed.h"
+#include "broker/session/spool_record.h"
+#include "broker/streams.h"
+#include "meta/meta.h"
+#include "runtime/core.h"
+#include "shard/shard.h"
+
+namespace robustmq::broker {
+
+// The logs of the spools, by partition. Everyone else who lists an engine's logs passes over them.
+extern const TopicId kSpoolTopic;
+inline bool is_spool_log(const ShardId& id) { return id.topic == kSpoolTopic; }
+
+// A message for one session, as values that may cross cores.
+struct OwedMessage {
+  Offset offset = 0;  // in the spool
+  std::string topic;
+  Bytes owner;
+  RecordView record;
+  uint8_t qos = 1;
+  uint32_t expiry_s = 0;
+  bool is_own = false;  // published by the session's own client
+};
+struct Handed {
+  std::string client_id;
+  uint64_t connection = 0;
+  uint16_t source = 0;
+  std::vector<OwedMessage> messages;
+};
+
+// A session's connection, as a spool knows it.
+struct Attachment {
+  std::string client_id;
+  CoreIndex home = 0;
+  uint64_t connection = 0;
+  uint64_t connection_id = 0;
+  bool has_no_local = false;
+  uint32_t credit = 0;
+  Offset from = 0;  // what lies below it was settled or is leased
+};
+
+// What a packet mark says, as a value.
+struct PacketPair {
+  std::string client_id;
+  uint16_t packet_id = 0;
+  uint64_t sequence = 0;
+};
+
+// Where a spool's outputs go; the spools' shell carries them to the session's core.
+class SpoolEvents {
+ public:
+  virtual void on_handed(CoreIndex home, Handed handed) = 0;
+  virtual void on_over_limit(CoreIndex home, std::string client_id, uint64_t connection) = 0;
+
+ protected:
+  ~SpoolEvents() = default;
+};
+
+struct SpoolSetup {
+  runtime::Core& core;
+  Rows& rows;
+  Streams& streams;
+  meta::Meta& meta;
+  storage::Engine& engine;  // a durable one
+  const SessionOptions& options;
+  SessionMetrics& metrics;
+  BatchCache& cache;
+  SpoolEvents& events;
+};
+
+class Spool final : private runtime::Deferred {
+ public:
+  Spool(const SpoolSetup& setup, uint16_t number);
+  ~Spool();
+
+  // Opens the log, reads who waits (the sessions' rows) and what for (the log). `pairs`: packet ids found in it.
+  void open(Callback<void(Result<std::vector<PacketPair>>)> done);
+
+  // ---- Messages ----
+  // Takes a message that a session waits for, or that has a packet mark. False: neither. With `ref` it stays where it is.
+  bool add(std::string_view topic, const RecordView& record, uint64_t origin, const std::optional<SpoolRef>& ref);
+  // Writes what was taken, now (else at the end of the turn).
+  void flush();
+  // Names everything taken so far.
+  uint64_t ticket() const { return issued_ + (entries_.empty() ? 0 : 1); }
+  void when_stored(uint64_t ticket, Callback<void(Status)> done);
+
+  // References into a stream are under way until its batch is committed, or has failed.
+  void begin_reference(const ShardId& shard, Offset base);
+  void finish_reference(const ShardId& shard, Offset base, const Bytes* batch);  // nullptr: failed
+
+  // ---- Sessions ----
+  // Subscribes; gives the offset that the subscription begins at.
+  Offset enroll(const Attachment& session, const std::string& filter);
+  void withdraw(std::string_view client_id, std::string_view filter);
+  void forget(std::string_view client_id);
+  void attach(const Attachment& session);
+  // `from`: as in an attachment.
+  void detach(std::string_view client_id, uint64_t connection, Offset from);
+  void grant(std::string_view client_id, uint64_t connection, uint32_t credit);
+  // Nothing below `position` is owed to the session any more.
+  void settle(std::string_view client_id, Offset position);
+  // The session's packet ids up to this sequence are stored elsewhere.
+  void unpin(std::string_view client_id, uint64_t sequence);
+  // The messages at these offsets once more, in order; those that are gone are left out.
+  void read_again(std::string client_id, std::vector<Offset> offsets, Callback<void(std::vector<OwedMessage>)> done);
+
+  // Holds the sessions' bounds, and drops what nobody waits for any more.
+  void tidy();
+
+  uint16_t number() const { return number_; }
+  const ShardId& id() const { return id_; }
+  Owed& owed() { return owed_; }
+  Offset end() const { return shard_->bounds().log_end; }
+  uint64_t size_bytes() const { return shard_->bounds().size_bytes; }
+  Offset start() const { return shard_->bounds().log_start; }
+
+ private:
+  struct Entry {
+    std::shared_ptr<const OwedFilters> filters;  // nullptr: a packet mark alone
+    uint64_t bytes = 0;
+    std::optional<PacketPair> pair;
+  };
+  // What looking for a message found.
+  enum class Look : uint8_t { found, gone, not_here, not_committed };
+
+  void run_deferred() override { flush(); }
+  void on_stored(uint64_t ticket, const Bytes& batch, std::vector<Entry> entries, const Result<shard::Appended>& appended);
+  void load_rows(std::string from, Callback<void(Status)> done);
+  Status load_row(std::string_view key, std::string_view value);
+  void replay_from(Offset from, std::shared_ptr<std::vector<PacketPair>> pairs, Callback<void(Status)> done);
+  Status replay(ByteSpan batch, std::vector<PacketPair>& pairs);
+  void note(OwedReader& reader);
+  void pump_noted();
+  void pump(OwedReader& reader);
+  // With not_here, `missing` is where to read.
+  Look look(std::string_view client_id, Offset offset, OwedMessage& message, ShardId& missing, Offset& missing_offset) const;
+  // Reads batches from `offset` of a log into the cache.
+  void load(const ShardId& shard, Offset offset, Callback<void()> done);
+  void take_pieces(ShardId shard, Result<shard::Fetched> fetched, Callback<void()> done);
+  void bound(OwedReader& reader);
+  struct ReadingAgain;
+  void read_next_again(std::shared_ptr<ReadingAgain> reading);
+
+  runtime::Core& core_;
+  Rows& rows_;
+  Streams& streams_;
+  meta::Meta& meta_;
+  storage::Engine& engine_;
+  const SessionOptions& options_;
+  SessionMetrics& metrics_;
+  BatchCache& cache_;
+  SpoolEvents& events_;
+  uint16_t number_;
+  ShardId id_;
+  std::unique_ptr<shard::Shard> shard_;
+  Owed owed_;
+
+  BatchBuilder builder_;  // of this turn
+  std::vector<Entry> entries_;
+  uint64_t issued_ = 0;
+  uint64_t stored_ = 0;              // tickets up to this are stored or have failed
+  std::map<uint64_t, Code> failed_;  // the latest
+  std::deque<std::pair<uint64_t, Callback<void(Status)>>> waiting_;
+
+  std::map<ShardId, std::set<Offset>> references_;           // bases of batches under way
+  std::map<std::pair<ShardId, Offset>, Offset> void_until_;  // references below this end of the spool name nothing
+  std::set<std::string, std::less<>> waiting_for_stream_;
+
+  std::unordered_map<uint64_t, std::string> own_;  // by connection id: connected sessions with a No Local subscription
+  std::unordered_map<std::string, std::map<uint64_t, Offset>, TextHash, std::equal_to<>> pinned_;  // packet marks by session
+
+  std::vector<std::string> noted_;
+  bool is_pumping_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace robustmq::broker

@@ -1,0 +1,104 @@
+#include "broker/session/spool_record.h"
+
+#include <charconv>
+#include <cstring>
+
+namespace robustmq::broker {
+namespace {
+
+constexpr size_t kRefBytes = 32;
+
+void put_big_endian(uint64_t value, size_t bytes, std::string& to) {
+  for (size_t i = bytes; i-- > 0;) to.push_back(static_cast<char>(value >> (8 * i)));
+}
+uint64_t big_endian(ByteSpan bytes) {
+  uint64_t value = 0;
+  for (uint8_t byte : bytes) value = value << 8 | byte;
+  return value;
+}
+
+std::string encode_ref(const SpoolRef& ref) {
+  std::string key(as_text(ref.shard.topic.bytes));
+  put_big_endian(static_cast<uint32_t>(ref.shard.partition), 4, key);
+  put_big_endian(static_cast<uint64_t>(ref.offset), 8, key);
+  put_big_endian(static_cast<uint32_t>(ref.epoch), 4, key);
+  return key;
+}
+
+std::optional<SpoolRef> decode_ref(ByteSpan key) {
+  if (key.size() != kRefBytes) return std::nullopt;
+  SpoolRef ref;
+  std::memcpy(ref.shard.topic.bytes.data(), key.data(), 16);
+  ref.shard.partition = static_cast<int32_t>(big_endian(key.subspan(16, 4)));
+  ref.offset = static_cast<Offset>(big_endian(key.subspan(20, 8)));
+  ref.epoch = static_cast<LeaderEpoch>(big_endian(key.subspan(28, 4)));
+  return ref;
+}
+
+}  // namespace
+
+std::string encode_packet(const PacketMark& mark) {
+  std::string value;
+  put_big_endian(mark.sequence, 8, value);
+  put_big_endian(mark.packet_id, 2, value);
+  return value.append(mark.client_id);
+}
+
+std::optional<PacketMark> decode_packet(ByteSpan value) {
+  if (value.size() < 10) return std::nullopt;
+  return PacketMark{big_endian(value.first(8)), static_cast<uint16_t>(big_endian(value.subspan(8, 2))),
+                    as_text(value.subspan(10))};
+}
+
+SpoolFacts facts_of(const RecordView& record) {
+  SpoolFacts facts;
+  if (record.key) facts.ref = decode_ref(*record.key);
+  HeaderReader headers(record);
+  HeaderView header;
+  while (headers.next(header)) {
+    if (!header.value || !header.key.starts_with("mqtt.")) continue;
+    const std::string_view name = header.key.substr(5);
+    const std::string_view value = as_text(*header.value);
+    if (name == "qos") {
+      if (value.size() == 1 && value[0] >= '0' && value[0] <= '2') facts.qos = static_cast<uint8_t>(value[0] - '0');
+    } else if (name == "topic") {
+      if (facts.topic.empty()) facts.topic = value;
+    } else if (name == "packet") {
+      facts.packet = decode_packet(*header.value);
+    } else if (name == "own") {
+      facts.own = value;
+    } else if (name == "message_expiry_s") {
+      std::from_chars(value.data(), value.data() + value.size(), facts.expiry_s);
+    }
+  }
+  return facts;
+}
+
+void append_spooled(BatchBuilder& to, std::string_view topic, const RecordView& message, const std::optional<SpoolRef>& ref,
+                    std::string_view own) {
+  if (ref) {
+    const std::string key = encode_ref(*ref);
+    to.begin_record(message.timestamp_ms, as_bytes(key), std::nullopt);
+    if (!topic.empty()) to.add_header("mqtt.topic", as_bytes(topic));
+    HeaderReader headers(message);
+    HeaderView header;
+    while (headers.next(header)) {
+      if (header.key == kPacketHeader) to.add_header(header.key, header.value);
+    }
+  } else if (topic.empty()) {
+    to.begin_record(message.timestamp_ms, std::nullopt, std::nullopt);
+    HeaderReader headers(message);
+    HeaderView header;
+    while (headers.next(header)) {
+      if (header.key == kPacketHeader) to.add_header(header.key, header.value);
+    }
+  } else {
+    to.begin_record(message.timestamp_ms, std::nullopt, message.value);
+    to.add_header("mqtt.topic", as_bytes(topic));
+    to.add_encoded_headers(message.raw_headers, message.header_count);
+  }
+  if (!own.empty()) to.add_header("mqtt.own", as_bytes(own));
+  to.end_record();
+}
+
+}  // namespace robustmq::broker

@@ -1,0 +1,59 @@
+// The records of a spool (ADR 0007). Pure.
+//
+// A message that lies nowhere else durable: key null, value its payload, headers `mqtt.topic`, then its own.
+// A reference to a record of a stream: key topic id (16), partition (4), offset (8), leader epoch (4), big-endian; value null.
+// A packet id alone (a QoS 2 message that no session waits for): value null, no `mqtt.topic`; with the key of a reference where
+// the message lies in a stream. Headers of the spool's own: `mqtt.packet` (see PacketMark), `mqtt.own` (client id of the stored
+// session that published it).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/batch.h"
+#include "base/ids.h"
+
+namespace robustmq::broker {
+
+constexpr std::string_view kPacketHeader = "mqtt.packet";
+
+// A record of a stream. It is there only as the epoch says: an offset may be given again after a crash, an epoch is not.
+struct SpoolRef {
+  ShardId shard;
+  Offset offset = 0;
+  LeaderEpoch epoch = 0;
+};
+
+// A packet id that a stored session's client published at QoS 2: sequence (8, big-endian), packet id (2), client id. The sequence
+// rises with every such publish of the session, so that a release is told from a later use of the id.
+struct PacketMark {
+  uint64_t sequence = 0;
+  uint16_t packet_id = 0;
+  std::string_view client_id;
+};
+std::string encode_packet(const PacketMark& mark);
+std::optional<PacketMark> decode_packet(ByteSpan value);
+
+// What a record says beside its payload.
+struct SpoolFacts {
+  std::optional<SpoolRef> ref;
+  std::string_view topic;  // empty: nobody waits for it
+  std::optional<PacketMark> packet;
+  std::string_view own;
+  uint8_t qos = 1;  // as of a record without it
+  uint32_t expiry_s = 0;
+};
+SpoolFacts facts_of(const RecordView& record);
+
+// Adds the record of a message to a batch. `own` empty: left out. With `ref` the payload stays where it lies.
+void append_spooled(BatchBuilder& to, std::string_view topic, const RecordView& message, const std::optional<SpoolRef>& ref,
+                    std::string_view own);
+
+// True when a message stored at `timestamp_ms` is over at `now_ms`.
+inline bool is_expired(uint32_t expiry_s, int64_t timestamp_ms, int64_t now_ms) {
+  return expiry_s > 0 && now_ms >= timestamp_ms + int64_t{expiry_s} * 1000;
+}
+
+}  // namespace robustmq::broker
