@@ -140,6 +140,11 @@ class Checker:
             if not message.places:
                 self._unread.add((producer, seq))
 
+    def acked_of(self, stream):
+        """(producer, seq) of every message of the stream that was acknowledged."""
+        with self._lock:
+            return {identity for identity, message in self._messages.items() if message.stream == stream and message.state == "acked"}
+
     def failed(self, producer, seq):
         """Refused for good: it must never be read."""
         with self._lock:

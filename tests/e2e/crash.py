@@ -3,7 +3,7 @@
 
 In a round MQTT clients publish QoS 1 to a persistent stream that a topic rule made, some of it delayed, and retained messages; Kafka
 clients produce acks=all to the same stream and to one of their own (one of them idempotent), a reader follows, a group commits
-offsets. Then the process is killed;
+offsets, and a stored MQTT session whose client is away is owed everything of that stream. Then the process is killed;
 sometimes it is killed again while it recovers. Every producer repeats, or leaves, what has no answer. The checker (checker.py)
 judges the whole life after every round.
 
@@ -22,7 +22,7 @@ import time
 
 from broker import Broker, Failed, LoopDisk, find_binary, scratch
 from checker import Checker, identity_of, payload_of
-from wire import Closed, Damaged, Kafka, KafkaError, Mqtt, mqtt_publish, record_batch, records_of
+from wire import Closed, Damaged, Kafka, KafkaError, Mqtt, mqtt_connect, mqtt_publish, record_batch, records_of
 
 PARTITIONS = 4
 RULED, OWN = "crash", "crash-own"
@@ -370,6 +370,45 @@ class Reader:
             self.checker.saw(stream, partition, record.offset, payload)
 
 
+class Away:
+    """A stored session that follows the first stream at QoS 1: its client comes once a round, and takes what it is owed."""
+
+    QUIET = 10  # seconds without a message after which something is missing
+
+    def __init__(self, checker):
+        self.checker = checker
+        self.got = set()  # (producer, seq)
+
+    def connect(self, broker):
+        client = Mqtt(broker.ports["mqtt"], "away", connect=False)
+        client.stream.send(mqtt_connect("away", clean=False))
+        first, body = client.packet()
+        if first != 0x20 or body[1] != 0:
+            raise Failed(f"the session's CONNECT was refused: {first:#x} {bytes(body)!r}")
+        return client, body[0] == 1
+
+    def begin(self, broker):
+        client, _ = self.connect(broker)
+        client.subscribe(f"{RULED}/#", 1)
+        client.close()
+
+    def come_back(self, broker):
+        client, is_present = self.connect(broker)
+        if not is_present:
+            raise Failed("the session is gone after the restart")
+        # What is delayed comes when it is due; the streams' reader judges that.
+        missing = {one for one in self.checker.acked_of(RULED) - self.got if one[0] != "delayed"}
+        while missing:
+            try:
+                identity = identity_of(client.message(self.QUIET).payload)
+            except Closed:
+                raise Failed(f"the session is owed {len(missing)} messages that do not come, such as {sorted(missing)[:5]}") from None
+            if identity:
+                self.got.add((identity[0], identity[2]))
+                missing.discard((identity[0], identity[2]))
+        client.close()
+
+
 class Life:
     """One data directory, from its first start to its end."""
 
@@ -388,11 +427,13 @@ class Life:
         self.delayed = DelayedProducer("delayed", self.checker, seed, 5)
         self.retained = RetainedProducer("retained", self.checker, seed)
         self.producers += [self.delayed, self.retained]
+        self.away = Away(self.checker)
         self.restarts = []
 
     def begin(self):
-        """First start: both streams exist afterwards."""
+        """First start: both streams and the session exist afterwards."""
         self.broker.start()
+        self.away.begin(self.broker)
         client = Mqtt(self.broker.ports["mqtt"], "setup")
         self.checker.sent(RULED, "setup", f"{RULED}/setup", 1)
         client.publish(f"{RULED}/setup", payload_of("setup", f"{RULED}/setup", 1), 1)
@@ -444,6 +485,8 @@ class Life:
         client = Kafka(self.broker.ports["kafka"], client_id="reader")
         self.checker.commit_found("crash-group", RULED, 0, client.committed("crash-group", RULED, 0))
         client.close()
+        if not self.checker.verdicts():  # what the stream has lost, no session gets
+            self.away.come_back(self.broker)
 
     def end(self):
         """A clean stop and start lose nothing either."""
