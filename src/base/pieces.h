@@ -15,8 +15,8 @@ namespace robustmq {
 class ByteSource {
  public:
   virtual ~ByteSource() = default;
-  // The bytes at a position, for a socket that cannot send them from the file: one that encrypts. May wait for the disk, as sending
-  // from the file may. Fewer than asked at the end of the file or when they cannot be read.
+  // The bytes at a position, for a socket that cannot send them from the file: one that encrypts. May wait for the disk, as
+  // sending from the file may. Fewer than asked at the end of the file or when they cannot be read.
   virtual Bytes read_now(uint64_t /*position*/, size_t /*size*/) const { return {}; }
 };
 

@@ -23,7 +23,7 @@ class Spools;
 
 // Remembers whether anybody follows a source of messages, until a subscription changes.
 struct FollowedHere {
-  uint64_t generation = 0;  // FanOut::generation() when it was looked up
+  uint64_t generation = 0;                 // FanOut::generation() when it was looked up
   std::shared_ptr<const Targets> targets;  // light topics only
   uint64_t other_cores = 0;                // light topics: cores with interest
   bool is_followed = false;                // streams: some follower may match
