@@ -12,7 +12,7 @@ import sys
 import threading
 import unittest
 
-from broker import REPO, Broker, find_binary, scratch
+from broker import LISTENS, REPO, Broker, find_binary, scratch
 from wire import Kafka
 
 FLAGS = {"1883": "mqtt", "9092": "kafka", "58080": "admin"}
@@ -130,7 +130,7 @@ class Story(unittest.TestCase):
         if self.broker.is_running():  # Ctrl-C
             self.assertEqual(self.broker.stop(), 0, self.broker.tail())
         ports = self.broker.ports  # the publisher comes back to where it was
-        flags = [f"--{name}.listen=127.0.0.1:{port}" for name, port in ports.items()]
+        flags = [f"--{name}.listen=127.0.0.1:{port}" for name, port in ports.items() if name in LISTENS]
         self.broker = Broker(self.broker.binary, self.home, self.config, flags).start()
 
     def assert_killed_in_the_middle(self):
