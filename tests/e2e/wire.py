@@ -38,8 +38,9 @@ class Stream:
 
     def fill(self, timeout=None):
         """Reads what is there, waiting up to `timeout` seconds (0: not at all). False when nothing came in time."""
-        ready, _, _ = select.select([self.sock], [], [], self.timeout if timeout is None else timeout)
-        if not ready:
+        poll = select.poll()  # not select(): it takes no descriptor above 1023
+        poll.register(self.sock, select.POLLIN)
+        if not poll.poll((self.timeout if timeout is None else timeout) * 1000):
             return False
         try:
             data = self.sock.recv(1 << 20)
