@@ -10,7 +10,8 @@ namespace robustmq::broker {
 Follows::Added Follows::add(Context& context, const FollowOne& wanted) {
   auto* follower = static_cast<Follower*>(context.state);
   if (!follower) {
-    follower = new Follower{&context, {}};
+    follower = new Follower(context);
+    followers_.push_back(*follower);
     context.state = follower;
   }
   auto& node = trie_.node(wanted.filter);

@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/intrusive.h"
 #include "broker/broker.h"
 #include "broker/filter_trie.h"
 #include "broker/options.h"
@@ -28,8 +29,10 @@ struct Subscription {
 };
 
 // What one connection follows. Owned by Follows, named by Context::state.
-struct Follower {
-  Context* context = nullptr;
+struct FollowerTag;
+struct Follower : ListHook<FollowerTag> {
+  explicit Follower(Context& of) : context(&of) {}
+  Context* context;
   std::vector<FilterTrie<Subscription>::Node*> nodes;  // each with exactly one subscription of this follower
 };
 
@@ -46,6 +49,9 @@ using Targets = std::vector<Target>;
 class Follows {
  public:
   explicit Follows(BrokerMetrics& metrics) : metrics_(metrics) {}
+  ~Follows() {
+    while (!followers_.empty()) delete &followers_.pop_front();
+  }
   // Told of what reaches a connection live while it is sent retained messages.
   void set_bursts(RetainedBursts* bursts) { bursts_ = bursts; }
 
@@ -91,6 +97,7 @@ class Follows {
   BrokerMetrics& metrics_;
   RetainedBursts* bursts_ = nullptr;
   bool is_all_owed_ = false;
+  List<Follower, FollowerTag> followers_;
   FilterTrie<Subscription> trie_;
   std::unordered_map<std::string, std::shared_ptr<const Targets>, TextHash, std::equal_to<>> remembered_;
   uint64_t generation_ = 1;
