@@ -5,7 +5,7 @@ PRESET ?= dev
 JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check format docs sim fuzz crash bench bench-topics package clean
+.PHONY: help run build test check format docs sim fuzz crash soak bench bench-topics package clean
 
 help: ## list the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,11 @@ fuzz: ## every fuzzer for 20 CPU minutes (FUZZ_SECONDS=n for another time)
 crash: ## 200 crash rounds and 20 power cuts on a loop device (needs root)
 	@tools/install.sh build test
 	@tools/crash.sh
+
+soak: ## an hour of mixed load, then nothing may be left of it (SOAK_SECONDS=n for another time)
+	@tools/install.sh build test
+	@tools/build.sh release robust
+	@python3 tests/e2e/soak.py --server build/release/bin/robust-server --seconds $${SOAK_SECONDS:-3600}
 
 bench: ## compare with Mosquitto and with the bare loop; prints ratios
 	@tools/install.sh build test bench
