@@ -114,6 +114,16 @@ KafkaError kafka_error_of(Code code) {
       return K::non_empty_group;
     case Code::group_not_found:
       return K::group_id_not_found;
+    case Code::fenced_member_epoch:
+      return K::fenced_member_epoch;
+    case Code::stale_member_epoch:
+      return K::stale_member_epoch;
+    case Code::unreleased_instance:
+      return K::unreleased_instance_id;
+    case Code::unsupported_assignor:
+      return K::unsupported_assignor;
+    case Code::invalid_pattern:
+      return K::invalid_regular_expression;
     case Code::metadata_too_large:
       return K::offset_metadata_too_large;
     case Code::internal:

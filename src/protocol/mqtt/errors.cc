@@ -63,6 +63,11 @@ Meaning meaning_of(Code code) {
     case Code::invalid_group:
     case Code::group_not_empty:
     case Code::group_not_found:
+    case Code::fenced_member_epoch:
+    case Code::stale_member_epoch:
+    case Code::unreleased_instance:
+    case Code::unsupported_assignor:
+    case Code::invalid_pattern:
     case Code::metadata_too_large:
     case Code::internal:
       return Meaning::failed;
