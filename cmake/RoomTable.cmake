@@ -17,7 +17,7 @@ robustmq_room(storage/conformance DEPS storage storage/memory storage/segment st
 robustmq_room(raft DEPS storage net TEST_DEPS runtime/sim storage/segment)
 robustmq_room(meta DEPS raft net TEST_DEPS runtime/sim storage/segment)
 robustmq_room(shard DEPS meta storage compress net TEST_DEPS runtime/sim storage/memory storage/segment)
-robustmq_room(broker/group DEPS runtime)
+robustmq_room(broker/group DEPS runtime LIBS re2)
 robustmq_room(broker/queue DEPS base)
 robustmq_room(broker/retained DEPS base)
 robustmq_room(broker DEPS broker/group broker/queue broker/retained shard meta raft net TEST_DEPS runtime/sim storage/memory storage/segment FOLDERS session)

@@ -60,6 +60,7 @@ DOORS = {
     "zstd": "compress",
     "xxhash.h": "base",
     "rocksdb/": "storage/rocksdb",
+    "re2/": "broker",
 }
 TEST_HEADERS = ("gtest/", "gmock/", "benchmark/", "fuzzer/")
 

@@ -2,16 +2,14 @@
 
 #include <algorithm>
 
+#include "broker/group/coordinator_entry.h"
+
 namespace robustmq::broker {
 namespace {
 
 constexpr size_t kGroupNameBytesMax = 32'767;  // Kafka's strings
 constexpr int64_t kRetentionMsMax = 100LL * 365 * 24 * 3600 * 1000;
 constexpr size_t kClientIdBytesMax = 255;  // of a client id, inside a member id
-
-bool is_valid_name(const std::string& group, bool may_be_empty) {
-  return (may_be_empty || !group.empty()) && group.size() <= kGroupNameBytesMax;
-}
 
 // A client id, or an instance id, and what makes it unique.
 std::string member_id_from(std::string_view name, uint64_t high, uint64_t low) {
@@ -23,27 +21,13 @@ std::string member_id_from(std::string_view name, uint64_t high, uint64_t low) {
 
 }  // namespace
 
-struct GroupCoordinator::Entry {
-  Entry(GroupCoordinator& owner_in, Key key_in)
-      : owner(owner_in),
-        key(std::move(key_in)),
-        group(owner.options_, owner.metrics_),
-        timer([](void* self) { static_cast<Entry*>(self)->owner.on_group_timer(*static_cast<Entry*>(self)); }, this) {}
-
-  bool is_idle() const { return !group.has_members() && commits_under_way == 0; }
-
-  GroupCoordinator& owner;
-  Key key;
-  Group group;
-  runtime::Timer timer;
-  std::map<Group::Ticket, Callback<void(Reply)>> waiting;
-  int commits_under_way = 0;
-  bool had_members = false;
-  WallTime emptied_at{};
-};
+bool is_valid_group_name(const std::string& group, bool may_be_empty) {
+  return (may_be_empty || !group.empty()) && group.size() <= kGroupNameBytesMax;
+}
 
 GroupCoordinator::GroupCoordinator(runtime::Core& core, storage::Kv& kv, meta::Meta& meta, const GroupOptions& options)
     : core_(core),
+      kv_(kv),
       meta_(meta),
       options_(options),
       offsets_(kv, options_, metrics_),
@@ -54,6 +38,7 @@ GroupCoordinator::~GroupCoordinator() {
   for (auto& [key, entry] : groups_) {
     entry->group.close(Code::shutting_down);
     for (auto& [ticket, done] : entry->waiting) left.push_back(std::move(done));
+    for (Entry::Held& held : entry->held) left.push_back(std::move(held.done));
   }
   groups_.clear();
   for (Callback<void(Reply)>& done : left) done(Error{Code::shutting_down, {}});
@@ -61,17 +46,25 @@ GroupCoordinator::~GroupCoordinator() {
 
 void GroupCoordinator::start(Callback<void(Status)> done) {
   meta_.watch([this, alive = std::weak_ptr<bool>(alive_)](const meta::CatalogEvent& event) {
-    const auto* deleted = std::get_if<meta::TopicDeleted>(&event);
-    if (deleted != nullptr && !alive.expired()) offsets_.remove_topic(deleted->topic->id);
+    if (alive.expired()) return;
+    if (const auto* deleted = std::get_if<meta::TopicDeleted>(&event)) offsets_.remove_topic(deleted->topic->id);
+    for (const auto& [key, entry] : groups_) {
+      if (entry->consumers) entry->consumers->topics_changed();
+    }
   });
   offsets_.load([this, done = std::move(done)](Status status) mutable {
     if (!status.ok()) return done(status);
-    started_at_ = core_.wall_now();
-    for (const auto& [key, rows] : offsets_.groups()) groups_.emplace(key, std::make_unique<Entry>(*this, key));
-    metrics_.groups = static_cast<int64_t>(groups_.size());
-    is_loaded_ = true;
-    core_.arm(retention_timer_, core_.now() + Duration::millis(options_.offsets_retention_check_ms));
-    done({});
+    load_groups(kv_, [this, alive = std::weak_ptr<bool>(alive_), done = std::move(done)](Result<StoredGroups> stored) mutable {
+      if (alive.expired()) return;
+      if (!stored.ok()) return done(stored.error());
+      started_at_ = core_.wall_now();
+      for (const auto& [key, rows] : offsets_.groups()) groups_.emplace(key, std::make_unique<Entry>(*this, key));
+      restore(stored.take());
+      metrics_.groups = static_cast<int64_t>(groups_.size());
+      is_loaded_ = true;
+      core_.arm(retention_timer_, core_.now() + Duration::millis(options_.offsets_retention_check_ms));
+      done({});
+    });
   });
 }
 
@@ -81,7 +74,8 @@ bool GroupCoordinator::takes(const Request& request) {
         return std::is_same_v<R, JoinGroup> || std::is_same_v<R, SyncGroup> || std::is_same_v<R, HeartbeatGroup> ||
                std::is_same_v<R, LeaveGroup> || std::is_same_v<R, CommitOffsets> || std::is_same_v<R, FetchOffsets> ||
                std::is_same_v<R, DescribeGroups> || std::is_same_v<R, ListGroups> || std::is_same_v<R, DeleteGroups> ||
-               std::is_same_v<R, DeleteOffsets>;
+               std::is_same_v<R, DeleteOffsets> || std::is_same_v<R, HeartbeatConsumer> || std::is_same_v<R, DescribeConsumers> ||
+               std::is_same_v<R, ConfigureGroups> || std::is_same_v<R, DescribeGroupConfigs>;
       },
       request);
 }
@@ -96,8 +90,15 @@ void GroupCoordinator::execute(TenantId tenant, Request request, Callback<void(R
     return delete_groups(tenant, std::move(*delete_request), std::move(done));
   if (auto* offsets_request = std::get_if<DeleteOffsets>(&request))
     return delete_offsets(tenant, std::move(*offsets_request), std::move(done));
-  if (auto* heartbeat_request = std::get_if<HeartbeatGroup>(&request)) return done(heartbeat(tenant, *heartbeat_request));
-  if (auto* leave_request = std::get_if<LeaveGroup>(&request)) return done(leave(tenant, *leave_request));
+  if (auto* heartbeat_request = std::get_if<HeartbeatGroup>(&request))
+    return heartbeat(tenant, *heartbeat_request, std::move(done));
+  if (auto* leave_request = std::get_if<LeaveGroup>(&request)) return leave(tenant, *leave_request, std::move(done));
+  if (auto* consumer_request = std::get_if<HeartbeatConsumer>(&request))
+    return heartbeat(tenant, std::move(*consumer_request), std::move(done));
+  if (auto* configure_request = std::get_if<ConfigureGroups>(&request))
+    return configure(tenant, *configure_request, std::move(done));
+  if (auto* consumers_request = std::get_if<DescribeConsumers>(&request)) return done(describe(tenant, *consumers_request));
+  if (auto* configs_request = std::get_if<DescribeGroupConfigs>(&request)) return done(describe(tenant, *configs_request));
   if (auto* fetch_request = std::get_if<FetchOffsets>(&request)) return done(fetch(tenant, *fetch_request));
   if (auto* describe_request = std::get_if<DescribeGroups>(&request)) return done(describe(tenant, *describe_request));
   if (std::holds_alternative<ListGroups>(request)) return done(list(tenant));
@@ -113,7 +114,7 @@ void GroupCoordinator::join(TenantId tenant, JoinGroup request, Callback<void(Re
     reply.member_id = request.member_id;
     done(std::move(reply));
   };
-  if (!is_valid_name(request.group, false)) return refuse(Code::invalid_group);
+  if (!is_valid_group_name(request.group, false)) return refuse(Code::invalid_group);
   Entry* entry = find(tenant, request.group);
   const bool is_new = entry == nullptr;
   if (is_new) {
@@ -127,53 +128,71 @@ void GroupCoordinator::join(TenantId tenant, JoinGroup request, Callback<void(Re
   const uint64_t high = core_.random();
   const uint64_t low = core_.random();
   std::string member_id = member_id_from(request.instance_id ? *request.instance_id : request.client_id, high, low);
+  if (entry->consumers && entry->consumers->has_members()) {
+    JoinedGroup reply = entry->consumers->join(request, std::move(member_id), core_.now());
+    return conclude(*entry, std::move(done), std::move(reply));
+  }
+  if (entry->consumers) drop_consumers(*entry);
   const Group::Ticket ticket = ++last_ticket_;
   entry->waiting.emplace(ticket, std::move(done));
   entry->group.join(ticket, request, std::move(member_id), core_.now());
   carry_out(*entry);
   // A first member that was refused leaves nothing behind.
-  entry = is_new ? find(tenant, request.group) : nullptr;
-  if (entry != nullptr && entry->is_idle()) {
-    groups_.erase(entry->key);
-    metrics_.groups = static_cast<int64_t>(groups_.size());
-  }
+  if (is_new) forget_if_idle({tenant, request.group});
 }
 
 void GroupCoordinator::sync(TenantId tenant, SyncGroup request, Callback<void(Reply)> done) {
-  if (!is_valid_name(request.group, false)) return done(SyncedGroup{.code = Code::invalid_group});
+  if (!is_valid_group_name(request.group, false)) return done(SyncedGroup{.code = Code::invalid_group});
   Entry* entry = find(tenant, request.group);
   if (entry == nullptr) return done(SyncedGroup{.code = Code::unknown_member});
+  if (entry->consumers) {
+    SyncedGroup reply = entry->consumers->sync(request, core_.now());
+    return conclude(*entry, std::move(done), std::move(reply));
+  }
   const Group::Ticket ticket = ++last_ticket_;
   entry->waiting.emplace(ticket, std::move(done));
   entry->group.sync(ticket, request, core_.now());
   carry_out(*entry);
 }
 
-HeartbeatReply GroupCoordinator::heartbeat(TenantId tenant, const HeartbeatGroup& request) {
-  if (!is_valid_name(request.group, false)) return {Code::invalid_group};
+void GroupCoordinator::heartbeat(TenantId tenant, const HeartbeatGroup& request, Callback<void(Reply)> done) {
+  if (!is_valid_group_name(request.group, false)) return done(HeartbeatReply{Code::invalid_group});
   Entry* entry = find(tenant, request.group);
-  if (entry == nullptr) return {Code::unknown_member};
+  if (entry == nullptr) return done(HeartbeatReply{Code::unknown_member});
+  if (entry->consumers) {
+    const Code code = entry->consumers->heartbeat(request, core_.now());
+    return conclude(*entry, std::move(done), HeartbeatReply{code});
+  }
   const Code code = entry->group.heartbeat(request, core_.now());
   if (!entry->group.outputs().empty()) carry_out(*entry);
-  return {code};
+  done(HeartbeatReply{code});
 }
 
-LeftGroup GroupCoordinator::leave(TenantId tenant, const LeaveGroup& request) {
+void GroupCoordinator::leave(TenantId tenant, const LeaveGroup& request, Callback<void(Reply)> done) {
   LeftGroup reply;
   Entry* entry = find(tenant, request.group);
-  if (!is_valid_name(request.group, false)) {
+  if (!is_valid_group_name(request.group, false)) {
     reply.code = Code::invalid_group;
   } else if (entry == nullptr) {
     reply.members.assign(request.members.size(), Code::unknown_member);
+  } else if (entry->consumers) {
+    reply = entry->consumers->leave(request, core_.now());
+    return conclude(*entry, std::move(done), std::move(reply));
   } else {
     reply = entry->group.leave(request, core_.now());
     carry_out(*entry);
   }
-  return reply;
+  done(std::move(reply));
 }
 
 // Last thing done with the entry: who is answered may ask at once again.
 void GroupCoordinator::carry_out(Entry& entry) {
+  std::vector<std::pair<Callback<void(Reply)>, Reply>> answers = take_answers(entry);
+  arm(entry);
+  for (auto& [done, reply] : answers) done(std::move(reply));
+}
+
+std::vector<std::pair<Callback<void(Reply)>, Reply>> GroupCoordinator::take_answers(Entry& entry) {
   Group::Outputs outputs = std::exchange(entry.group.outputs(), {});
   std::vector<std::pair<Callback<void(Reply)>, Reply>> answers;
   const auto answer = [&](Group::Ticket ticket, Reply reply) {
@@ -184,19 +203,25 @@ void GroupCoordinator::carry_out(Entry& entry) {
   };
   for (auto& [ticket, reply] : outputs.joined) answer(ticket, std::move(reply));
   for (auto& [ticket, reply] : outputs.synced) answer(ticket, std::move(reply));
+  return answers;
+}
 
-  if (entry.had_members && !entry.group.has_members()) entry.emptied_at = core_.wall_now();
-  entry.had_members = entry.group.has_members();
-  const Instant next = entry.group.next_timer();
+void GroupCoordinator::arm(Entry& entry) {
+  if (entry.had_members && !entry.has_members()) entry.emptied_at = core_.wall_now();
+  entry.had_members = entry.has_members();
+  const Instant next = entry.consumers ? entry.consumers->next_timer() : entry.group.next_timer();
   if (next == Instant::never()) {
     entry.timer.cancel();
   } else {
     core_.arm(entry.timer, next);
   }
-  for (auto& [done, reply] : answers) done(std::move(reply));
 }
 
 void GroupCoordinator::on_group_timer(Entry& entry) {
+  if (entry.consumers) {
+    entry.consumers->tick(core_.now());
+    return conclude(entry, {}, {});
+  }
   entry.group.tick(core_.now());
   carry_out(entry);
 }
@@ -219,15 +244,15 @@ void GroupCoordinator::commit(TenantId tenant, CommitOffsets request, Callback<v
     reply.offsets.assign(request.offsets.size(), code);
     done(std::move(reply));
   };
-  if (!is_valid_name(request.group, true)) return refuse(Code::invalid_group);
+  if (!is_valid_group_name(request.group, true)) return refuse(Code::invalid_group);
   Entry* entry = find(tenant, request.group);
   if (entry == nullptr) {
-    if (request.generation >= 0) return refuse(Code::illegal_generation);
+    if (request.generation >= 0) return refuse(request.knows_epochs ? Code::group_not_found : Code::illegal_generation);
     if (!request.member_id.empty() || request.instance_id) return refuse(Code::unknown_member);
     entry = find_or_make(tenant, request.group);
     if (entry == nullptr) return refuse(Code::quota_exceeded);
   }
-  const Code code = entry->group.check_commit(request, core_.now());
+  const Code code = entry->consumers ? entry->consumers->check_commit(request) : entry->group.check_commit(request, core_.now());
   if (!entry->group.outputs().empty()) carry_out(*entry);
   if (code != Code::ok) return refuse(code);
 
@@ -271,6 +296,10 @@ void GroupCoordinator::commit(TenantId tenant, CommitOffsets request, Callback<v
 
 FetchedOffsets GroupCoordinator::fetch(TenantId tenant, const FetchOffsets& request) const {
   FetchedOffsets reply;
+  if (const Entry* entry = find(tenant, request.group); entry != nullptr && entry->consumers) {
+    reply.code = entry->consumers->check_fetch(request);
+    if (reply.code != Code::ok) return reply;
+  }
   const Offsets::Rows* rows = offsets_.rows_of(tenant, request.group);
   const auto fill = [](FetchedOffsets::One& one, const CommittedOffset& row) {
     one.offset = row.offset;
@@ -322,10 +351,10 @@ void GroupCoordinator::expire_offsets() {
     const int64_t since = std::max(started_at_.ms, entry == nullptr ? 0 : entry->emptied_at.ms);
     std::vector<ShardId> shards;
     // A group with members keeps what they follow, and everything where that cannot be told.
-    const auto followed = is_empty ? std::nullopt : entry->group.subscribed_topics();
-    const bool keeps_all = !is_empty && (!followed || entry->commits_under_way > 0);
+    const Entry::Followed followed = is_empty ? Entry::Followed{} : entry->followed();
+    const bool keeps_all = !is_empty && (!followed.is_known() || entry->commits_under_way > 0);
     for (const auto& [shard, row] : rows) {
-      const bool is_free = is_empty || (!keeps_all && !followed->contains(row.topic));
+      const bool is_free = is_empty || (!keeps_all && !followed.contains(row.topic));
       const int64_t from = is_empty ? std::max(since, row.committed_at_ms) : std::max(started_at_.ms, row.committed_at_ms);
       const int64_t expires_at = row.expires_at_ms >= 0 ? row.expires_at_ms : from + options_.offsets_retention_ms;
       const bool is_old = is_free && expires_at <= now;
@@ -360,9 +389,15 @@ GroupCoordinator::Entry* GroupCoordinator::find_or_make(TenantId tenant, const s
 }
 
 void GroupCoordinator::drop_idle_groups() {
+  storage::KvBatch batch;
   std::erase_if(groups_, [&](const auto& at) {
-    return at.second->is_idle() && offsets_.rows_of(at.first.first, at.first.second) == nullptr;
+    const auto& [tenant, name] = at.first;
+    if (!at.second->is_idle() || offsets_.rows_of(tenant, name) != nullptr) return false;
+    if (at.second->consumers) remove_consumer_group(tenant, name, batch);
+    return true;
   });
+  // Where it fails the groups are there again, and empty, after the next start.
+  if (!batch.changes.empty()) kv_.write(std::move(batch), [](Status) {});
   metrics_.groups = static_cast<int64_t>(groups_.size());
 }
 
@@ -370,7 +405,8 @@ DescribedGroups GroupCoordinator::describe(TenantId tenant, const DescribeGroups
   DescribedGroups reply;
   for (const std::string& group : request.groups) {
     DescribedGroup& one = reply.groups.emplace_back();
-    if (const Entry* entry = find(tenant, group)) {
+    const Entry* entry = find(tenant, group);
+    if (entry != nullptr && !entry->consumers) {
       one = entry->group.describe();
     } else {
       one.code = Code::group_not_found;
@@ -384,8 +420,14 @@ DescribedGroups GroupCoordinator::describe(TenantId tenant, const DescribeGroups
 ListedGroups GroupCoordinator::list(TenantId tenant) const {
   ListedGroups reply;
   for (auto at = groups_.lower_bound({tenant, {}}); at != groups_.end() && at->first.first == tenant; ++at) {
-    const Group& group = at->second->group;
-    reply.groups.push_back({at->first.second, group.protocol_type(), std::string(Group::state_name(group.state()))});
+    ListedGroups::One& one = reply.groups.emplace_back();
+    one.group = at->first.second;
+    if (const auto& consumers = at->second->consumers) {
+      one = {one.group, std::string(kConsumerProtocol), std::string(consumers->state_name()), "consumer"};
+    } else {
+      const Group& group = at->second->group;
+      one = {one.group, group.protocol_type(), std::string(Group::state_name(group.state())), "classic"};
+    }
   }
   return reply;
 }
@@ -397,8 +439,8 @@ void GroupCoordinator::delete_offsets(TenantId tenant, DeleteOffsets request, Ca
     reply.code = Code::group_not_found;
     return done(std::move(reply));
   }
-  const auto followed = entry->group.subscribed_topics();
-  if (!followed) {
+  const Entry::Followed followed = entry->followed();
+  if (!followed.is_known()) {
     reply.code = Code::group_not_empty;
     return done(std::move(reply));
   }
@@ -410,7 +452,7 @@ void GroupCoordinator::delete_offsets(TenantId tenant, DeleteOffsets request, Ca
     Code& result = reply.partitions.emplace_back(Code::ok);
     if (!topic || wanted.partition < 0 || wanted.partition >= topic->partitions) {
       result = Code::unknown_topic;
-    } else if (followed->contains(topic->name)) {
+    } else if (followed.contains(topic->name)) {
       result = Code::group_not_empty;
     } else if (const ShardId shard{topic->id, wanted.partition}; rows != nullptr && rows->contains(shard)) {
       shards.push_back(shard);
@@ -447,6 +489,11 @@ void GroupCoordinator::delete_groups(TenantId tenant, DeleteGroups request, Call
       continue;
     }
     ++progress->left;
+    if (entry->consumers) {
+      storage::KvBatch batch;
+      remove_consumer_group(tenant, group, batch);
+      kv_.write(std::move(batch), [](Status) {});  // where it fails, so does the next
+    }
     offsets_.remove_group(tenant, group, [this, tenant, group, i, progress](Status status) {
       progress->reply.groups[i] = status.code();
       const auto at = groups_.find({tenant, group});

@@ -1,8 +1,10 @@
 // GroupCoordinator: consumer groups and their committed offsets. One a node in this version; lives on the key-value store's core.
 //
-// It is the thin shell of two parts: Group (group.h), the pure machine of one consumer group, and Offsets (offsets.h), the
-// committed offsets in memory, each durable before its commit is answered. Groups themselves are not stored: after a start every
-// consumer group is empty, its members join again, and its offsets are there.
+// It is the thin shell of pure machines, one a group, and of Offsets (offsets.h), the committed offsets in memory, each durable
+// before its commit is answered. Group (group.h) is the classic protocol; such groups are not stored: after a start they are
+// empty, and their members join again. ConsumerGroup (consumer_group.h) has server-side assignment; its members and what they
+// have are rows (group_rows.h), durable before a heartbeat's answer tells of them. A group goes from one to the other when its
+// members do.
 #pragma once
 
 #include <map>
@@ -12,6 +14,7 @@
 
 #include "base/callback.h"
 #include "broker/group/group.h"
+#include "broker/group/group_rows.h"
 #include "broker/group/offsets.h"
 #include "broker/group/options.h"
 #include "broker/request.h"
@@ -21,16 +24,18 @@
 
 namespace robustmq::broker {
 
-// All calls and replies on its core. Limits: GroupOptions::groups_max, members_max, offsets_max.
+bool is_valid_group_name(const std::string& group, bool may_be_empty);
+
+// All calls and replies on its core. Limits: GroupOptions::groups_max, members_max, offsets_max, configs_max.
 class GroupCoordinator {
  public:
   // All of them outlive it.
   GroupCoordinator(runtime::Core& core, storage::Kv& kv, meta::Meta& meta, const GroupOptions& options);
-  // Answers what is parked with Error shutting_down. A write still under way is not answered.
+  // Answers what is parked with Error shutting_down, also who waits for a write. A commit still under way is not answered.
   ~GroupCoordinator();
   GroupCoordinator(const GroupCoordinator&) = delete;
 
-  // Reads the committed offsets. Call once, when meta knows the topics. Until it is done every request gets Error
+  // Reads the committed offsets and the groups. Call once, when meta knows the topics. Until it is done every request gets Error
   // coordinator_loading, and for good when it fails.
   void start(Callback<void(Status)> done);
 
@@ -38,8 +43,8 @@ class GroupCoordinator {
   static bool takes(const Request& request);
 
   // Executes one of JoinGroup, SyncGroup, HeartbeatGroup, LeaveGroup, CommitOffsets, FetchOffsets, DescribeGroups, ListGroups,
-  // DeleteGroups, DeleteOffsets, and answers with the reply struct that belongs to it, or with Error (coordinator_loading,
-  // shutting_down).
+  // DeleteGroups, DeleteOffsets, HeartbeatConsumer, DescribeConsumers, ConfigureGroups, DescribeGroupConfigs, and answers with
+  // the reply struct that belongs to it, or with Error (coordinator_loading, shutting_down).
   //
   // A TopicRef with name and id both set is taken as it is (the broker resolved it: a light topic); with one of them it is looked
   // up in the catalog. Codes beside those of the request's own words:
@@ -50,6 +55,10 @@ class GroupCoordinator {
   //   DescribeGroups  an unknown group: group_not_found with state "Dead"
   //   DeleteGroups    group_not_found, group_not_empty, storage_*
   //   DeleteOffsets   group_not_found, group_not_empty (whole or per offset); per offset: unknown_topic, storage_*
+  //   HeartbeatConsumer  invalid_argument, unknown_member, fenced_member_epoch, fenced_instance, unreleased_instance,
+  //                   unsupported_assignor, invalid_pattern, quota_exceeded (as above), group_not_found (a classic group that
+  //                   cannot change)
+  //   ConfigureGroups invalid_argument, invalid_config, quota_exceeded, storage_*
   // Join and Sync may wait: up to the largest rebalance timeout of the members.
   void execute(TenantId tenant, Request request, Callback<void(Reply)> done);
 
@@ -64,16 +73,35 @@ class GroupCoordinator {
   void commit(TenantId tenant, CommitOffsets request, Callback<void(Reply)> done);
   void delete_groups(TenantId tenant, DeleteGroups request, Callback<void(Reply)> done);
   void delete_offsets(TenantId tenant, DeleteOffsets request, Callback<void(Reply)> done);
-  HeartbeatReply heartbeat(TenantId tenant, const HeartbeatGroup& request);
-  LeftGroup leave(TenantId tenant, const LeaveGroup& request);
+  void heartbeat(TenantId tenant, const HeartbeatGroup& request, Callback<void(Reply)> done);
+  void leave(TenantId tenant, const LeaveGroup& request, Callback<void(Reply)> done);
   FetchedOffsets fetch(TenantId tenant, const FetchOffsets& request) const;
   DescribedGroups describe(TenantId tenant, const DescribeGroups& request) const;
   ListedGroups list(TenantId tenant) const;
 
+  // coordinator_consumers.cc
+  void heartbeat(TenantId tenant, HeartbeatConsumer request, Callback<void(Reply)> done);
+  DescribedConsumers describe(TenantId tenant, const DescribeConsumers& request) const;
+  bool may_upgrade(const Entry& entry) const;
+  void drop_consumers(Entry& entry);
+  // Goes over to the other protocol where that is due, writes what changed, and answers (where `done` is set) when it is durable.
+  void conclude(Entry& entry, Callback<void(Reply)> done, Reply reply);
+  void write(Entry& entry, storage::KvBatch batch);
+  void restore(StoredGroups stored);
+
+  // coordinator_configs.cc
+  const GroupConfig& config_of(TenantId tenant, const std::string& group) const;
+  Status changed_config(TenantId tenant, const ConfigureTopics::One& wanted, GroupConfig& config) const;
+  void configure(TenantId tenant, const ConfigureGroups& request, Callback<void(Reply)> done);
+  DescribedGroupConfigs describe(TenantId tenant, const DescribeGroupConfigs& request) const;
+
   Entry* find(TenantId tenant, const std::string& group) const;
   Entry* find_or_make(TenantId tenant, const std::string& group);  // nullptr at the limit
   void carry_out(Entry& entry);                                    // answers what the machine decided, arms its timer
+  std::vector<std::pair<Callback<void(Reply)>, Reply>> take_answers(Entry& entry);
+  void arm(Entry& entry);
   void on_group_timer(Entry& entry);
+  void forget_if_idle(Key key);
   void drop_idle_groups();
   void expire_offsets();
   // Which topic is meant; nullopt when the catalog does not know it.
@@ -86,11 +114,13 @@ class GroupCoordinator {
   std::optional<ResolvedTopic> resolve(TenantId tenant, const TopicRef& ref) const;
 
   runtime::Core& core_;
+  storage::Kv& kv_;
   meta::Meta& meta_;
   GroupOptions options_;
   GroupMetrics metrics_;
   Offsets offsets_;
   std::map<Key, std::unique_ptr<Entry>> groups_;
+  std::map<Key, GroupConfig> configs_;
   runtime::Timer retention_timer_;
   Group::Ticket last_ticket_ = 0;
   WallTime started_at_{};

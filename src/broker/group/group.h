@@ -27,6 +27,9 @@
 
 namespace robustmq::broker {
 
+// What consumers call their protocol type.
+constexpr std::string_view kConsumerProtocol = "consumer";
+
 class Group {
  public:
   enum class State : uint8_t { empty, preparing_rebalance, completing_rebalance, stable, dead };
@@ -65,6 +68,23 @@ class Group {
   const std::string& protocol_type() const { return protocol_type_; }
   bool has_members() const { return !members_.empty() || !pending_.empty(); }
   size_t member_count() const { return members_.size(); }
+  // A member as it goes from one protocol to the other.
+  struct Seed {
+    std::string member_id;
+    std::optional<std::string> instance_id;
+    std::string client_id;
+    std::string client_host;
+    std::vector<GroupProtocol> protocols;
+    Duration session_timeout{};
+    Duration rebalance_timeout{};
+    Bytes assignment;  // where the group is stable
+  };
+  // In the order of joining.
+  std::vector<Seed> seeds() const;
+  // The group goes over to the other protocol: it is empty, and everybody who waits gets `code`.
+  void hand_over(Code code);
+  // Members that come from the other protocol, into an empty group: asked at once to join again.
+  void adopt(int32_t generation, std::string protocol_type, std::vector<Seed> seeds, Instant now);
   // Without code and name.
   DescribedGroup describe() const;
   // What the members say they follow, where they are consumers (Kafka's ConsumerProtocolSubscription) and say it; nullopt where

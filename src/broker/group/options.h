@@ -2,8 +2,24 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "base/describe.h"
+
+namespace robustmq::broker {
+
+// Whether a group may go from client-side to server-side assignment, and back, while it has members.
+enum class GroupMigration : uint8_t { disabled, upgrade, downgrade, bidirectional };
+
+}  // namespace robustmq::broker
+
+template <>
+struct robustmq::EnumNames<robustmq::broker::GroupMigration> {
+  using M = robustmq::broker::GroupMigration;
+  static constexpr std::pair<M, std::string_view> values[] = {
+      {M::disabled, "disabled"}, {M::upgrade, "upgrade"}, {M::downgrade, "downgrade"}, {M::bidirectional, "bidirectional"}};
+};
 
 namespace robustmq::broker {
 
@@ -19,6 +35,15 @@ struct GroupOptions {
   int32_t offset_metadata_bytes_max = 4'096;
   int64_t offsets_retention_ms = 7LL * 24 * 3600 * 1000;
   int64_t offsets_retention_check_ms = 600'000;
+  int32_t consumer_session_timeout_ms = 45'000;
+  int32_t consumer_session_timeout_min_ms = 45'000;
+  int32_t consumer_session_timeout_max_ms = 60'000;
+  int32_t consumer_heartbeat_interval_ms = 5'000;
+  int32_t consumer_heartbeat_interval_min_ms = 5'000;
+  int32_t consumer_heartbeat_interval_max_ms = 15'000;
+  std::vector<std::string> consumer_assignors = {"uniform", "range"};
+  GroupMigration consumer_migration = GroupMigration::bidirectional;
+  int32_t configs_max = 10'000;
 
   template <class V>
   static void describe(V& v) {
@@ -50,6 +75,30 @@ struct GroupOptions {
          .min = 1});
     v.field("offsets_retention_check_ms", &G::offsets_retention_check_ms,
             {.doc = "How often committed offsets are looked at for their age.", .unit = "ms", .min = 10});
+    v.field("consumer_session_timeout_ms", &G::consumer_session_timeout_ms,
+            {.doc = "With server-side assignment (KIP-848): how long a member may be silent. A group may have its own.",
+             .unit = "ms",
+             .min = 1});
+    v.field("consumer_session_timeout_min_ms", &G::consumer_session_timeout_min_ms,
+            {.doc = "Least session timeout that a group may be given.", .unit = "ms", .min = 1});
+    v.field("consumer_session_timeout_max_ms", &G::consumer_session_timeout_max_ms,
+            {.doc = "Largest session timeout that a group may be given.", .unit = "ms", .min = 1});
+    v.field("consumer_heartbeat_interval_ms", &G::consumer_heartbeat_interval_ms,
+            {.doc = "With server-side assignment: how often a member is told to send heartbeats. A group may have its own.",
+             .unit = "ms",
+             .min = 1});
+    v.field("consumer_heartbeat_interval_min_ms", &G::consumer_heartbeat_interval_min_ms,
+            {.doc = "Least heartbeat interval that a group may be given.", .unit = "ms", .min = 1});
+    v.field("consumer_heartbeat_interval_max_ms", &G::consumer_heartbeat_interval_max_ms,
+            {.doc = "Largest heartbeat interval that a group may be given.", .unit = "ms", .min = 1});
+    v.field(
+        "consumer_assignors", &G::consumer_assignors,
+        {.doc =
+             "The server's assignors that members may ask for, of `uniform` and `range`; the first is used where nobody asks."});
+    v.field("consumer_migration", &G::consumer_migration,
+            {.doc = "Whether a group with members may go from client-side to server-side assignment (`upgrade`), back "
+                    "(`downgrade`), both (`bidirectional`) or neither (`disabled`)."});
+    v.field("configs_max", &G::configs_max, {.doc = "Most consumer groups with settings of their own.", .min = 0});
   }
 };
 

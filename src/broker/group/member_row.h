@@ -1,0 +1,80 @@
+// What is stored of a consumer group with server-side assignment, and of any group's settings. Pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/describe.h"
+#include "base/ids.h"
+
+namespace robustmq::broker {
+
+// Settings of one consumer group; -1: the node's.
+struct GroupConfig {
+  int32_t consumer_session_timeout_ms = -1;
+  int32_t consumer_heartbeat_interval_ms = -1;
+
+  bool operator==(const GroupConfig&) const = default;
+  template <class V>
+  static void describe(V& v) {
+    using G = GroupConfig;
+    v.field("consumer_session_timeout_ms", &G::consumer_session_timeout_ms);
+    v.field("consumer_heartbeat_interval_ms", &G::consumer_heartbeat_interval_ms);
+  }
+};
+
+struct GroupEpochRow {
+  int32_t epoch = 0;
+
+  template <class V>
+  static void describe(V& v) {
+    v.field("epoch", &GroupEpochRow::epoch);
+  }
+};
+
+struct PartitionRow {
+  TopicId topic;
+  int32_t partition = 0;
+
+  template <class V>
+  static void describe(V& v) {
+    v.field("topic", &PartitionRow::topic);
+    v.field("partition", &PartitionRow::partition);
+  }
+};
+
+// A member: what it is to be known by, and what it has. The target is not stored, it follows from these.
+struct MemberRow {
+  int32_t epoch = 0;
+  int32_t previous_epoch = 0;
+  std::string instance_id;
+  std::string rack_id;
+  std::string client_id;
+  std::string client_host;
+  int32_t rebalance_timeout_ms = 0;
+  std::vector<std::string> topics;
+  std::string pattern;
+  std::string assignor;
+  std::vector<PartitionRow> assigned;
+  std::vector<PartitionRow> revoking;
+
+  template <class V>
+  static void describe(V& v) {
+    using M = MemberRow;
+    v.field("epoch", &M::epoch);
+    v.field("previous_epoch", &M::previous_epoch);
+    v.field("instance_id", &M::instance_id);
+    v.field("rack_id", &M::rack_id);
+    v.field("client_id", &M::client_id);
+    v.field("client_host", &M::client_host);
+    v.field("rebalance_timeout_ms", &M::rebalance_timeout_ms);
+    v.field("topics", &M::topics);
+    v.field("pattern", &M::pattern);
+    v.field("assignor", &M::assignor);
+    v.field("assigned", &M::assigned);
+    v.field("revoking", &M::revoking);
+  }
+};
+
+}  // namespace robustmq::broker
