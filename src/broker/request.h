@@ -231,6 +231,10 @@ struct ProducePartition {
 struct Produce {
   std::vector<TopicRef> topics;
   std::vector<ProducePartition> partitions;
+  // Of the transaction that transactional batches belong to; empty: they are refused.
+  std::string transactional_id;
+  // Partitions that are not in the transaction yet are added to it; else a batch for one is refused.
+  bool adds_partitions = false;
 };
 struct ProducedPartition {
   Code code = Code::ok;
@@ -258,7 +262,13 @@ struct Fetch {
   std::vector<FetchPartition> partitions;
   int32_t bytes_min = 1;
   int32_t bytes_max = INT32_MAX;
-  int32_t wait_max_ms = 0;  // parks until bytes_min are there or this is over
+  int32_t wait_max_ms = 0;      // parks until bytes_min are there or this is over
+  bool read_committed = false;  // nothing at or past the last stable offset; aborted transactions are named
+};
+// Records of this producer from `first` on are void, up to the marker that ended the transaction.
+struct AbortedTransaction {
+  ProducerId producer = -1;
+  Offset first = -1;
 };
 struct FetchedPartition {
   Code code = Code::ok;
@@ -268,7 +278,9 @@ struct FetchedPartition {
   // Not -1: the reader's log parted from this one; this is the largest epoch at or below the reader's, and where it ended.
   LeaderEpoch diverging_epoch = -1;
   Offset diverging_end = -1;
-  Pieces batches;  // whole batches, as stored
+  Offset last_stable = -1;                  // below it every transaction has ended
+  std::vector<AbortedTransaction> aborted;  // with read_committed: those that batches may hold, by their first offset
+  Pieces batches;                           // whole batches, as stored
 };
 struct FetchReply {
   std::vector<FetchedPartition> partitions;
@@ -295,6 +307,7 @@ struct ListOffsetsPartition {
 struct ListOffsets {
   std::vector<TopicRef> topics;
   std::vector<ListOffsetsPartition> partitions;
+  bool read_committed = false;  // the last stable offset is the end
 };
 struct ListedOffset {
   Code code = Code::ok;
@@ -335,6 +348,7 @@ struct DescribedProducers {
     int16_t epoch = -1;
     int32_t last_sequence = -1;
     int64_t last_ms = -1;
+    Offset transaction_start = -1;  // of the one that is open; -1: none
   };
   struct One {
     Code code = Code::ok;
@@ -586,6 +600,7 @@ struct FetchOffsets {
   int32_t member_epoch = -1;
   std::vector<TopicRef> topics;
   std::vector<std::pair<int32_t, int32_t>> partitions;  // topic index, partition
+  bool require_stable = false;                          // an offset that is pending in a transaction is unstable_offset
 };
 struct FetchedOffsets {
   Code code = Code::ok;
@@ -736,14 +751,111 @@ struct DescribedGroupConfigs {
   std::vector<One> groups;
 };
 
+// ---- Transactions (the words are Kafka's) ----
+
+// The producer of a transactional id: a new one, or the same in a newer epoch, which fences who had the id before. A transaction
+// that is open is aborted first: concurrent_transactions until that is done. Codes: invalid_transaction_timeout,
+// fenced_producer, invalid_producer_mapping, concurrent_transactions, quota_exceeded, coordinator's.
+struct InitProducer {
+  std::string transactional_id;
+  int32_t timeout_ms = 0;  // a transaction that is open for longer is aborted
+  ProducerId id = -1;      // what the caller has already; -1: nothing
+  int16_t epoch = -1;
+};
+struct InitedProducer {
+  Code code = Code::ok;
+  ProducerId id = -1;
+  int16_t epoch = -1;
+};
+// Codes of the requests below: invalid_producer_mapping (no such id, or another producer's), fenced_producer (another epoch),
+// concurrent_transactions, invalid_transaction_state.
+struct ProducerOf {
+  std::string transactional_id;
+  ProducerId id = -1;
+  int16_t epoch = -1;
+};
+struct AddToTransaction {
+  ProducerOf producer;
+  std::vector<TopicRef> topics;
+  std::vector<PartitionRef> partitions;
+  bool verify_only = false;  // adds nothing: invalid_transaction_state for a partition that is not in it
+};
+// One bad partition: its code, and not_attempted for the others.
+struct AddedToTransaction {
+  std::vector<Code> partitions;
+};
+struct AddOffsetsToTransaction {
+  ProducerOf producer;
+  std::string group;
+};
+struct TransactionReply {
+  Code code = Code::ok;
+};
+// Answered when it is decided durably and, where nothing is in the way, all of it shows.
+struct EndTransaction {
+  ProducerOf producer;
+  bool commits = false;
+  bool bumps_epoch = false;  // KIP-890: the producer goes on in a new epoch, which the answer tells
+};
+struct EndedTransaction {
+  Code code = Code::ok;
+  ProducerId id = -1;
+  int16_t epoch = -1;
+};
+// Offsets that show when the transaction commits.
+struct CommitInTransaction {
+  ProducerOf producer;
+  CommitOffsets commit;
+  bool adds_group = false;  // KIP-890: as AddOffsetsToTransaction before it
+};
+// Ends what a producer has open in partitions; for operators.
+struct WriteMarkers {
+  struct One {
+    ProducerId id = -1;
+    int16_t epoch = -1;
+    bool commits = false;
+    std::vector<TopicRef> topics;
+    std::vector<PartitionRef> partitions;
+  };
+  std::vector<One> markers;
+};
+struct WrittenMarkers {
+  std::vector<std::vector<Code>> markers;  // of each, its partitions
+};
+struct DescribeTransactions {
+  std::vector<std::string> ids;
+};
+struct DescribedTransaction {
+  Code code = Code::ok;
+  std::string transactional_id;
+  std::string state;  // Kafka's name
+  ProducerId producer_id = -1;
+  int16_t epoch = -1;
+  int32_t timeout_ms = 0;
+  int64_t started_ms = -1;
+  std::vector<std::pair<std::string, int32_t>> partitions;  // of the one that is open, by topic
+};
+struct DescribedTransactions {
+  std::vector<DescribedTransaction> transactions;
+};
+struct ListTransactions {
+  std::string pattern;  // of their ids, in RE2's syntax; empty: all
+};
+// Without their partitions.
+struct ListedTransactions {
+  Code code = Code::ok;  // invalid_pattern
+  std::vector<DescribedTransaction> transactions;
+};
+
 // ---- All of it ----
 
-using Request =
-    std::variant<Publish, Follow, Unfollow, OpenSession, EndSession, Release, Settle, Produce, Fetch, ListOffsets, DescribeTopics,
-                 CreateTopics, DeleteTopics, ListRetained, ClearRetained, ListDelayed, CancelDelayed, DescribeCluster,
-                 AllocateProducerId, JoinGroup, SyncGroup, HeartbeatGroup, LeaveGroup, CommitOffsets, FetchOffsets,
-                 DescribeGroups, ListGroups, DeleteGroups, DeleteRecords, DescribeProducers, DescribeLogs, GrowTopics,
-                 ConfigureTopics, DeleteOffsets, HeartbeatConsumer, DescribeConsumers, ConfigureGroups, DescribeGroupConfigs>;
+using Request = std::variant<Publish, Follow, Unfollow, OpenSession, EndSession, Release, Settle, Produce, Fetch, ListOffsets,
+                             DescribeTopics, CreateTopics, DeleteTopics, ListRetained, ClearRetained, ListDelayed, CancelDelayed,
+                             DescribeCluster, AllocateProducerId, JoinGroup, SyncGroup, HeartbeatGroup, LeaveGroup, CommitOffsets,
+                             FetchOffsets, DescribeGroups, ListGroups, DeleteGroups, DeleteRecords, DescribeProducers,
+                             DescribeLogs, GrowTopics, ConfigureTopics, DeleteOffsets, HeartbeatConsumer, DescribeConsumers,
+                             ConfigureGroups, DescribeGroupConfigs, InitProducer, AddToTransaction, AddOffsetsToTransaction,
+                             EndTransaction, CommitInTransaction, WriteMarkers, DescribeTransactions, ListTransactions>;
 
 // An answer; Error where the request as a whole failed (overloaded, shutting_down, not_authorised).
 struct HeartbeatReply {
@@ -755,7 +867,8 @@ using Reply =
                  CancelledDelayed, ClusterFacts, AllocatedProducerId, JoinedGroup, SyncedGroup, HeartbeatReply, LeftGroup,
                  CommittedOffsets, FetchedOffsets, DescribedGroups, ListedGroups, DeletedGroups, DeletedRecords,
                  DescribedProducers, DescribedLogs, GrownTopics, ConfiguredTopics, DeletedOffsets, ConsumerHeartbeatReply,
-                 DescribedConsumers, ConfiguredGroups, DescribedGroupConfigs>;
+                 DescribedConsumers, ConfiguredGroups, DescribedGroupConfigs, InitedProducer, AddedToTransaction,
+                 TransactionReply, EndedTransaction, WrittenMarkers, DescribedTransactions, ListedTransactions>;
 
 // ---- What comes unasked to who follows ----
 

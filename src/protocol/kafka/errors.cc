@@ -126,10 +126,38 @@ KafkaError kafka_error_of(Code code) {
       return K::invalid_regular_expression;
     case Code::metadata_too_large:
       return K::offset_metadata_too_large;
+    case Code::concurrent_transactions:
+      return K::concurrent_transactions;
+    case Code::invalid_transaction_state:
+      return K::invalid_txn_state;
+    case Code::invalid_producer_mapping:
+      return K::invalid_producer_id_mapping;
+    case Code::invalid_transaction_timeout:
+      return K::invalid_transaction_timeout;
+    case Code::not_attempted:
+      return K::operation_not_attempted;
+    case Code::unstable_offset:
+      return K::unstable_offset_commit;
+    case Code::transaction_not_found:
+      return K::transactional_id_not_found;
     case Code::internal:
       return K::unknown_server_error;
   }
   return K::unknown_server_error;
+}
+
+KafkaError transaction_error_of(Code code, bool knows_fenced) {
+  using K = KafkaError;
+  switch (code) {
+    case Code::fenced_producer:
+      return knows_fenced ? K::producer_fenced : K::invalid_producer_epoch;
+    case Code::quota_exceeded:
+      return K::policy_violation;
+    case Code::not_authorised:
+      return K::transactional_id_authorization_failed;
+    default:
+      return group_error_of(code);
+  }
 }
 
 KafkaError group_error_of(Code code) {

@@ -22,6 +22,9 @@ KafkaError kafka_error_of(Code code);
 // For consumer groups: the node speaks as a coordinator, so what may be tried again is said in a coordinator's words.
 KafkaError group_error_of(Code code);
 
+// For transactions: the same. Who has an older epoch hears PRODUCER_FENCED where its version of the API knows it.
+KafkaError transaction_error_of(Code code, bool knows_fenced);
+
 constexpr int16_t wire(KafkaError error) { return static_cast<int16_t>(error); }
 inline int16_t wire_error(Code code) { return wire(kafka_error_of(code)); }
 inline int16_t wire_group_error(Code code) { return wire(group_error_of(code)); }

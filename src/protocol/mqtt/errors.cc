@@ -69,6 +69,13 @@ Meaning meaning_of(Code code) {
     case Code::unsupported_assignor:
     case Code::invalid_pattern:
     case Code::metadata_too_large:
+    case Code::concurrent_transactions:
+    case Code::invalid_transaction_state:
+    case Code::invalid_producer_mapping:
+    case Code::invalid_transaction_timeout:
+    case Code::not_attempted:
+    case Code::unstable_offset:
+    case Code::transaction_not_found:
     case Code::internal:
       return Meaning::failed;
   }
