@@ -20,7 +20,7 @@ robustmq_room(shard DEPS meta storage compress net TEST_DEPS runtime/sim storage
 robustmq_room(broker/group DEPS runtime LIBS re2)
 robustmq_room(broker/queue DEPS base)
 robustmq_room(broker/retained DEPS base)
-robustmq_room(broker DEPS broker/group broker/queue broker/retained shard meta raft net TEST_DEPS runtime/sim storage/memory storage/segment FOLDERS session)
+robustmq_room(broker DEPS broker/group broker/queue broker/retained shard meta raft net TEST_DEPS runtime/sim storage/memory storage/segment FOLDERS session extensions LIBS re2)
 robustmq_room(protocol DEPS base)
 robustmq_room(protocol/mqtt DEPS base compress protocol)
 robustmq_room(protocol/kafka DEPS base compress protocol protocol/kafka/frames FOLDERS api)

@@ -33,14 +33,6 @@ struct Overload : Cases... {
   using Cases::operator()...;
 };
 
-// The topics that a request of a consumer group names; nullptr: it names none.
-std::vector<TopicRef>* topics_of(Request& request) {
-  if (auto* commit = std::get_if<CommitOffsets>(&request)) return &commit->topics;
-  if (auto* fetch = std::get_if<FetchOffsets>(&request)) return &fetch->topics;
-  if (auto* remove = std::get_if<DeleteOffsets>(&request)) return &remove->topics;
-  return nullptr;
-}
-
 // The record whose time the topic does not take; -1: none.
 int32_t record_out_of_time(const RecordTimes& times, const meta::TopicConfig& config, WallTime now) {
   if (config.log_append_time || times.max_record < 0) return -1;
@@ -75,6 +67,11 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
       stored_sessions_(core_, rows_, spools_, session_options_, session_metrics_, meta_.starts()),
       wills_(core_, rows_),
       delayed_(core_, rows_, meta_, publisher_, retained_, setup.delayed ? *setup.delayed : kDelayedDefaults),
+      extensions_(setup.extensions),
+      auto_subscriptions_(std::move(setup.auto_subscribe)),
+      rewriter_(setup.topic_rewrite, extension_metrics_),
+      exclusive_(core_, extensions_, extension_metrics_),
+      sys_(core_, extensions_, extension_metrics_, node_, metrics_, follows_, interest_, shared_, fan_out_),
       tick_(&Hall::on_tick, this),
       sweep_tick_(&Hall::on_sweep_tick, this) {
   follows_.set_bursts(&bursts_);
@@ -99,6 +96,8 @@ Hall::~Hall() = default;
 void Hall::introduce(const std::vector<Hall*>& halls) {
   std::vector<FanOut*> fan_outs;
   std::vector<Shared*> shared;
+  std::vector<Exclusive*> exclusive;
+  std::vector<SysTopics*> sys;
   std::vector<Publisher*> publishers;
   std::vector<Fetcher*> fetchers;
   std::vector<Topics*> topics;
@@ -109,6 +108,8 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
   for (Hall* hall : halls) {
     fan_outs.push_back(&hall->fan_out_);
     shared.push_back(&hall->shared_);
+    exclusive.push_back(&hall->exclusive_);
+    sys.push_back(&hall->sys_);
     publishers.push_back(&hall->publisher_);
     fetchers.push_back(&hall->fetcher_);
     topics.push_back(&hall->topics_);
@@ -122,6 +123,8 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
     hall->rows_.set_home(&halls[0]->rows_);
     hall->fan_out_.set_peers(fan_outs);
     hall->shared_.set_peers(shared);
+    hall->exclusive_.set_peers(exclusive);
+    hall->sys_.set_peers(sys);
     hall->publisher_.set_peers(publishers);
     hall->fetcher_.set_peers(fetchers);
     hall->topics_.set_peers(topics);
@@ -136,6 +139,7 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
 void Hall::start(Callback<void(Status)> ready) {
   core_.arm(tick_, core_.now() + Duration::millis(options_.retention_check_ms));
   core_.arm(sweep_tick_, core_.now() + Duration::millis(options_.retention_check_ms));
+  sys_.start();
   // Goes on with `next` after a step that went well.
   const auto then = [](Callback<void(Status)> otherwise, auto next) {
     return [otherwise = std::move(otherwise), next = std::move(next)](Status status) mutable {
@@ -236,12 +240,12 @@ void Hall::execute(Context& context, Request request, ReplyTo done) {
   std::visit(Overload{
                  [&](Publish& r) {
                    if (!refused(Verb::publish, r.messages.empty() ? std::string_view{} : r.messages[0].topic))
-                     publish(context, std::move(r), std::move(done));
+                     publish_asked(context, std::move(r), std::move(done));
                  },
                  [&](Follow& r) {
-                   if (!refused(Verb::follow, {})) follow(context, std::move(r), std::move(done));
+                   if (!refused(Verb::follow, {})) follow_asked(context, std::move(r), std::move(done));
                  },
-                 [&](Unfollow& r) { unfollow(context, std::move(r), std::move(done)); },
+                 [&](Unfollow& r) { unfollow_asked(context, std::move(r), std::move(done)); },
                  [&](OpenSession& r) { open_session(context, std::move(r), std::move(done)); },
                  [&](EndSession& r) {
                    end_session(context, r);
@@ -307,37 +311,7 @@ void Hall::execute(Context& context, Request request, ReplyTo done) {
              request);
 }
 
-// Requests of consumer groups go to core 0 and come back. Light topics have no row in the catalog, so they are named in full
-// first.
-void Hall::ask_groups(TenantId tenant, Request request, ReplyTo done) {
-  std::vector<TopicRef>* topics = topics_of(request);
-  const auto is_light = [&](const TopicRef& topic) { return !locator_.locate(topic).stream; };
-  if (!topics || std::none_of(topics->begin(), topics->end(), is_light))
-    return send_to_groups(tenant, std::move(request), std::move(done));
-  topics_.describe({.topics = *topics},
-                   [this, tenant, request = std::move(request), done = std::move(done)](Reply reply) mutable {
-                     auto* rows = std::get_if<DescribedTopics>(&reply);
-                     if (!rows) return done(std::move(reply));
-                     auto& wanted = *topics_of(request);
-                     for (size_t i = 0; i < wanted.size(); ++i) {
-                       const DescribedTopic& row = rows->topics[i];
-                       if (row.code == Code::ok && row.facts.is_light) wanted[i] = {row.facts.name, row.facts.id};
-                     }
-                     send_to_groups(tenant, std::move(request), std::move(done));
-                   });
-}
-
-void Hall::send_to_groups(TenantId tenant, Request request, ReplyTo done) {
-  if (core_.index() == 0) return groups_->execute(tenant, std::move(request), std::move(done));
-  Hall* home = halls_[0];
-  core_.send(0, [home, tenant, back = core_.index(), request = std::move(request), done = std::move(done)]() mutable {
-    home->groups_->execute(tenant, std::move(request), [home, back, done = std::move(done)](Reply reply) mutable {
-      home->core_.send(back, [done = std::move(done), reply = std::move(reply)]() mutable { done(std::move(reply)); });
-    });
-  });
-}
-
-void Hall::follow(Context& context, Follow request, ReplyTo done) {
+void Hall::follow(Context& context, Follow request, ReplyTo done, const std::vector<bool>& exclusive) {
   Followed followed;
   std::vector<std::string> first;
   std::vector<FollowOne> granted;
@@ -359,7 +333,9 @@ void Hall::follow(Context& context, Follow request, ReplyTo done) {
       result.is_new = added.is_new;
       if (added.is_first) first.push_back(wanted.filter);
       bursts += bursts_.prepare(context, wanted, added.is_new);
-      if (context.session_state) granted.push_back(std::move(wanted));
+      const size_t index = followed.results.size();
+      const bool is_exclusive = index < exclusive.size() && exclusive[index];
+      if (context.session_state && !is_exclusive) granted.push_back(std::move(wanted));
     }
     followed.results.push_back(result);
   }

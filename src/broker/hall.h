@@ -12,6 +12,10 @@
 #include "broker/authorise.h"
 #include "broker/broker.h"
 #include "broker/delayed.h"
+#include "broker/extensions/exclusive.h"
+#include "broker/extensions/options.h"
+#include "broker/extensions/rewriter.h"
+#include "broker/extensions/sys_topics.h"
 #include "broker/fan_out.h"
 #include "broker/fetcher.h"
 #include "broker/follow.h"
@@ -46,6 +50,9 @@ struct HallSetup {
   SessionOptions session;
   const RetainedOptions* retained = nullptr;  // nullptr: the defaults
   const DelayedOptions* delayed = nullptr;    // nullptr: the defaults
+  ExtensionOptions extensions;
+  std::vector<RewriteRule> topic_rewrite;  // checked
+  std::vector<AutoSubscription> auto_subscribe;
 };
 
 class Hall final : public Broker {
@@ -67,6 +74,7 @@ class Hall final : public Broker {
   const BrokerMetrics& metrics() const { return metrics_; }
   const SessionMetrics& session_metrics() const { return session_metrics_; }
   uint64_t spool_bytes() const { return spools_.size_bytes(); }
+  const ExtensionMetrics& extension_metrics() const { return extension_metrics_; }
   const RetainedMetrics& retained_metrics() const { return retained_.metrics(); }
   const WillMetrics& will_metrics() const { return wills_.metrics(); }
   const DelayedMetrics& delayed_metrics() const { return delayed_.metrics(); }
@@ -80,7 +88,8 @@ class Hall final : public Broker {
   void open_shards(Callback<void(Status)> ready);
 
   void publish(Context& context, Publish request, ReplyTo done);
-  void follow(Context& context, Follow request, ReplyTo done);
+  // `exclusive`: those of the filters that end with the connection and are not stored; empty: none.
+  void follow(Context& context, Follow request, ReplyTo done, const std::vector<bool>& exclusive = {});
   void unfollow(Context& context, Unfollow request, ReplyTo done);
   void announce(std::vector<std::string> filters, bool is_wanted, Callback<void()> done);
   void open_session(Context& context, OpenSession request, ReplyTo done);
@@ -92,6 +101,13 @@ class Hall final : public Broker {
   void settle(Context& context, Settle request, ReplyTo done);
   void list_delayed(const ListDelayed& request, ReplyTo done);
   void cancel_delayed(const CancelDelayed& request, ReplyTo done);
+  // hall_extensions.cc
+  void publish_asked(Context& context, Publish request, ReplyTo done);
+  void follow_asked(Context& context, Follow request, ReplyTo done);
+  void unfollow_asked(Context& context, Unfollow request, ReplyTo done);
+  ReplyTo telling_of(const Context& context, const Follow& request, ReplyTo done);
+  void welcome(const Context& opened);
+  void say_goodbye(const Context& context);
   void produce(Context& context, Produce request, ReplyTo done);
   void allocate_producer_id(ReplyTo done);
   ClusterFacts cluster_facts() const;
@@ -130,6 +146,12 @@ class Hall final : public Broker {
   ProducerId next_producer_id_ = 0;
   ProducerId producer_ids_end_ = 0;
   std::vector<ReplyTo> waiting_for_producer_ids_;
+  const ExtensionOptions extensions_;
+  const std::vector<AutoSubscription> auto_subscriptions_;
+  ExtensionMetrics extension_metrics_;
+  Rewriter rewriter_;
+  Exclusive exclusive_;
+  SysTopics sys_;
   runtime::Timer tick_;
   runtime::Timer sweep_tick_;
 };

@@ -123,6 +123,9 @@ class HallRig {
       setup.kv = i > 0 ? room.rows.get() : static_cast<storage::Kv*>(life_->kv.get());
       setup.retained = &retained_options;
       setup.delayed = &delayed_options;
+      setup.extensions = extensions;
+      setup.topic_rewrite = topic_rewrite;
+      setup.auto_subscribe = auto_subscribe;
       room.hall = std::make_unique<Hall>(setup, options, *life_->rules, facts_);
       all.push_back(room.hall.get());
     }
@@ -178,6 +181,9 @@ class HallRig {
   runtime::sim::SimWorld world;
   runtime::sim::SimNode& node;
   BrokerOptions options;
+  ExtensionOptions extensions;
+  std::vector<RewriteRule> topic_rewrite;
+  std::vector<AutoSubscription> auto_subscribe;
   RetainedOptions retained_options;
   DelayedOptions delayed_options;
   storage::StorageOptions storage_options;

@@ -17,6 +17,7 @@ void Hall::open_session(Context& context, OpenSession request, ReplyTo done) {
     Context* older = std::exchange(at->second, &context);
     ++metrics_.takeovers_total;
     lose_session(*older);
+    say_goodbye(*older);
     older->session.clear();  // no longer its own
     stop_following(*older);
     older->sink->on_notice(Notice::taken_over);
@@ -41,9 +42,12 @@ void Hall::open_session(Context& context, OpenSession request, ReplyTo done) {
       mine->second->is_opening = false;
       if (opening->is_refused) wills_.left(id);  // a refused client leaves no will behind
     }
+    const bool is_open = !opening->is_refused;
     opening->done(std::move(opening->reply));
     const auto told = sessions_.find(id);
-    if (told != sessions_.end() && told->second->connection_id == connection) stored_sessions_.begin(*told->second);
+    if (told == sessions_.end() || told->second->connection_id != connection) return;
+    stored_sessions_.begin(*told->second);
+    if (is_open) welcome(*told->second);
   };
   auto opened = [opening, finish_one](Reply reply) {
     opening->is_refused |= std::holds_alternative<Error>(reply);
@@ -101,6 +105,7 @@ void Hall::send_will(const std::string& client_id, const WillRow& will, Callback
 }
 
 void Hall::stop_following(Context& context) {
+  exclusive_.close(context.connection_id);
   bursts_.close(context);
   std::vector<std::string> gone;
   follows_.close(context, [&](std::string filter) { gone.push_back(std::move(filter)); });
@@ -136,6 +141,7 @@ void Hall::close(Context& context) {
     sessions_.erase(found);
     --metrics_.sessions;
     lose_session(context);
+    say_goodbye(context);
   } else {
     stored_sessions_.let_go(context);
   }

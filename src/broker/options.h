@@ -128,6 +128,7 @@ struct NodeFacts {
   NodeId id = 1;
   std::string kafka_host = "127.0.0.1";
   uint16_t kafka_port = 9092;
+  std::string version;  // of the program
 };
 
 // Counted per core.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "broker/delayed_options.h"
+#include "broker/extensions/options.h"
 #include "broker/group/options.h"
 #include "broker/options.h"
 #include "broker/retained/options.h"
@@ -29,6 +30,7 @@ void for_each_metrics_struct(Visit&& visit) {
   visit.template operator()<net::StreamCounters>("net", "Byte streams");
   visit.template operator()<broker::BrokerMetrics>("broker", "Broker");
   visit.template operator()<broker::SessionMetrics>("session", "Sessions");
+  visit.template operator()<broker::ExtensionMetrics>("extension", "Exclusive and automatic subscriptions, rewritten topics, $SYS");
   visit.template operator()<broker::GroupMetrics>("consumer_group", "Consumer groups");
   visit.template operator()<broker::RetainedMetrics>("retained", "Retained messages");
   visit.template operator()<broker::WillMetrics>("will", "Wills");

@@ -9,6 +9,7 @@
 #include "server/data_format.h"
 #include "server/node_room.h"
 #include "server/node_store.h"
+#include "server/version.h"
 
 namespace robustmq::server {
 
@@ -52,6 +53,7 @@ Node::Node(ServerOptions options, CoreIndex cores, MakeSink make_sink, NodeSwitc
                                                 : std::make_shared<protocol::driver::ConnectionPlaces>(plan.connections_max));
   }
   facts_.id = options_.node.id;
+  facts_.version = std::string(version());
 }
 
 Node::~Node() {
@@ -177,10 +179,14 @@ Task<Status> Node::open_halls() {
     setup.session = options_.session;
     setup.retained = &options_.retained;
     setup.delayed = &options_.delayed;
+    setup.extensions = options_.extension;
+    setup.topic_rewrite = options_.topic_rewrite;
+    setup.auto_subscribe = options_.auto_subscribe;
     room.hall = std::make_unique<broker::Hall>(setup, options_.broker, rules_, facts_);
     room.hall->set_option_facts(settings);
     room.metrics.add("broker", room.hall->metrics());
     room.metrics.add("session", room.hall->session_metrics());
+    room.metrics.add("extension", room.hall->extension_metrics());
     room.metrics.add("retained", room.hall->retained_metrics());
     room.metrics.add("will", room.hall->will_metrics());
     room.metrics.add("delayed", room.hall->delayed_metrics());

@@ -4,6 +4,8 @@
 
 #include <set>
 
+#include "base/topic_names.h"
+#include "broker/extensions/rewriter.h"
 #include "broker/topic_rules.h"
 #include "runtime/net.h"
 
@@ -57,6 +59,14 @@ Status check(const ServerOptions& options, const config::Origins& origins) {
     if (!status)
       problem(fmt::format("topic_rule[{}]", i),
               status.error().detail.empty() ? status.error().to_string() : status.error().detail);
+  }
+  for (size_t i = 0; i < options.topic_rewrite.size(); ++i) {
+    const Status status = broker::Rewriter::check({options.topic_rewrite[i]});
+    if (!status) problem(fmt::format("topic_rewrite[{}]", i), status.error().detail);
+  }
+  for (size_t i = 0; i < options.auto_subscribe.size(); ++i) {
+    if (!is_valid_topic_filter(options.auto_subscribe[i].filter))
+      problem(fmt::format("auto_subscribe[{}]", i), "filter is no MQTT topic filter");
   }
   if (problems.empty()) {
     const Status together = broker::TopicRules::check(options.topic_rule);

@@ -8,6 +8,7 @@
 #include "base/describe.h"
 #include "base/result.h"
 #include "broker/delayed_options.h"
+#include "broker/extensions/options.h"
 #include "broker/group/options.h"
 #include "broker/options.h"
 #include "broker/retained/options.h"
@@ -139,7 +140,10 @@ struct ServerOptions {
   broker::DelayedOptions delayed;
   meta::CatalogLimits catalog;
   storage::StorageOptions storage;
+  broker::ExtensionOptions extension;
   std::vector<broker::TopicRule> topic_rule;
+  std::vector<broker::RewriteRule> topic_rewrite;
+  std::vector<broker::AutoSubscription> auto_subscribe;
 
   template <class V>
   static void describe(V& v) {
@@ -165,6 +169,10 @@ struct ServerOptions {
     v.field("delayed", &O::delayed, {.doc = "Delayed messages of MQTT: `$delayed/{seconds}/{topic}`."});
     v.field("catalog", &O::catalog, {.doc = "Limits of the catalog of streams."});
     v.field("storage", &O::storage, {.doc = "The journal, segments and memory logs."});
+    v.field("extension", &O::extension, {.doc = "Exclusive subscriptions and $SYS."});
+    v.field("topic_rewrite", &O::topic_rewrite,
+            {.doc = "Rules that rewrite the topics of messages and subscriptions; of those that match the last one holds."});
+    v.field("auto_subscribe", &O::auto_subscribe, {.doc = "Subscriptions made for each client that connects."});
     v.field("topic_rule", &O::topic_rule,
             {.doc = "Topic rules say which MQTT topics go to a stream, and how it is kept; the first that matches wins. An MQTT "
                     "topic without a "

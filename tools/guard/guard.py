@@ -59,6 +59,7 @@ DOORS = {
     "lz4": "compress",
     "zstd": "compress",
     "xxhash.h": "base",
+    "re2/": "broker",
     "rocksdb/": "storage/rocksdb",
     "re2/": "broker",
 }

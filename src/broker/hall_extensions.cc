@@ -1,0 +1,121 @@
+// Hall: what is done to requests of clients before they take their course: rewritten topics, exclusive and automatic
+// subscriptions, $SYS.
+#include <algorithm>
+#include <deque>
+#include <utility>
+
+#include "base/topic_names.h"
+#include "broker/hall.h"
+
+namespace robustmq::broker {
+
+void Hall::publish_asked(Context& context, Publish request, ReplyTo done) {
+  if (rewriter_.is_empty()) return publish(context, std::move(request), std::move(done));
+  std::deque<std::string> names;  // live until publish() returns
+  for (Message& message : request.messages) {
+    const auto name = rewriter_.publish(message.topic, context.session, context.principal.name);
+    if (name) message.topic = names.emplace_back(*name);
+  }
+  publish(context, std::move(request), std::move(done));
+}
+
+void Hall::follow_asked(Context& context, Follow request, ReplyTo done) {
+  std::vector<std::string> wanted;  // exclusively
+  std::vector<bool> is_exclusive;   // each filter
+  for (FollowOne& one : request.filters) {
+    is_exclusive.push_back(extensions_.exclusive_available && one.share.empty() && one.filter.starts_with(kExclusivePrefix));
+    if (is_exclusive.back()) one.filter.erase(0, kExclusivePrefix.size());
+    if (const auto filter = rewriter_.subscribe(one.filter, context.session, context.principal.name)) one.filter = *filter;
+    if (is_exclusive.back()) wanted.push_back(one.filter);
+  }
+  if (sys_.is_heard()) done = telling_of(context, request, std::move(done));
+  if (wanted.empty()) return follow(context, std::move(request), std::move(done));
+  // The connection outlives the call of `claimed`, or it is not called.
+  auto claimed = [this, &context, request = std::move(request), is_exclusive = std::move(is_exclusive),
+                  done = std::move(done)](const std::vector<bool>& has) mutable {
+    Follow granted;
+    std::vector<bool> is_granted;            // each filter asked
+    std::vector<bool> is_granted_exclusive;  // each filter granted
+    size_t next = 0;
+    for (size_t i = 0; i < request.filters.size(); ++i) {
+      is_granted.push_back(!is_exclusive[i] || has[next++]);
+      if (!is_granted.back()) continue;
+      granted.filters.push_back(std::move(request.filters[i]));
+      is_granted_exclusive.push_back(is_exclusive[i]);
+    }
+    auto answer = [is_granted = std::move(is_granted), done = std::move(done)](Reply reply) mutable {
+      auto* followed = std::get_if<Followed>(&reply);
+      if (!followed) return done(std::move(reply));
+      Followed all;
+      size_t given = 0;
+      for (const bool is_one : is_granted)
+        all.results.push_back(is_one ? followed->results[given++] : FollowResult{Code::quota_exceeded, true});
+      done(std::move(all));
+    };
+    follow(context, std::move(granted), std::move(answer), is_granted_exclusive);
+  };
+  exclusive_.claim(context.connection_id, wanted, std::move(claimed));
+}
+
+// Tells of those that were granted, behind the answer.
+ReplyTo Hall::telling_of(const Context& context, const Follow& request, ReplyTo done) {
+  std::vector<std::pair<std::string, uint8_t>> filters;
+  for (const FollowOne& one : request.filters) filters.emplace_back(one.filter, one.qos_max);
+  return [this, id = context.session, user = context.principal.name, filters = std::move(filters),
+          done = std::move(done)](Reply reply) mutable {
+    std::vector<FollowResult> results;
+    if (const auto* followed = std::get_if<Followed>(&reply)) results = followed->results;
+    done(std::move(reply));
+    for (size_t i = 0; i < results.size(); ++i) {
+      if (results[i].code == Code::ok)
+        sys_.tell(SysTopics::ClientEvent::subscribed, id, user, filters[i].first, filters[i].second);
+    }
+  };
+}
+
+void Hall::unfollow_asked(Context& context, Unfollow request, ReplyTo done) {
+  for (Unfollow::One& one : request.filters) {
+    const bool is_exclusive = extensions_.exclusive_available && one.share.empty() && one.filter.starts_with(kExclusivePrefix);
+    if (is_exclusive) one.filter.erase(0, kExclusivePrefix.size());
+    if (const auto filter = rewriter_.subscribe(one.filter, context.session, context.principal.name)) one.filter = *filter;
+    if (is_exclusive) exclusive_.release(context.connection_id, one.filter);
+    sys_.tell(SysTopics::ClientEvent::unsubscribed, context.session, context.principal.name, one.filter);
+  }
+  unfollow(context, std::move(request), std::move(done));
+}
+
+// In a turn of its own: the connection has to know first that its session is open.
+void Hall::welcome(const Context& opened) {
+  sys_.tell(SysTopics::ClientEvent::connected, opened.session, opened.principal.name);
+  if (auto_subscriptions_.empty()) return;
+  core_.post([this, id = opened.session, connection = opened.connection_id] {
+    const auto found = sessions_.find(id);
+    if (found == sessions_.end() || found->second->connection_id != connection) return;
+    Context& context = *found->second;
+    Follow request;
+    for (const AutoSubscription& wanted : auto_subscriptions_) {
+      const std::string filter = fill_placeholders(wanted.filter, id, context.principal.name);
+      // An id with a wildcard would follow more than its own.
+      const auto wildcards = [](std::string_view text) {
+        return std::count_if(text.begin(), text.end(), [](char c) { return c == '+' || c == '#'; });
+      };
+      if (!is_valid_topic_filter(filter) || wildcards(filter) != wildcards(wanted.filter)) {
+        ++extension_metrics_.auto_subscriptions_invalid_total;
+        continue;
+      }
+      request.filters.push_back({.filter = filter,
+                                 .qos_max = wanted.qos,
+                                 .no_local = wanted.no_local,
+                                 .retain_as_published = wanted.retain_as_published,
+                                 .retain_handling = static_cast<RetainHandling>(wanted.retain_handling)});
+    }
+    extension_metrics_.auto_subscriptions_total += request.filters.size();
+    if (!request.filters.empty()) follow(context, std::move(request), [](const Reply&) {});
+  });
+}
+
+void Hall::say_goodbye(const Context& context) {
+  sys_.tell(SysTopics::ClientEvent::disconnected, context.session, context.principal.name);
+}
+
+}  // namespace robustmq::broker
