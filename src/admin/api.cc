@@ -31,6 +31,7 @@ const std::vector<Route>& routes() {
     append_topics_routes(list);
     append_messages_routes(list);
     append_options_routes(list);
+    append_publish_routes(list);
     return list;
   }();
   return all;
@@ -58,6 +59,8 @@ bool match(std::string_view pattern, const std::vector<std::string>& segments, s
 }  // namespace
 
 void run_api(ApiSeat& seat, net::HttpRequest request, ApiDone done) {
+  if (seat.metrics) ++seat.metrics->requests_total;
+  std::optional<ApiAnswer> refusal = refuse_access(request, seat.api_key);
   std::string allowed;
   for (const Route& route : routes()) {
     std::map<std::string, std::string> parts;
@@ -67,7 +70,12 @@ void run_api(ApiSeat& seat, net::HttpRequest request, ApiDone done) {
       allowed += (allowed.empty() ? "" : ", ") + std::string(route.method);
       continue;
     }
+    if (refusal && !route.is_for_everybody) break;
     return route.run(seat, {std::move(request), std::move(parts)}, std::move(done));
+  }
+  if (refusal) {
+    if (seat.metrics) ++seat.metrics->requests_refused_access_total;
+    return done(std::move(*refusal));
   }
   if (!allowed.empty()) {
     return done(
@@ -80,7 +88,10 @@ void run_api(ApiSeat& seat, net::HttpRequest request, ApiDone done) {
 std::string http_reference() {
   std::string out =
       "# HTTP API\n\nOn the admin port (`admin.listen`). Bodies are JSON. An error is answered with its HTTP status and\n"
-      "`{\"code\": ..., \"detail\": ...}`; the codes are those of [errors.md](errors.md).\n";
+      "`{\"code\": ..., \"detail\": ...}`; the codes are those of [errors.md](errors.md).\n\n"
+      "Requests of other hosts, and those of web pages (with `Origin`), need the key of `admin.api_key` (`Authorization: Bearer "
+      "KEY`, "
+      "or Basic), but for health and metrics: without it 401 `not_authorised`, or 403 where no key is set.\n";
   for (const Route& route : routes()) {
     fmt::format_to(std::back_inserter(out), "\n## {} {}\n\n{}\n", route.method, route.pattern, route.summary);
     if (!route.body.empty()) fmt::format_to(std::back_inserter(out), "\nBody:\n\n```json\n{}\n```\n", route.body);

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "admin/access.h"
 #include "base/callback.h"
 #include "base/result.h"
 #include "broker/broker.h"
@@ -32,7 +33,9 @@ struct ApiSeat {
   Callback<bool()> is_ready;
   Callback<void(Callback<void(std::string)>)> metrics_text;  // Prometheus text of all cores
   Callback<std::string()> options_json;                      // secrets hidden
-  std::string version;
+  Callback<std::string()> message_id;                        // another one each time
+  std::string api_key;
+  AdminMetrics* metrics = nullptr;  // nullptr: nothing is counted
 };
 
 // One route. `pattern` has parts in braces: "/api/v1/topics/{name}".
@@ -43,12 +46,13 @@ struct Route {
   std::string_view body;     // what is sent, for the reference; empty: nothing
   std::string_view answers;  // for the reference
   void (*run)(ApiSeat& seat, ApiRequest request, ApiDone done);
+  bool is_for_everybody = false;  // from other hosts too, without the key
 };
 
 // All routes, in the order of the reference.
 const std::vector<Route>& routes();
 
-// Finds the route and runs it. Unknown path: 404; known path, other method: 405.
+// Finds the route and runs it, where the asker may (admin/access.h). Unknown path: 404; known path, other method: 405.
 void run_api(ApiSeat& seat, net::HttpRequest request, ApiDone done);
 
 // docs/reference/http-api.md without its first line.

@@ -58,6 +58,19 @@ class OneTopicBroker final : public broker::Broker {
     }
     if (auto* cancel = std::get_if<broker::CancelDelayed>(&request))
       return done(broker::CancelledDelayed{cancel->id == "1f-2" ? Code::ok : Code::not_found});
+    if (auto* publish = std::get_if<broker::Publish>(&request)) {
+      broker::Published reply;
+      for (const broker::Message& message : publish->messages) {
+        published.push_back({std::string(message.topic), std::string(as_text(message.payload)), message.qos, message.retain,
+                             message.expiry_s, headers_of(message)});
+        broker::PublishResult result;
+        result.has_followers = message.topic != "nobody";
+        if (message.topic == "full") result.code = Code::storage_full;
+        if (message.topic.starts_with("$SYS/")) result.code = Code::not_authorised;
+        reply.results.push_back(result);
+      }
+      return done(std::move(reply));
+    }
     done(Error{Code::internal, "not asked for here"});
   }
   void close(broker::Context&) override {}
@@ -72,7 +85,27 @@ class OneTopicBroker final : public broker::Broker {
     return facts;
   }
 
+  struct Got {
+    std::string topic;
+    std::string payload;
+    uint8_t qos = 0;
+    bool retain = false;
+    uint32_t expiry_s = 0;
+    std::string headers;  // "name=value;" each
+  };
+  static std::string headers_of(const broker::Message& message) {
+    RecordView record;
+    record.raw_headers = message.raw_headers;
+    record.header_count = message.header_count;
+    std::string text;
+    HeaderReader reader(record);
+    for (HeaderView header; reader.next(header);)
+      text += std::string(header.key) + "=" + std::string(as_text(*header.value)) + ";";
+    return text;
+  }
+
   bool fails = false;
+  std::vector<Got> published;
   broker::CreateTopics::One created;
   broker::ListRetained retained;
 };
@@ -85,16 +118,20 @@ class Api : public testing::Test {
     seat.is_ready = [this] { return is_ready; };
     seat.metrics_text = [](Callback<void(std::string)> done) { done("robustmq_x_total 1\n"); };
     seat.options_json = [] { return std::string("{}"); };
+    seat.message_id = [this] { return "id" + std::to_string(++last_id); };
+    seat.metrics = &metrics;
   }
 
-  ApiAnswer ask(std::string method, std::string path, std::string body = {}) {
+  ApiAnswer ask(std::string method, std::string path, std::string body = {}, const std::string& header = {}) {
     net::HttpRequestMachine machine({});
-    machine.feed(as_bytes(method + " " + path + " HTTP/1.1\r\nhost: x\r\ncontent-length: " + std::to_string(body.size()) +
-                          "\r\n\r\n" + body));
+    machine.feed(as_bytes(method + " " + path + " HTTP/1.1\r\nhost: x\r\n" + header +
+                          "content-length: " + std::to_string(body.size()) + "\r\n\r\n" + body));
     EXPECT_EQ(machine.state(), net::HttpRequestMachine::State::complete);
     ApiAnswer got;
     int answers = 0;
-    run_api(seat, machine.take(), [&](ApiAnswer answer) {
+    net::HttpRequest request = machine.take();
+    request.peer_host = peer;
+    run_api(seat, std::move(request), [&](ApiAnswer answer) {
       got = std::move(answer);
       ++answers;
     });
@@ -106,6 +143,9 @@ class Api : public testing::Test {
   broker::Context context;
   ApiSeat seat;
   bool is_ready = true;
+  int last_id = 0;
+  AdminMetrics metrics;
+  std::string peer = "127.0.0.1";
 };
 
 TEST_F(Api, TellsHealth) {
@@ -210,6 +250,115 @@ TEST_F(Api, ListsAndCancelsDelayedMessages) {
   EXPECT_NE(ask("GET", "/api/v1/delayed").body.find(R"("id": "1f-2")"), std::string::npos);
   EXPECT_EQ(ask("DELETE", "/api/v1/delayed/1f-2").status, 204);
   EXPECT_EQ(ask("DELETE", "/api/v1/delayed/1f-3").status, 404);
+}
+
+// The bodies and answers are those of EMQX's documentation.
+TEST_F(Api, PublishesAMessage) {
+  ApiAnswer answer = ask("POST", "/api/v5/publish", R"({"topic": "a/b", "payload": "hi"})");
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_EQ(answer.body, "{\"id\":\"id1\"}\n");
+  ASSERT_EQ(broker.published.size(), 1u);
+  EXPECT_EQ(broker.published[0].payload, "hi");
+  EXPECT_EQ(broker.published[0].headers, "mqtt.qos=0;");
+  answer = ask("POST", "/api/v5/publish",
+               R"({"topic": "a", "payload": "/wABAg==", "payload_encoding": "base64", "qos": 1, "retain": true, "clientid": "x",
+                   "properties": {"payload_format_indicator": 1, "message_expiry_interval": 60, "response_topic": "r",
+                                  "correlation_data": "c", "content_type": "t", "user_properties": {"k": "v", "mqtt.x": "y"}}})");
+  EXPECT_EQ(answer.status, 200) << answer.body;
+  ASSERT_EQ(broker.published.size(), 2u);
+  const auto& got = broker.published[1];
+  EXPECT_EQ(got.payload, std::string("\xff\x00\x01\x02", 4));
+  EXPECT_EQ(got.qos, 1);
+  EXPECT_TRUE(got.retain);
+  EXPECT_EQ(got.expiry_s, 60u);
+  EXPECT_EQ(got.headers,
+            "mqtt.qos=1;mqtt.retain=1;mqtt.payload_format=1;mqtt.message_expiry_s=60;mqtt.response_topic=r;"
+            "mqtt.correlation_data=c;mqtt.content_type=t;k=v;mqtt.user.mqtt.x=y;");
+  EXPECT_EQ(metrics.messages_published_total, 2u);
+}
+
+TEST_F(Api, TellsWhatBecameOfAPublishedMessage) {
+  ApiAnswer answer = ask("POST", "/api/v5/publish", R"({"topic": "nobody", "payload": ""})");
+  EXPECT_EQ(answer.status, 202);
+  EXPECT_EQ(answer.body, "{\"reason_code\":16,\"message\":\"no_matching_subscribers\"}\n");
+  EXPECT_EQ(ask("POST", "/api/v5/publish", R"({"topic": "full", "payload": ""})").status, 503);
+  answer = ask("POST", "/api/v5/publish", R"({"topic": "$SYS/x", "payload": ""})");
+  EXPECT_EQ(answer.status, 400);
+  EXPECT_EQ(answer.body, "{\"reason_code\":135,\"message\":\"not_authorized\"}\n");
+  broker.fails = true;
+  EXPECT_EQ(ask("POST", "/api/v5/publish", R"({"topic": "a", "payload": ""})").status, 503);
+}
+
+TEST_F(Api, RefusesAMessageThatIsWrong) {
+  for (const char* body :
+       {"", "[]", R"({"payload": "x"})", R"({"topic": "a"})", R"({"topic": 1, "payload": "x"})",
+        R"({"topic": "a", "payload": 1})", R"({"topic": "a", "payload": "x", "qos": 3})",
+        R"({"topic": "a", "payload": "x", "retain": 1})", R"({"topic": "a", "payload": "x", "payload_encoding": "hex"})",
+        R"({"topic": "a", "payload": "x", "other": 1})",
+        R"({"topic": "a", "payload": "x", "properties": {"user_properties": {"k": 1}}})",
+        R"({"topic": "a", "payload": "x", "properties": {"message_expiry_interval": -1}})",
+        R"({"topic": "a", "payload": "x", "properties": {"response_topic": "a/+"}})"}) {
+    const ApiAnswer answer = ask("POST", "/api/v5/publish", body);
+    EXPECT_EQ(answer.status, 400) << body;
+    EXPECT_NE(answer.body.find("BAD_REQUEST"), std::string::npos) << body;
+  }
+  ApiAnswer answer = ask("POST", "/api/v5/publish", R"({"topic": "a/#", "payload": "x"})");
+  EXPECT_EQ(answer.status, 400);
+  EXPECT_EQ(answer.body, "{\"reason_code\":144,\"message\":\"topic_name_invalid\"}\n");
+  answer = ask("POST", "/api/v5/publish", R"({"topic": "a", "payload": "x=", "payload_encoding": "base64"})");
+  EXPECT_EQ(answer.body, "{\"reason_code\":131,\"message\":\"decode_base64_payload_failed\"}\n");
+  EXPECT_TRUE(broker.published.empty());
+}
+
+TEST_F(Api, PublishesManyAtOnceOrNone) {
+  ApiAnswer answer =
+      ask("POST", "/api/v5/publish/bulk", R"([{"topic": "a", "payload": "1"}, {"topic": "b", "payload": "2", "qos": 2}])");
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_EQ(answer.body, "[{\"id\":\"id1\"},{\"id\":\"id2\"}]\n");
+  EXPECT_EQ(broker.published[1].qos, 2);
+  answer = ask("POST", "/api/v5/publish/bulk", R"([{"topic": "a", "payload": "1"}, {"topic": "nobody", "payload": "2"}])");
+  EXPECT_EQ(answer.status, 202);
+  EXPECT_EQ(answer.body, "[{\"id\":\"id3\"},{\"reason_code\":16,\"message\":\"no_matching_subscribers\"}]\n");
+  answer = ask("POST", "/api/v5/publish/bulk", R"([{"topic": "full", "payload": "1"}, {"topic": "nobody", "payload": "2"}])");
+  EXPECT_EQ(answer.status, 503);
+  const size_t before = broker.published.size();
+  EXPECT_EQ(ask("POST", "/api/v5/publish/bulk", R"([{"topic": "a", "payload": "1"}, {"topic": "+", "payload": "2"}])").status,
+            400);
+  EXPECT_EQ(ask("POST", "/api/v5/publish/bulk", "[]").status, 400);
+  std::string many = R"([{"topic": "a", "payload": "1"})";
+  for (int i = 0; i < 1000; ++i) many += R"(,{"topic": "a", "payload": "1"})";
+  EXPECT_EQ(ask("POST", "/api/v5/publish/bulk", many + "]").status, 400);
+  EXPECT_EQ(broker.published.size(), before);
+}
+
+TEST_F(Api, IsRefusedToOtherHostsUntilTheyShowTheKey) {
+  peer = "192.0.2.7";
+  EXPECT_EQ(ask("GET", "/api/v1/topics").status, 403);
+  EXPECT_EQ(ask("POST", "/api/v5/publish", R"({"topic": "a", "payload": ""})").status, 403);
+  EXPECT_EQ(ask("GET", "/nothing").status, 403);
+  EXPECT_EQ(ask("GET", "/health/live").status, 200);
+  EXPECT_EQ(ask("GET", "/metrics").status, 200);
+  EXPECT_EQ(metrics.requests_refused_access_total, 3u);
+  seat.api_key = "me:secret";
+  ApiAnswer answer = ask("GET", "/api/v1/topics");
+  EXPECT_EQ(answer.status, 401);
+  EXPECT_NE(answer.header("www-authenticate"), "");
+  EXPECT_EQ(ask("GET", "/api/v1/topics", "", "authorization: Bearer me:secre\r\n").status, 401);
+  EXPECT_EQ(ask("GET", "/api/v1/topics", "", "authorization: Bearer \r\n").status, 401);
+  EXPECT_EQ(ask("GET", "/api/v1/topics", "", "authorization: Bearer me:secret\r\n").status, 200);
+  EXPECT_EQ(ask("GET", "/api/v1/topics", "", "authorization: basic bWU6c2VjcmV0\r\n").status, 200);
+  EXPECT_TRUE(broker.published.empty());
+  peer.clear();
+  EXPECT_EQ(ask("GET", "/api/v1/topics").status, 401) << "nobody knows who asks";
+  for (const char* own : {"127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1", "unix"}) {
+    peer = own;
+    EXPECT_EQ(ask("GET", "/api/v1/topics").status, 200) << own;
+  }
+}
+
+TEST_F(Api, IsRefusedToWebPagesWithoutTheKey) {
+  EXPECT_EQ(ask("POST", "/api/v5/publish", R"({"topic": "a", "payload": ""})", "origin: http://page.example\r\n").status, 403);
+  EXPECT_TRUE(broker.published.empty());
 }
 
 }  // namespace

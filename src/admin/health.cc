@@ -15,9 +15,9 @@ void ready(ApiSeat& seat, ApiRequest, ApiDone done) {
 }  // namespace
 
 void append_health_routes(std::vector<Route>& to) {
-  to.push_back({"GET", "/health/live", "The process runs.", "", "200 `{\"status\":\"live\"}`.", live});
+  to.push_back({"GET", "/health/live", "The process runs.", "", "200 `{\"status\":\"live\"}`.", live, true});
   to.push_back({"GET", "/health/ready", "The node serves: storage recovered, listeners open, no failed disk.", "",
-                "200 `{\"status\":\"ready\"}`, or 503 while it starts, stops or after its disk failed.", ready});
+                "200 `{\"status\":\"ready\"}`, or 503 while it starts, stops or after its disk failed.", ready, true});
 }
 
 }  // namespace robustmq::admin

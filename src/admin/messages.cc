@@ -4,6 +4,7 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "admin/base64.h"
 #include "admin/nouns.h"
 #include "base/topic_names.h"
 
@@ -21,21 +22,6 @@ std::string text_of(const Json& json) { return json.dump(2, ' ', false, Json::er
 ApiAnswer wrong_reply(const broker::Reply& reply) {
   if (const Error* error = std::get_if<Error>(&reply)) return error_answer(*error);
   return error_answer(Error{Code::internal, "an unexpected reply"});
-}
-
-std::string base64_of(ByteSpan bytes) {
-  constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    const size_t left = bytes.size() - i;
-    const uint32_t group =
-        static_cast<uint32_t>(bytes[i] << 16 | (left > 1 ? bytes[i + 1] << 8 : 0) | (left > 2 ? bytes[i + 2] : 0));
-    out += kDigits[group >> 18 & 63];
-    out += kDigits[group >> 12 & 63];
-    out += left > 1 ? kDigits[group >> 6 & 63] : '=';
-    out += left > 2 ? kDigits[group & 63] : '=';
-  }
-  return out;
 }
 
 // Text where it is one.

@@ -15,7 +15,7 @@ void metrics(ApiSeat& seat, ApiRequest, ApiDone done) {
 
 void append_metrics_routes(std::vector<Route>& to) {
   to.push_back({"GET", "/metrics", "Metrics in the Prometheus text format; [metrics.md](metrics.md) lists them.", "",
-                "200 with text.", metrics});
+                "200 with text.", metrics, true});
 }
 
 }  // namespace robustmq::admin

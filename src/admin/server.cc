@@ -2,12 +2,15 @@
 
 namespace robustmq::admin {
 
-AdminServer::AdminServer(net::Streams& streams, ApiSeat seat)
-    : seat_(std::move(seat)), http_(streams, {}, [this](net::HttpRequest request, net::HttpAnswer answer) {
-        run_api(seat_, std::move(request),
-                [answer = std::move(answer)](ApiAnswer response) mutable { answer(std::move(response)); });
-      }) {
+AdminServer::AdminServer(net::Streams& streams, ApiSeat seat, const AdminOptions& options)
+    : seat_(std::move(seat)),
+      http_(streams, {.request = {.body_bytes_max = options.body_bytes_max}},
+            [this](net::HttpRequest request, net::HttpAnswer answer) {
+              run_api(seat_, std::move(request),
+                      [answer = std::move(answer)](ApiAnswer response) mutable { answer(std::move(response)); });
+            }) {
   seat_.context = &context_;
+  seat_.api_key = options.api_key;
 }
 
 AdminServer::~AdminServer() {

@@ -10,7 +10,7 @@ namespace robustmq::admin {
 class AdminServer {
  public:
   // `seat` without its context, which is the server's own. The broker outlives the server.
-  AdminServer(net::Streams& streams, ApiSeat seat);
+  AdminServer(net::Streams& streams, ApiSeat seat, const AdminOptions& options);
   ~AdminServer();
 
   Status listen(const runtime::Endpoint& at) { return http_.listen(at); }

@@ -51,6 +51,7 @@ class HttpConnection final : public std::enable_shared_from_this<HttpConnection>
   void ask() {
     ++server_.counters_.requests_total;
     HttpRequest request = machine_.take();
+    request.peer_host = stream_.peer().host;
     keep_alive_ = request.keep_alive;
     answers_head_ = request.method == "HEAD";
     is_answering_ = true;

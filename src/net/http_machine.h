@@ -30,6 +30,7 @@ struct HttpRequest {
   std::vector<HttpHeader> headers;
   std::string body;
   bool keep_alive = true;
+  std::string peer_host;  // who asks; set by the server, empty where it is not known
 
   // The first value of a header (lower case); empty when it is not there.
   std::string_view header(std::string_view name) const;

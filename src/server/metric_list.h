@@ -1,6 +1,7 @@
 // Every metrics struct of a node with its prefix, for the reference; the node registers the same ones. Pure.
 #pragma once
 
+#include "admin/access.h"
 #include "broker/delayed_options.h"
 #include "broker/extensions/options.h"
 #include "broker/group/options.h"
@@ -30,11 +31,13 @@ void for_each_metrics_struct(Visit&& visit) {
   visit.template operator()<net::StreamCounters>("net", "Byte streams");
   visit.template operator()<broker::BrokerMetrics>("broker", "Broker");
   visit.template operator()<broker::SessionMetrics>("session", "Sessions");
-  visit.template operator()<broker::ExtensionMetrics>("extension", "Exclusive and automatic subscriptions, rewritten topics, $SYS");
+  visit.template operator()<broker::ExtensionMetrics>("extension",
+                                                      "Exclusive and automatic subscriptions, rewritten topics, $SYS");
   visit.template operator()<broker::GroupMetrics>("consumer_group", "Consumer groups");
   visit.template operator()<broker::RetainedMetrics>("retained", "Retained messages");
   visit.template operator()<broker::WillMetrics>("will", "Wills");
   visit.template operator()<broker::DelayedMetrics>("delayed", "Delayed messages");
+  visit.template operator()<admin::AdminMetrics>("admin", "Admin API");
   visit.template operator()<raft::GroupMetrics>("catalog", "Catalog");
   visit.template operator()<storage::MemoryMetrics>("memory", "Memory logs");
   visit.template operator()<storage::SegmentMetrics>("segment", "Segments");

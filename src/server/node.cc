@@ -313,7 +313,10 @@ Status Node::start_admin() {
   seat.is_ready = [this] { return is_serving() && !store_->engine->has_failed(); };
   seat.metrics_text = [this](Callback<void(std::string)> done) { metrics_text(std::move(done)); };
   seat.options_json = [this] { return config::to_json(config::bind(options_)); };
-  store_->admin = std::make_unique<admin::AdminServer>(home().streams, std::move(seat));
+  seat.message_id = [&core = home().core] { return fmt::format("{:016X}{:016X}", core.wall_now().ms, core.random()); };
+  seat.metrics = &store_->admin_metrics;
+  home().metrics.add("admin", store_->admin_metrics);
+  store_->admin = std::make_unique<admin::AdminServer>(home().streams, std::move(seat), options_.admin);
   const Result<Endpoint> at = Endpoint::parse(options_.admin.listen);
   Status status = at.ok() ? store_->admin->listen(*at) : Status{at.error()};
   if (!status.ok()) return with_lead(fmt::format("admin.listen = {}", options_.admin.listen), status.error());

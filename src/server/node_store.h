@@ -37,6 +37,7 @@ struct NodeStore {
   const storage::RowsMetrics* rows_metrics = nullptr;
   std::unique_ptr<meta::CatalogHome> catalog;
   std::unique_ptr<broker::GroupCoordinator> groups;
+  admin::AdminMetrics admin_metrics;
   std::unique_ptr<admin::AdminServer> admin;
 
  private:

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "admin/access.h"
 #include "base/describe.h"
 #include "base/result.h"
 #include "broker/delayed_options.h"
@@ -114,13 +115,14 @@ struct TlsSection : net::TlsOptions {
   }
 };
 
-struct AdminSection {
+struct AdminSection : admin::AdminOptions {
   std::string listen = "127.0.0.1:58080";
 
   template <class V>
   static void describe(V& v) {
     v.field("listen", &AdminSection::listen,
             {.doc = "Address and port of health, metrics and the admin API (HTTP); port 0 takes a free one, empty none."});
+    admin::AdminOptions::describe(v);
   }
 };
 

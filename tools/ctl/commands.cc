@@ -101,6 +101,8 @@ std::optional<Command> parse_commands(int argc, char** argv, int& exit_code) {
   CLI::App app{"Looks after a RobustMQ node through its admin API.", "robust-ctl"};
   app.require_subcommand(1);
   app.add_option("-s,--server", command.server, "Address of the node's admin listener")->capture_default_str();
+  std::string key;
+  app.add_option("-k,--key", key, "The API key (admin.api_key), for a node on another host")->envname("ROBUSTMQ_API_KEY");
   app.add_flag("--json", command.as_json, "Print the API's JSON as it is");
   app.footer(
       "Examples:\n"
@@ -142,6 +144,14 @@ std::optional<Command> parse_commands(int argc, char** argv, int& exit_code) {
     page->add_option("--limit", limit, "Most messages of a page")->check(CLI::Range(1, 1'000))->capture_default_str();
     page->add_option("--after", after, "Where the page before ended");
   }
+  CLI::App* publish = app.add_subcommand("publish", "Publish a message");
+  std::string payload;
+  int64_t qos = 0;
+  bool is_retained = false;
+  publish->add_option("topic", name, "An MQTT topic")->required();
+  publish->add_option("payload", payload, "Its payload, a text")->required();
+  publish->add_option("-q,--qos", qos, "Its QoS")->check(CLI::Range(0, 2))->capture_default_str();
+  publish->add_flag("-r,--retain", is_retained, "Retain it");
   CLI::App* health = app.add_subcommand("health", "Whether the node serves");
   CLI::App* metrics = app.add_subcommand("metrics", "The metrics, as Prometheus reads them");
   CLI::App* options = app.add_subcommand("options", "The options the node runs with");
@@ -153,6 +163,7 @@ std::optional<Command> parse_commands(int argc, char** argv, int& exit_code) {
     return std::nullopt;
   }
   exit_code = 0;
+  if (!key.empty()) command.request.headers.push_back({"authorization", "Bearer " + key});
   const std::string topic_target = "/api/v1/topics/" + net::percent_encode(name);
   if (list->parsed()) {
     command.request.path = "/api/v1/topics";
@@ -196,6 +207,11 @@ std::optional<Command> parse_commands(int argc, char** argv, int& exit_code) {
     command.request.method = "DELETE";
     command.request.path = "/api/v1/delayed/" + net::percent_encode(name);
     command.done_text = fmt::format("cancelled {}\n", name);
+  } else if (publish->parsed()) {
+    const Json body = {{"topic", name}, {"payload", payload}, {"qos", qos}, {"retain", is_retained}};
+    command.request.method = "POST";
+    command.request.path = "/api/v5/publish";
+    command.request.body = body.dump(-1, ' ', false, Json::error_handler_t::replace);
   } else if (health->parsed()) {
     command.request.path = "/health/ready";
   } else if (metrics->parsed()) {
@@ -230,7 +246,9 @@ std::string show(const Command& command, const std::string& body) {
 std::string show_error(int status, const std::string& body) {
   const Json json = Json::parse(body, nullptr, false);
   const std::string code = json.is_discarded() ? "" : text_at(json, "code");
-  if (!code.empty()) return fmt::format("{} ({})\n", text_at(json, "detail"), code);
+  if (!code.empty()) return fmt::format("{} ({})\n", text_at(json, json.contains("detail") ? "detail" : "message"), code);
+  if (!json.is_discarded() && !text_at(json, "reason_code").empty())
+    return fmt::format("{} (reason code {})\n", text_at(json, "message"), text_at(json, "reason_code"));
   const std::string state = json.is_discarded() ? "" : text_at(json, "status");
   if (!state.empty()) return state + "\n";
   return fmt::format("HTTP status {}: {}\n", status, body);

@@ -62,6 +62,15 @@ TEST(Commands, ListAndClearMessages) {
   EXPECT_EQ(show(*cancel, ""), "cancelled 1f-2\n");
 }
 
+TEST(Commands, PublishAMessage) {
+  auto publish = parse({"-k", "secret", "publish", "a/b", "on", "-q", "1", "--retain"});
+  ASSERT_TRUE(publish);
+  EXPECT_EQ(publish->request.method, "POST");
+  EXPECT_EQ(publish->request.path, "/api/v5/publish");
+  EXPECT_EQ(publish->request.body, R"({"topic":"a/b","payload":"on","qos":1,"retain":true})");
+  EXPECT_EQ(publish->request.headers.at(0).value, "Bearer secret");
+}
+
 TEST(Commands, RefuseWhatTheyDoNotKnow) {
   int code = 0;
   EXPECT_FALSE(parse({"topics", "burn"}, &code));
@@ -89,6 +98,8 @@ TEST(Answers, TellErrorsInWords) {
   EXPECT_EQ(show_error(404, R"({"code":"unknown_topic","detail":"there is no topic x"})"),
             "there is no topic x (unknown_topic)\n");
   EXPECT_EQ(show_error(503, R"({"status":"not ready"})"), "not ready\n");
+  EXPECT_EQ(show_error(400, R"({"reason_code":144,"message":"topic_name_invalid"})"), "topic_name_invalid (reason code 144)\n");
+  EXPECT_EQ(show_error(400, R"({"code":"BAD_REQUEST","message":"a topic is needed"})"), "a topic is needed (BAD_REQUEST)\n");
   EXPECT_EQ(show_error(500, "oops"), "HTTP status 500: oops\n");
 }
 

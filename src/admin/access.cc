@@ -1,0 +1,49 @@
+#include "admin/access.h"
+
+#include "admin/api.h"
+#include "admin/base64.h"
+#include "runtime/net.h"
+
+namespace robustmq::admin {
+namespace {
+
+// Takes as long however much of it is right.
+bool is_same(std::string_view given, std::string_view key) {
+  unsigned difference = given.size() == key.size() ? 0 : 1;
+  for (size_t i = 0; i < given.size(); ++i)
+    difference |= static_cast<unsigned char>(given[i]) ^ static_cast<unsigned char>(key[i % key.size()]);
+  return difference == 0;
+}
+
+bool shows(std::string_view authorization, std::string_view key) {
+  if (key.empty()) return false;
+  const size_t space = authorization.find(' ');
+  if (space == std::string_view::npos) return false;
+  std::string scheme(authorization.substr(0, space));
+  for (char& c : scheme) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+  std::string_view credentials = authorization.substr(space);
+  while (credentials.starts_with(' ')) credentials.remove_prefix(1);
+  if (scheme == "bearer") return is_same(credentials, key);
+  if (scheme != "basic") return false;
+  const std::optional<std::string> pair = bytes_of_base64(credentials);
+  return pair && is_same(*pair, key);
+}
+
+}  // namespace
+
+bool is_this_host(std::string_view peer_host) {
+  if (peer_host.starts_with("::ffff:")) peer_host.remove_prefix(7);
+  return peer_host.starts_with("127.") || peer_host == "::1" || peer_host == runtime::Endpoint::kUnnamedLocal;
+}
+
+std::optional<net::HttpResponse> refuse_access(const net::HttpRequest& request, std::string_view key) {
+  if (is_this_host(request.peer_host) && request.header("origin").empty()) return std::nullopt;
+  if (shows(request.header("authorization"), key)) return std::nullopt;
+  if (key.empty())
+    return error_answer(403, "not_authorised", "other hosts and web pages may use the API when admin.api_key is set");
+  ApiAnswer answer = error_answer(401, "not_authorised", "the API key is needed: Authorization: Bearer KEY");
+  answer.headers.push_back({"www-authenticate", "Basic realm=\"robustmq\""});
+  return answer;
+}
+
+}  // namespace robustmq::admin
