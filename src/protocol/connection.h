@@ -15,6 +15,7 @@
 
 #include "base/bytes.h"
 #include "base/pieces.h"
+#include "base/rate.h"
 #include "base/time.h"
 #include "broker/request.h"
 
@@ -133,6 +134,14 @@ class Connection {
   virtual void on_peer_closed(Outbox& out) = 0;
 };
 
+// How fast clients may send; over it they are read no further for a while. What is null or 0 has no limit.
+struct LinkLimits {
+  std::shared_ptr<Rate> messages;  // of a listener's connections together, on all cores
+  std::shared_ptr<Rate> bytes;
+  uint64_t client_messages_per_s = 0;
+  uint64_t client_bytes_per_s = 0;
+};
+
 // What a connection is told of its link.
 struct LinkFacts {
   uint64_t id = 0;    // unique a node start
@@ -146,6 +155,7 @@ struct LinkFacts {
   // Of the listener: where its Kafka clients are told that this node is, when not where all others are (port 0: there).
   std::string advertised_host;
   uint16_t advertised_port = 0;
+  std::shared_ptr<const LinkLimits> limits;  // null: none
 };
 
 // Makes the connections of one protocol on one core, and hands them over when they move to another: what a connection counts in

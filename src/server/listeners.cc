@@ -35,6 +35,7 @@ ListenerPlan plan_of(const ListenerOptionsRow& row, size_t index) {
   plan.entrance.websocket.path = row.websocket_path;
   plan.entrance.time_max = Duration::millis(row.handshake_ms_max);
   plan.connections_max = row.connections_max;
+  plan.rates = row.rates;
   return plan;
 }
 
@@ -100,6 +101,13 @@ std::vector<ListenerPlan> plan_listeners(const ServerOptions& options) {
   simple("kafka", "kafka", "kafka.listen", options.kafka.listen, kafka.listen, false, false);
   simple("kafka", "kafka_tls", "kafka.listen_tls", options.kafka.listen_tls, kafka.listen_tls, false, true);
   for (size_t i = 0; i < options.listeners.size(); ++i) plans.push_back(plan_of(options.listeners[i], i));
+  for (ListenerPlan& plan : plans) {
+    using Rates = protocol::driver::RateOptions;
+    for (uint64_t Rates::* rate : {&Rates::connections_per_s, &Rates::messages_per_s, &Rates::bytes_per_s,
+                                   &Rates::client_messages_per_s, &Rates::client_bytes_per_s}) {
+      if (plan.rates.*rate == 0) plan.rates.*rate = options.listener.rates.*rate;
+    }
+  }
   return plans;
 }
 

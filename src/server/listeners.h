@@ -12,6 +12,7 @@
 
 #include "base/describe.h"
 #include "net/entrance.h"
+#include "protocol/driver/metrics.h"
 #include "runtime/net.h"
 
 namespace robustmq::server {
@@ -31,6 +32,7 @@ struct ListenerOptionsRow {
   int64_t handshake_ms_max = 10'000;
   uint32_t connections_max = 0;
   std::string advertised;
+  protocol::driver::RateOptions rates;
 
   template <class V>
   static void describe(V& v) {
@@ -56,6 +58,7 @@ struct ListenerOptionsRow {
             {.doc = "Connections of this listener on all cores; 0: no limit but connection.connections_max."});
     v.field("advertised", &O::advertised,
             {.doc = "Address and port that Kafka clients of this listener are told to connect to; empty: where it listens."});
+    v.field("rates", &O::rates, {.doc = "Rates of this listener; what is 0 is as [connection.rates] says."});
   }
 };
 
@@ -70,6 +73,7 @@ struct ListenerPlan {
   net::TlsOptions tls;
   std::string advertised;
   uint32_t connections_max = 0;
+  protocol::driver::RateOptions rates;
 };
 
 // The caller ensures that the options were checked.

@@ -51,6 +51,14 @@ Node::Node(ServerOptions options, CoreIndex cores, MakeSink make_sink, NodeSwitc
   for (const ListenerPlan& plan : plans_) {
     places_.push_back(plan.connections_max == 0 ? nullptr
                                                 : std::make_shared<protocol::driver::ConnectionPlaces>(plan.connections_max));
+    const auto rate = [](uint64_t per_s) { return per_s == 0 ? nullptr : std::make_shared<Rate>(per_s); };
+    const protocol::driver::RateOptions& rates = plan.rates;
+    connection_rates_.push_back(rate(rates.connections_per_s));
+    const bool is_limited = rates.messages_per_s + rates.bytes_per_s + rates.client_messages_per_s + rates.client_bytes_per_s > 0;
+    limits_.push_back(is_limited
+                          ? std::make_shared<const protocol::LinkLimits>(rate(rates.messages_per_s), rate(rates.bytes_per_s),
+                                                                         rates.client_messages_per_s, rates.client_bytes_per_s)
+                          : nullptr);
   }
   facts_.id = options_.node.id;
   facts_.version = std::string(version());
@@ -279,6 +287,8 @@ void Node::make_doors(NodeRoom& room) {
     rules.entrance = plan.entrance;
     rules.places = places_[d];
     rules.node_places = node_places_;
+    rules.connections_rate = connection_rates_[d];
+    rules.limits = limits_[d];
     room.doors.push_back(std::make_unique<protocol::driver::Listener>(
         protocol::driver::ListenerSeat{room.core, room.streams, *room.hall, room.seats[plan.kind]->connections(), room.log},
         plan.kind, options_.listener, std::move(rules)));

@@ -21,6 +21,7 @@
 #include "broker/options.h"
 #include "broker/topic_rules.h"
 #include "observe/log.h"
+#include "protocol/connection.h"
 #include "protocol/driver/places.h"
 #include "runtime/core.h"
 #include "runtime/helper.h"
@@ -117,6 +118,8 @@ class Node {
   std::vector<ListenerPlan> plans_;
   std::vector<std::shared_ptr<protocol::driver::ConnectionPlaces>> places_;  // as plans_
   std::shared_ptr<protocol::driver::ConnectionPlaces> node_places_;
+  std::vector<std::shared_ptr<Rate>> connection_rates_;              // as plans_
+  std::vector<std::shared_ptr<const protocol::LinkLimits>> limits_;  // as plans_
   ReadFile read_file_;
   std::vector<net::TlsMaterial> materials_;  // as plans_
   runtime::Timer check_timer_{&Node::on_check_certificates, this};

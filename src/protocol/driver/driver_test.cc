@@ -541,6 +541,26 @@ TEST_F(DriverTest, CountsPlacesOnAllCoresTogether) {
   EXPECT_EQ(accepted(), 6u) << "places come free, on whatever core the links end";
 }
 
+TEST_F(DriverTest, ConnectionsOverTheRateWaitForTheirTurn) {
+  ListenerRules rules;
+  rules.connections_rate = std::make_shared<Rate>(2);
+  start(1, {.connections_waiting_max = 3}, {}, rules);
+  std::vector<std::unique_ptr<Client>> some;
+  for (int i = 0; i < 6; ++i) {
+    some.push_back(connect());
+    some.back()->send("calm\n");
+  }
+  const ListenerMetrics& metrics = seat().listener.metrics();
+  ASSERT_TRUE(until([&] { return metrics.refused_rate_total == 1; }));
+  EXPECT_EQ(metrics.accepted_total, 2u) << "a second's worth at once";
+  EXPECT_EQ(metrics.delayed_rate_total, 3u);
+  world.run_for(Duration::millis(600));
+  EXPECT_EQ(metrics.accepted_total, 3u);
+  world.run_for(Duration::millis(1'100));
+  EXPECT_EQ(metrics.accepted_total, 5u);
+  EXPECT_EQ(seat().listener.link_count(), 5u);
+}
+
 TEST_F(DriverTest, SaysOnceASecondHowManyWereRefused) {
   start(1, {.connections_max = 1});
   const auto first = connect();

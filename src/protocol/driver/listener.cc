@@ -46,6 +46,7 @@ Listener::Listener(ListenerSeat seat, std::string protocol, ListenerOptions opti
 
 Listener::~Listener() {
   anchor_.cut();
+  drop_waiting();
   while (!entrances_.empty()) drop(entrances_.front());
   for (Slot& slot : slots_) {
     if (!slot.link) continue;
@@ -73,6 +74,40 @@ void Listener::on_accept(std::unique_ptr<runtime::Socket> socket) {
     ++metrics_.refused_limit_total;
     return refusals_.tell("connections_max", {}, socket->peer().to_string());
   }
+  if (rules_.connections_rate) {
+    if (waiting_.size() >= options_.connections_waiting_max) {
+      ++metrics_.refused_rate_total;
+      give_back_place();
+      return refusals_.tell("connections_per_s", {}, socket->peer().to_string());
+    }
+    const Instant due = rules_.connections_rate->take(core_.now(), 1);
+    if (due > core_.now()) {
+      ++metrics_.delayed_rate_total;
+      waiting_.emplace_back(due, std::move(socket));
+      if (!turn_timer_.is_armed()) core_.arm(turn_timer_, due);
+      return;
+    }
+  }
+  enter(std::move(socket));
+}
+
+void Listener::on_turn(void* self) {
+  auto& listener = *static_cast<Listener*>(self);
+  while (!listener.waiting_.empty() && listener.waiting_.front().first <= listener.core_.now()) {
+    std::unique_ptr<runtime::Socket> socket = std::move(listener.waiting_.front().second);
+    listener.waiting_.pop_front();
+    listener.enter(std::move(socket));
+  }
+  if (!listener.waiting_.empty()) listener.core_.arm(listener.turn_timer_, listener.waiting_.front().first);
+}
+
+void Listener::drop_waiting() {
+  turn_timer_.cancel();
+  for (size_t i = 0; i < waiting_.size(); ++i) give_back_place();
+  waiting_.clear();
+}
+
+void Listener::enter(std::unique_ptr<runtime::Socket> socket) {
   ++metrics_.accepted_total;
   if (!rules_.entrance.ask_anything()) return welcome(std::move(socket), {});
   auto* entrance = new net::Entrance(core_, rules_.entrance, std::move(socket), *this);
@@ -82,7 +117,8 @@ void Listener::on_accept(std::unique_ptr<runtime::Socket> socket) {
 }
 
 bool Listener::take_place() {
-  if (!rules_.node_places && link_count_ + static_cast<size_t>(metrics_.entering) >= options_.connections_max) return false;
+  if (!rules_.node_places && link_count_ + waiting_.size() + static_cast<size_t>(metrics_.entering) >= options_.connections_max)
+    return false;
   if (rules_.places && !rules_.places->take()) return false;
   if (!rules_.node_places || rules_.node_places->take()) return true;
   if (rules_.places) rules_.places->give_back();
@@ -123,6 +159,7 @@ void Listener::welcome(std::unique_ptr<runtime::Socket> socket, std::string comm
   facts.mountpoint = rules_.mountpoint;
   facts.advertised_host = rules_.advertised.host;
   facts.advertised_port = rules_.advertised.port;
+  facts.limits = rules_.limits;
   if (rules_.entrance.identity == net::TlsIdentity::user) facts.certificate_user = common_name;
   if (rules_.entrance.identity == net::TlsIdentity::client_id) facts.certificate_client_id = std::move(common_name);
   auto owned = std::make_unique<Link>(*this, std::move(socket), facts.id);
@@ -368,6 +405,7 @@ void Listener::stop(Duration limit, Callback<void()> done) {
   stop_limit_ = limit;
   stopped_ = std::move(done);
   socket_.reset();
+  drop_waiting();
   while (!entrances_.empty()) drop(entrances_.front());
   for (size_t i = 0; i < slots_.size(); ++i) {
     if (Link* link = slots_[i].link) link->on_notice(broker::Notice::stopping);

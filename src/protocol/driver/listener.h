@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -49,6 +50,8 @@ struct ListenerRules {
   runtime::Endpoint advertised;                   // see LinkFacts
   std::string mountpoint;                         // see LinkFacts
   std::shared_ptr<ConnectionPlaces> places;       // of this listener on all cores; null: without a limit of its own
+  std::shared_ptr<Rate> connections_rate;         // of this listener on all cores; null: no limit
+  std::shared_ptr<const LinkLimits> limits;       // see LinkFacts
   std::shared_ptr<ConnectionPlaces> node_places;  // of all listeners; null: this core's links count against connections_max
 };
 
@@ -82,6 +85,9 @@ class Listener final : private runtime::Deferred, private net::EntranceEvents {
 
   void run_deferred() override;
   void on_accept(std::unique_ptr<runtime::Socket> socket);
+  void enter(std::unique_ptr<runtime::Socket> socket);
+  static void on_turn(void* self);
+  void drop_waiting();
   void on_entered(net::Entrance& entrance, std::unique_ptr<runtime::Socket> socket) override;
   void on_refused(net::Entrance& entrance, net::EntranceStep step, std::string_view why, std::string peer) override;
   void drop(net::Entrance& entrance);
@@ -142,6 +148,9 @@ class Listener final : private runtime::Deferred, private net::EntranceEvents {
   std::unique_ptr<runtime::Listener> socket_;
 
   List<net::Entrance, net::EntranceTag> entrances_;  // owned
+  // Accepted, and over the rate: each with its time, in order.
+  std::deque<std::pair<Instant, std::unique_ptr<runtime::Socket>>> waiting_;
+  runtime::Timer turn_timer_{&Listener::on_turn, this};
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_slots_;
   size_t link_count_ = 0;

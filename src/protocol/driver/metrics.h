@@ -9,11 +9,48 @@
 
 namespace robustmq::protocol::driver {
 
+// How fast things may come; 0: no limit.
+struct RateOptions {
+  uint64_t connections_per_s = 0;
+  uint64_t messages_per_s = 0;
+  uint64_t bytes_per_s = 0;
+  uint64_t client_messages_per_s = 0;
+  uint64_t client_bytes_per_s = 0;
+
+  template <class V>
+  static void describe(V& v) {
+    using O = RateOptions;
+    constexpr double kMax = 1e12;
+    v.field("connections_per_s", &O::connections_per_s,
+            {.doc = "New connections a second of a listener; those over it wait for their turn. 0: no limit.", .max = kMax});
+    v.field(
+        "messages_per_s", &O::messages_per_s,
+        {.doc = "PUBLISHes a second of all MQTT clients of a listener together; over it they are read no further for a while. "
+                "0: no limit.",
+         .max = kMax});
+    v.field(
+        "bytes_per_s", &O::bytes_per_s,
+        {.doc = "Bytes of packets a second of all MQTT clients of a listener together; over it they are read no further for a "
+                "while. 0: no limit.",
+         .unit = "bytes",
+         .max = kMax});
+    v.field(
+        "client_messages_per_s", &O::client_messages_per_s,
+        {.doc = "PUBLISHes a second of one MQTT client; over it it is read no further for a while. 0: no limit.", .max = kMax});
+    v.field("client_bytes_per_s", &O::client_bytes_per_s,
+            {.doc = "Bytes of packets a second of one MQTT client; over it it is read no further for a while. 0: no limit.",
+             .unit = "bytes",
+             .max = kMax});
+  }
+};
+
 struct ListenerOptions {
   uint32_t connections_max = 1'000'000;
+  uint32_t connections_waiting_max = 1'024;
   uint64_t unsent_bytes_max = 128 << 20;
   int64_t stalled_ms_max = 60'000;
   int64_t close_ms_max = 5'000;
+  RateOptions rates;
 
   template <class V>
   static void describe(V& v) {
@@ -30,6 +67,13 @@ struct ListenerOptions {
              .min = 1});
     v.field("close_ms_max", &O::close_ms_max,
             {.doc = "Time a closed connection has to take what was sent to it.", .unit = "ms", .min = 1});
+    v.field("connections_waiting_max", &O::connections_waiting_max,
+            {.doc = "New connections of a listener, on each core, that wait for their turn over connections_per_s; more are "
+                    "refused.",
+             .min = 1,
+             .max = 65'536});
+    v.field("rates", &O::rates,
+            {.doc = "Rates of every listener that has none of its own. After a pause what a second allows may come at once."});
   }
 };
 
@@ -38,6 +82,8 @@ struct ListenerMetrics {
   uint64_t accepted_total = 0;
   uint64_t refused_limit_total = 0;
   uint64_t refused_descriptors_total = 0;
+  uint64_t refused_rate_total = 0;
+  uint64_t delayed_rate_total = 0;
   int64_t entering = 0;
   uint64_t refused_proxy_protocol_total = 0;
   uint64_t refused_tls_total = 0;
@@ -102,6 +148,10 @@ struct ListenerMetrics {
     v.field("refused_limit_total", &M::refused_limit_total, {.doc = "Connections refused over connections_max."});
     v.field("refused_descriptors_total", &M::refused_descriptors_total,
             {.doc = "Connections refused because the process had no descriptors left."});
+    v.field("refused_rate_total", &M::refused_rate_total,
+            {.doc = "Connections refused because connections_waiting_max of them waited for their turn already."});
+    v.field("delayed_rate_total", &M::delayed_rate_total,
+            {.doc = "Connections that waited for their turn over connections_per_s."});
     v.field("entering", &M::entering,
             {.doc = "Connections on their way in: PROXY header, TLS or WebSocket are not through yet."});
     v.field("refused_proxy_protocol_total", &M::refused_proxy_protocol_total,

@@ -191,6 +191,58 @@ TEST(Connection, GivesTheSameHoweverTheInputIsCut) {
   }
 }
 
+TEST(Connection, ReadsAClientNoFurtherThatIsOverItsRate) {
+  auto limits = std::make_shared<protocol::LinkLimits>();
+  limits->client_messages_per_s = 2;
+  ScriptedLink link({}, limits);
+  Agreeable broker(link);
+  link.receive(as_bytes(packet("CONNECT v3.1.1 id=a ka=1", Version::v3_1_1)));
+  broker.answer_all();
+  std::string stream;
+  for (int i = 0; i < 8; ++i) stream += packet("PUBLISH topic=t payload=" + std::to_string(i), Version::v3_1_1);
+  link.receive(as_bytes(stream + packet("PINGREQ", Version::v3_1_1)));
+  EXPECT_EQ(broker.published.size(), 2u) << "a second's worth at once";
+  EXPECT_TRUE(link.machine->is_paused());
+  for (size_t i = 3; i <= 8; ++i) {
+    link.pass(Duration::millis(499));
+    EXPECT_EQ(broker.published.size(), i - 1);
+    link.pass(Duration::millis(1));
+    EXPECT_EQ(broker.published.size(), i);
+  }
+  EXPECT_EQ(by_type(link.sent, Version::v3_1_1)["PINGRESP"].size(), 1u);
+  EXPECT_EQ(broker.published[7], "t=7[mqtt.qos=0]");
+  EXPECT_FALSE(link.is_closed()) << "it was not silent: nobody listened";
+  EXPECT_EQ(link.metrics.reads_delayed_total, 6u);
+  link.pass(Duration::millis(1'400));
+  EXPECT_FALSE(link.is_closed());
+  link.pass(Duration::millis(101));
+  EXPECT_TRUE(link.is_closed()) << "now it is";
+}
+
+TEST(Connection, SharesItsListenersRates) {
+  auto limits = std::make_shared<protocol::LinkLimits>();
+  const std::string publish = packet("PUBLISH topic=t payload=" + std::string(93, 'x'), Version::v3_1_1);
+  limits->bytes = std::make_shared<Rate>(publish.size() * 2);
+  ScriptedLink one({}, limits);
+  ScriptedLink two({}, limits);
+  Agreeable broker_one(one);
+  Agreeable broker_two(two);
+  for (ScriptedLink* link : {&one, &two}) link->receive(as_bytes(packet("CONNECT v3.1.1 id=a", Version::v3_1_1)));
+  broker_one.answer_all();
+  broker_two.answer_all();
+  one.receive(as_bytes(publish + publish + publish));
+  two.receive(as_bytes(publish + publish));
+  EXPECT_EQ(broker_one.published.size(), 2u);
+  EXPECT_EQ(broker_two.published.size(), 0u);
+  for (ScriptedLink* link : {&one, &two}) link->pass(Duration::millis(500));
+  EXPECT_EQ(broker_one.published.size(), 3u);
+  EXPECT_EQ(broker_two.published.size(), 0u) << "its turn is behind the other's";
+  two.pass(Duration::millis(500));
+  EXPECT_EQ(broker_two.published.size(), 1u);
+  two.pass(Duration::millis(500));
+  EXPECT_EQ(broker_two.published.size(), 2u);
+}
+
 TEST(Connection, TakesTenThousandPacketsInOneRead) {
   ScriptedLink link;
   Agreeable broker(link);
@@ -375,7 +427,7 @@ TEST(Connection, MovesBetweenCoresWhileItsSessionOpens) {
 }
 
 // An idle connection is the object and nothing else.
-TEST(Connection, IsSmallWhileIdle) { EXPECT_LE(sizeof(Machine), 144u); }
+TEST(Connection, IsSmallWhileIdle) { EXPECT_LE(sizeof(Machine), 152u); }
 
 }  // namespace
 }  // namespace robustmq::mqtt

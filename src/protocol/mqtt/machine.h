@@ -31,6 +31,7 @@
 #include "protocol/mqtt/codec.h"
 #include "protocol/mqtt/connection.h"
 #include "protocol/mqtt/delivery.h"
+#include "protocol/mqtt/pace.h"
 #include "protocol/mqtt/packet_ids.h"
 #include "protocol/mqtt/waiting.h"
 
@@ -215,6 +216,7 @@ class Machine final : public protocol::Connection {
   std::unique_ptr<Outbound> outbound_;
   std::unique_ptr<std::vector<Pending>> pending_;
   std::unique_ptr<AliasesOut> aliases_;  // where the client allows them
+  std::unique_ptr<Pace> pace_;           // where there is a limit
   uint32_t building_bytes_ = 0;
   uint32_t building_replies_ = 0;
   uint32_t wanted_ = 0;

@@ -38,6 +38,7 @@ struct MqttMetrics {
   uint64_t dropped_slow_reader_total = 0;
   uint64_t dropped_bad_topic_total = 0;
   uint64_t headers_left_out_total = 0;
+  uint64_t reads_delayed_total = 0;
 
   template <class V>
   static void describe(V& v) {
@@ -83,6 +84,8 @@ struct MqttMetrics {
             {.doc = "Messages not sent because their topic is no MQTT topic name."});
     v.field("headers_left_out_total", &M::headers_left_out_total,
             {.doc = "Record headers that MQTT cannot carry, left out of a delivery."});
+    v.field("reads_delayed_total", &M::reads_delayed_total,
+            {.doc = "Times a client was read no further for a while, because it, or its listener, was over a rate."});
   }
 };
 

@@ -37,8 +37,9 @@ struct TestRecord {
 
 class ScriptedLink {
  public:
-  explicit ScriptedLink(MqttOptions chosen = {}) : options(chosen) {
-    machine = make_connection(options, metrics, {.id = 7, .seed = 0xABCDEF0123456789, .peer = "test"});
+  explicit ScriptedLink(MqttOptions chosen = {}, std::shared_ptr<const protocol::LinkLimits> limits = {}) : options(chosen) {
+    machine =
+        make_connection(options, metrics, {.id = 7, .seed = 0xABCDEF0123456789, .peer = "test", .limits = std::move(limits)});
     input_turn([&] { machine->on_open(out); });
   }
 
