@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/callback.h"
-#include "broker/request.h"
+#include "broker/menu/request.h"
 #include "runtime/core.h"
 
 namespace robustmq::broker {

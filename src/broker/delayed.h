@@ -17,7 +17,7 @@
 #include "broker/delayed_options.h"
 #include "broker/delayed_row.h"
 #include "broker/delayed_sender.h"
-#include "broker/request.h"
+#include "broker/menu/request.h"
 #include "broker/rows.h"
 #include "runtime/core.h"
 #include "runtime/timer.h"

@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "broker/light_topics.h"
-#include "broker/request.h"
+#include "broker/menu/request.h"
 #include "broker/streams.h"
 #include "meta/meta.h"
 

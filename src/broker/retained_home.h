@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "broker/request.h"
+#include "broker/menu/request.h"
 #include "broker/retained/store.h"
 #include "broker/rows.h"
 #include "runtime/core.h"

@@ -22,7 +22,7 @@
 #include <utility>
 
 #include "base/describe.h"
-#include "broker/request.h"
+#include "broker/menu/request.h"
 #include "broker/rows.h"
 #include "runtime/core.h"
 #include "runtime/timer.h"

@@ -17,7 +17,7 @@
 #include "base/pieces.h"
 #include "base/rate.h"
 #include "base/time.h"
-#include "broker/request.h"
+#include "broker/menu/request.h"
 
 namespace robustmq::protocol {
 

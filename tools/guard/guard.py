@@ -3,7 +3,7 @@
 
   - an include that the table does not allow (an arrow that runs up), or a folder that the table does not know
   - a private header used from outside its room (its opening comment says "Private to")
-  - a file under protocol/<name>/ that includes anything but base, compress, broker/request.h and protocol/connection.h
+  - a file under protocol/<name>/ that includes anything but base, compress, broker/menu and protocol/connection.h
   - clocks, random numbers, threads, mutexes, sockets and files outside runtime/posix, by header and by identifier
   - a third-party header in a .h file, or in a room that is not its door
   - a file marked pure that iterates an unordered container
@@ -34,13 +34,14 @@ ROOMS = {
     "raft": (2, "base observe runtime net storage", ""),
     "meta": (3, "base observe runtime net storage raft", "storage: the catalog's log and rows are opened by its shell"),
     "shard": (4, "base observe compress runtime net storage meta", ""),
-    "broker": (5, "base observe runtime net storage raft meta shard broker/queue", "storage: engines and rows are given to the hall at start"),
+    "broker": (5, "base observe runtime net storage raft meta shard broker/menu broker/queue", "storage: engines and rows are given to the hall at start"),
+    "broker/menu": (5, "base", "pure: what may be asked"),
     "broker/queue": (5, "base", "pure: who was given what"),
-    "protocol": (6, "base broker/request.h", "the seam itself"),
-    "protocol/mqtt": (6, "base compress broker/request.h protocol/connection.h", "pure"),
-    "protocol/kafka": (6, "base compress broker/request.h protocol/connection.h", "pure"),
-    "protocol/driver": (6, "base observe runtime net broker protocol", "the only asynchronous part of a protocol"),
-    "admin": (6, "base observe runtime net config broker", ""),
+    "protocol": (6, "base broker/menu", "the seam itself"),
+    "protocol/mqtt": (6, "base compress broker/menu protocol/connection.h", "pure"),
+    "protocol/kafka": (6, "base compress broker/menu protocol/connection.h", "pure"),
+    "protocol/driver": (6, "base observe runtime net broker broker/menu protocol", "the only asynchronous part of a protocol"),
+    "admin": (6, "base observe runtime net config broker broker/menu", ""),
     "server": (7, "*", "composition"),
     "tools": (7, "base observe config runtime net runtime/posix", ""),
     "tests": (8, "*", ""),

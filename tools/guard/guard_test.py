@@ -13,9 +13,9 @@ CLEAN = {
     "src/base/bytes.h": "// Bytes. Pure.\n#pragma once\n#include <vector>\n",
     "src/runtime/core.h": '// Core.\n#pragma once\n#include "base/bytes.h"\n',
     "src/runtime/posix/core.cc": "#include <sys/epoll.h>\n#include <thread>\nstd::thread t;\n",
-    "src/broker/request.h": '// The menu. Pure.\n#pragma once\n#include "base/bytes.h"\n',
-    "src/broker/hall.h": '// The hall.\n#pragma once\n#include "broker/request.h"\n#include "runtime/core.h"\n',
-    "src/protocol/connection.h": '// The seam. Pure.\n#pragma once\n#include "broker/request.h"\n',
+    "src/broker/menu/request.h": '// The menu. Pure.\n#pragma once\n#include "base/bytes.h"\n',
+    "src/broker/hall.h": '// The hall.\n#pragma once\n#include "broker/menu/request.h"\n#include "runtime/core.h"\n',
+    "src/protocol/connection.h": '// The seam. Pure.\n#pragma once\n#include "broker/menu/request.h"\n',
     "src/protocol/mqtt/codec.cc": '#include "protocol/connection.h"\n#include <fmt/core.h>\n// rand() in a comment, "std::mutex" too\n',
     "src/config/toml.h": "// A document. Private to the room. Pure.\n#pragma once\n",
     "src/config/toml.cc": '#include "config/toml.h"\n#include <toml++/toml.h>\n',
@@ -44,7 +44,7 @@ class GuardTest(unittest.TestCase):
         self.assertEqual(self.problems(), [])
 
     def test_fails_on_an_arrow_that_runs_up(self):
-        self.expect("runtime may not import broker", src__runtime__wrong_cc='#include "broker/request.h"\n')
+        self.expect("runtime may not import broker", src__runtime__wrong_cc='#include "broker/menu/request.h"\n')
         self.expect("base may not import runtime", src__base__wrong_h='#include "runtime/core.h"\n')
 
     def test_keeps_a_protocol_to_its_seam(self):

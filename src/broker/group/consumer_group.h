@@ -41,7 +41,7 @@
 #include "broker/group/options.h"
 #include "broker/group/pattern.h"
 #include "broker/group/topic_source.h"
-#include "broker/request.h"
+#include "broker/menu/request.h"
 
 namespace robustmq::broker {
 

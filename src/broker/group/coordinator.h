@@ -17,7 +17,7 @@
 #include "broker/group/group_rows.h"
 #include "broker/group/offsets.h"
 #include "broker/group/options.h"
-#include "broker/request.h"
+#include "broker/menu/request.h"
 #include "meta/meta.h"
 #include "runtime/core.h"
 #include "storage/kv.h"

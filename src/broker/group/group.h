@@ -23,7 +23,7 @@
 
 #include "base/time.h"
 #include "broker/group/options.h"
-#include "broker/request.h"
+#include "broker/menu/request.h"
 
 namespace robustmq::broker {
 

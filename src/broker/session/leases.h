@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/ids.h"
-#include "broker/request.h"
+#include "broker/menu/request.h"
 
 namespace robustmq::broker {
 

@@ -15,7 +15,7 @@
 #include "base/describe.h"
 #include "base/ids.h"
 #include "base/result.h"
-#include "broker/request.h"
+#include "broker/menu/request.h"
 
 namespace robustmq::broker {
 

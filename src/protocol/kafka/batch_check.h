@@ -7,7 +7,7 @@
 #include "base/batch.h"
 #include "base/bytes.h"
 #include "base/result.h"
-#include "broker/request.h"
+#include "broker/menu/request.h"
 
 namespace robustmq::kafka {
 

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "broker/request.h"
+#include "broker/menu/request.h"
 #include "protocol/connection.h"
 #include "protocol/mqtt/ring.h"
 

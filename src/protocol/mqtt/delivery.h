@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/bytes.h"
-#include "broker/request.h"
+#include "broker/menu/request.h"
 #include "protocol/connection.h"
 #include "protocol/mqtt/frames.h"
 

@@ -10,7 +10,7 @@
 
 #include "base/batch.h"
 #include "base/bytes.h"
-#include "broker/request.h"
+#include "broker/menu/request.h"
 #include "protocol/mqtt/names.h"
 #include "protocol/mqtt/ring.h"
 

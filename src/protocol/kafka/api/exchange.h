@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "broker/request.h"
+#include "broker/menu/request.h"
 #include "protocol/connection.h"
 #include "protocol/kafka/core_share.h"
 #include "protocol/kafka/errors.h"
