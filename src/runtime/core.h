@@ -30,7 +30,7 @@ class Deferred : public ListHook<DeferTag> {
   ~Deferred() = default;
 };
 
-// All functions are called on the core's own thread unless they say otherwise. Owned by the world; outlives everything on it.
+// Called in the core's turns only (run by one thread at a time) unless said otherwise. Owned by the world; outlives all on it.
 class Core {
  public:
   virtual ~Core() = default;

@@ -3,6 +3,7 @@
 
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,11 +20,12 @@ namespace robustmq::runtime::posix {
 PosixCore::PosixCore(CoreIndex index, CoreIndex count, Shared shared) : index_(index), count_(count), shared_(shared) {
   epoll_ = epoll_create1(EPOLL_CLOEXEC);
   wake_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  ROBUSTMQ_CHECK(epoll_ >= 0 && wake_ >= 0, "no descriptors for a core");
+  alarm_ = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+  ROBUSTMQ_CHECK(epoll_ >= 0 && wake_ >= 0 && alarm_ >= 0, "no descriptors for a core");
   epoll_event event{};
   event.events = EPOLLIN | EPOLLET;
   event.data.ptr = nullptr;
-  ROBUSTMQ_CHECK(epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_, &event) == 0, "epoll_ctl");
+  for (int descriptor : {wake_, alarm_}) ROBUSTMQ_CHECK(epoll_ctl(epoll_, EPOLL_CTL_ADD, descriptor, &event) == 0, "epoll_ctl");
   for (CoreIndex from = 0; from < count; ++from) {
     incoming_.push_back(std::make_unique<Ring<Callback<void()>>>(shared.ring_messages));
   }
@@ -44,6 +46,7 @@ PosixCore::~PosixCore() {
   for (CoreIndex to = 0; to < count_; ++to) outgoing_[to].waiting.clear();
   net_.reset();
   disk_.reset();
+  close(alarm_);
   close(wake_);
   close(epoll_);
 }
@@ -222,21 +225,27 @@ int64_t PosixCore::sleep_ns() {
   return ns;
 }
 
+// A timer of the system's and not a timeout of each wait: it is set when the earliest timer changes, while a timeout programs
+// the machine's clock at the begin and the end of every wait. An alarm that is early costs one turn.
+void PosixCore::set_alarm(Instant due) {
+  if (alarm_at_ > now_ && alarm_at_ <= due) return;
+  alarm_at_ = due;
+  itimerspec at{};
+  at.it_value = {due.ns / 1'000'000'000, due.ns % 1'000'000'000};
+  ROBUSTMQ_CHECK(timerfd_settime(alarm_, TFD_TIMER_ABSTIME, &at, nullptr) == 0, "timerfd_settime");
+}
+
 void PosixCore::wait() {
   int64_t ns = sleep_ns();
   const bool sleeps = ns != 0;
   if (sleeps) {
     sleeps_until_ = ns < 0 ? Instant::never() : now_ + Duration{ns};
+    if (ns > 0) set_alarm(sleeps_until_);
     sleeps_.store(true, std::memory_order_seq_cst);
     lay_down_turn();
     if (has_incoming() || shared_.is_stopping->load(std::memory_order_seq_cst)) ns = 0;
   }
-  timespec timeout{ns / 1'000'000'000, ns % 1'000'000'000};
-  int count = epoll_pwait2(epoll_, events_.data(), kEventsMax, ns < 0 ? nullptr : &timeout, nullptr);
-  if (count < 0 && errno == ENOSYS) {  // before Linux 5.11: to the millisecond
-    int ms = ns < 0 ? -1 : static_cast<int>(std::min<int64_t>((ns + 999'999) / 1'000'000, INT32_MAX));
-    count = epoll_wait(epoll_, events_.data(), kEventsMax, ms);
-  }
+  int count = epoll_wait(epoll_, events_.data(), kEventsMax, ns == 0 ? 0 : -1);
   ROBUSTMQ_CHECK(count >= 0 || errno == EINTR, "epoll_wait");
   if (sleeps) {
     take_turn();
@@ -251,7 +260,7 @@ void PosixCore::wait() {
 void PosixCore::dispatch() {
   for (; event_at_ < event_count_; ++event_at_) {
     epoll_event& event = events_[event_at_];
-    // The eventfd is edge-triggered and never read: its count only has to change.
+    // The eventfd and the alarm are edge-triggered and never read: their counts only have to change.
     if (event.data.ptr) static_cast<Pollable*>(event.data.ptr)->on_events(event.events);
   }
   event_count_ = 0;

@@ -100,6 +100,7 @@ class PosixCore final : public Core {
 
   enum class Turn : uint8_t { taken, laid_down };
 
+  void set_alarm(Instant due);
   void wait();
   int64_t sleep_ns();
   void lay_down_turn();
@@ -123,6 +124,8 @@ class PosixCore final : public Core {
   Shared shared_;
   int epoll_ = -1;
   int wake_ = -1;
+  int alarm_ = -1;
+  Instant alarm_at_{};  // what the alarm is set to; in the past: nothing
   Instant now_{};
   mutable WallTime wall_now_{};
   mutable bool wall_is_read_ = false;
