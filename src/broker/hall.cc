@@ -140,6 +140,10 @@ void Hall::start(Callback<void(Status)> ready) {
   core_.arm(tick_, core_.now() + Duration::millis(options_.retention_check_ms));
   core_.arm(sweep_tick_, core_.now() + Duration::millis(options_.retention_check_ms));
   sys_.start();
+  if (groups_) {
+    groups_->look_at_lag(
+        [this](ListOffsets request, ReplyTo done) { fetcher_.list_offsets(std::move(request), std::move(done)); });
+  }
   // Goes on with `next` after a step that went well.
   const auto then = [](Callback<void(Status)> otherwise, auto next) {
     return [otherwise = std::move(otherwise), next = std::move(next)](Status status) mutable {

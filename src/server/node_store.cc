@@ -115,6 +115,7 @@ void NodeStore::add_metrics(observe::Metrics& to) const {
   if (rows_metrics) to.add("rows", *rows_metrics);
   to.add("catalog", catalog->metrics());
   to.add("consumer_group", groups->metrics());
+  to.add_source([coordinator = groups.get()](observe::MetricsSnapshot& snapshot) { coordinator->add_lag(snapshot); });
 }
 
 }  // namespace robustmq::server

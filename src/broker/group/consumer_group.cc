@@ -458,8 +458,9 @@ Code ConsumerGroup::check_commit(const CommitOffsets& request) const {
 }
 
 Code ConsumerGroup::check_fetch(const FetchOffsets& request) const {
-  if (!request.member_id && request.member_epoch < 0) return Code::ok;
-  const auto at = members_.find(request.member_id.value_or(""));
+  const std::string id = request.member_id.value_or("");
+  if (id.empty() && request.member_epoch < 0) return Code::ok;
+  const auto at = members_.find(id);
   if (at == members_.end()) return Code::unknown_member;
   if (request.member_epoch == at->second.epoch) return Code::ok;
   return at->second.classic ? Code::illegal_generation : Code::stale_member_epoch;

@@ -84,6 +84,10 @@ DescribedConsumers::One ConsumerGroup::describe() const {
 }
 
 bool ConsumerGroup::is_followed(const std::string& topic) const {
+  if (!topics_are_news_) {
+    const auto known = topics_.find(topic);
+    return known && followed_.topics.contains(known->id);
+  }
   for (const auto& [id, member] : members_) {
     if (std::binary_search(member.topics.begin(), member.topics.end(), topic)) return true;
     const auto pattern = patterns_.find(member.pattern);

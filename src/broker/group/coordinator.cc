@@ -31,7 +31,8 @@ GroupCoordinator::GroupCoordinator(runtime::Core& core, storage::Kv& kv, meta::M
       meta_(meta),
       options_(options),
       offsets_(kv, options_, metrics_),
-      retention_timer_([](void* self) { static_cast<GroupCoordinator*>(self)->expire_offsets(); }, this) {}
+      retention_timer_([](void* self) { static_cast<GroupCoordinator*>(self)->expire_offsets(); }, this),
+      lag_timer_([](void* self) { static_cast<GroupCoordinator*>(self)->on_lag_timer(); }, this) {}
 
 GroupCoordinator::~GroupCoordinator() {
   std::vector<Callback<void(Reply)>> left;

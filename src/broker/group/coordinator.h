@@ -19,6 +19,7 @@
 #include "broker/group/options.h"
 #include "broker/menu/request.h"
 #include "meta/meta.h"
+#include "observe/metrics.h"
 #include "runtime/core.h"
 #include "storage/kv.h"
 
@@ -63,6 +64,10 @@ class GroupCoordinator {
   void execute(TenantId tenant, Request request, Callback<void(Reply)> done);
 
   const GroupMetrics& metrics() const { return metrics_; }
+  // How far each group is behind, as of the last look: robustmq_consumer_group_lag{group, topic, partition}.
+  void add_lag(observe::MetricsSnapshot& to) const;
+  // Who knows where partitions end; from now on they are looked at every lag_check_ms. `ask` is called while this lives.
+  void look_at_lag(Callback<void(ListOffsets, Callback<void(Reply)>)> ask);
 
  private:
   struct Entry;  // a group with its timer and who waits for it
@@ -88,6 +93,9 @@ class GroupCoordinator {
   void conclude(Entry& entry, Callback<void(Reply)> done, Reply reply);
   void write(Entry& entry, storage::KvBatch batch);
   void restore(StoredGroups stored);
+
+  // coordinator_lag.cc
+  void on_lag_timer();
 
   // coordinator_configs.cc
   const GroupConfig& config_of(TenantId tenant, const std::string& group) const;
@@ -122,6 +130,9 @@ class GroupCoordinator {
   std::map<Key, std::unique_ptr<Entry>> groups_;
   std::map<Key, GroupConfig> configs_;
   runtime::Timer retention_timer_;
+  runtime::Timer lag_timer_;
+  Callback<void(ListOffsets, Callback<void(Reply)>)> ask_ends_;
+  std::map<ShardId, Offset> ends_;  // of partitions with committed offsets, at the last look
   Group::Ticket last_ticket_ = 0;
   WallTime started_at_{};
   bool is_loaded_ = false;

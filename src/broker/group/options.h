@@ -44,6 +44,8 @@ struct GroupOptions {
   std::vector<std::string> consumer_assignors = {"uniform", "range"};
   GroupMigration consumer_migration = GroupMigration::bidirectional;
   int32_t configs_max = 10'000;
+  int64_t lag_check_ms = 10'000;
+  int32_t lag_series_max = 2'000;
 
   template <class V>
   static void describe(V& v) {
@@ -98,6 +100,10 @@ struct GroupOptions {
     v.field("consumer_migration", &G::consumer_migration,
             {.doc = "Whether a group with members may go from client-side to server-side assignment (`upgrade`), back "
                     "(`downgrade`), both (`bidirectional`) or neither (`disabled`)."});
+    v.field("lag_check_ms", &G::lag_check_ms,
+            {.doc = "How often the lag of consumer groups in `/metrics` is looked at; 0: never.", .unit = "ms", .min = 0});
+    v.field("lag_series_max", &G::lag_series_max,
+            {.doc = "Most partitions of consumer groups whose lag is in `/metrics`.", .min = 0});
     v.field("configs_max", &G::configs_max, {.doc = "Most consumer groups with settings of their own.", .min = 0});
   }
 };
@@ -113,6 +119,7 @@ struct GroupMetrics {
   int64_t groups = 0;
   int64_t members = 0;
   int64_t offsets = 0;
+  int64_t lag_left_out = 0;
 
   template <class V>
   static void describe(V& v) {
@@ -127,6 +134,8 @@ struct GroupMetrics {
     v.field("groups", &M::groups, {.doc = "Consumer groups."});
     v.field("members", &M::members, {.doc = "Members of consumer groups."});
     v.field("offsets", &M::offsets, {.doc = "Committed offsets kept."});
+    v.field("lag_left_out", &M::lag_left_out,
+            {.doc = "Partitions of consumer groups whose lag is not shown as robustmq_consumer_group_lag, for want of room."});
   }
 };
 
