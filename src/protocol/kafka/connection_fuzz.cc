@@ -91,7 +91,29 @@ broker::Reply reply_to(const broker::Request& request, uint8_t choice) {
       for (auto& group : reply.groups) group.code = code;
       return reply;
     } else if constexpr (std::is_same_v<T, broker::ListGroups>) {
-      return broker::ListedGroups{{{"g", "consumer", "Stable"}}};
+      return broker::ListedGroups{{{"g", "consumer", "Stable", "classic"}}};
+    } else if constexpr (std::is_same_v<T, broker::HeartbeatConsumer>) {
+      broker::ConsumerHeartbeatReply reply;
+      reply.code = code;
+      reply.member_id = asked.member_id;
+      if (choice % 2) reply.assignment = asked.owned;
+      return reply;
+    } else if constexpr (std::is_same_v<T, broker::DescribeConsumers>) {
+      broker::DescribedConsumers reply;
+      reply.groups.resize(several(asked.groups.size()));
+      for (auto& group : reply.groups) {
+        group.code = code;
+        group.members.resize(1);
+        group.members[0].assigned = {{{}, "t", {0}}};
+      }
+      return reply;
+    } else if constexpr (std::is_same_v<T, broker::ConfigureGroups>) {
+      return broker::ConfiguredGroups{std::vector<broker::ConfiguredTopics::One>(several(asked.groups.size()), {code, "why"})};
+    } else if constexpr (std::is_same_v<T, broker::DescribeGroupConfigs>) {
+      broker::DescribedGroupConfigs reply;
+      reply.groups.resize(several(asked.groups.size()));
+      for (auto& group : reply.groups) group.settings = {{"consumer_session_timeout_ms", "45000", true}};
+      return reply;
     } else if constexpr (std::is_same_v<T, broker::DeleteGroups>) {
       return broker::DeletedGroups{std::vector<Code>(several(asked.groups.size()), code)};
     } else {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "protocol/kafka/api/features.h"
 #include "protocol/kafka/errors.h"
 #include "protocol/kafka/frames/all.h"
 #include "protocol/kafka/testing.h"
@@ -59,7 +60,10 @@ TEST(Connection, AnswersApiVersionsFromTheTable) {
     EXPECT_EQ(answer.body.api_keys[0].api_key, 0);
     EXPECT_EQ(answer.body.api_keys[0].min_version, 0);
     EXPECT_EQ(answer.body.api_keys[0].max_version, 13);
-    EXPECT_TRUE(answer.body.supported_features.empty());
+    // Tags of version 3 and later; a feature that may be off is not for clients before 4.
+    EXPECT_EQ(answer.body.supported_features.empty(), version < 4);
+    EXPECT_EQ(answer.body.finalized_features.size(), version >= 3 ? std::size(kFeatures) : 0u);
+    EXPECT_EQ(answer.body.finalized_features_epoch, version >= 3 ? kFeaturesEpoch : -1);
   }
 }
 
@@ -78,9 +82,16 @@ TEST(Connection, AnswersTheGoldenBytesOfApiVersions0) {
   ConnectionHarness link;
   link.feed(std::string("\0\0\0\x0e\0\x12\0\0\0\0\0\x01\0\x04kcat", 18));
   ASSERT_TRUE(link.has_answer());
-  // 36 rows of 6 bytes behind size, correlation id, error and count.
-  EXPECT_EQ(link.output().size(), 4u + 4 + 2 + 4 + 36 * 6);
-  EXPECT_EQ(link.output().substr(0, 20), std::string("\0\0\0\xe2\0\0\0\x01\0\0\0\0\0\x24\0\0\0\0\0\x0d", 20));
+  // Rows of 6 bytes behind size, correlation id, error and count; the first is Produce 0 to 13.
+  constexpr size_t kRows = std::size(kApis);
+  constexpr size_t kSize = 4 + 2 + 4 + kRows * 6;
+  static_assert(kRows < 256 && kSize < 65'536);
+  EXPECT_EQ(link.output().size(), 4 + kSize);
+  std::string expected("\0\0..\0\0\0\x01\0\0\0\0\0.\0\0\0\0\0\x0d", 20);
+  expected[2] = static_cast<char>(kSize >> 8);
+  expected[3] = static_cast<char>(kSize & 0xff);
+  expected[13] = static_cast<char>(kRows);
+  EXPECT_EQ(link.output().substr(0, 20), expected);
 }
 
 TEST(Connection, RefusesASoftwareNameThatIsNone) {

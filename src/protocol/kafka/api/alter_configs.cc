@@ -1,10 +1,11 @@
-// AlterConfigs 0-2 and IncrementalAlterConfigs 0-1: settings of topics, which take effect at once. Pure.
+// AlterConfigs 0-2 and IncrementalAlterConfigs 0-1: settings of topics and of consumer groups, which take effect at once. Pure.
 //
-// AlterConfigs replaces all settings of a topic; IncrementalAlterConfigs sets (0), resets (1), appends to (2) or subtracts from
-// (3) single ones; the last two are for lists. Settings are mapped by names.h. A broker's settings come from its configuration:
-// what changes one is refused as Kafka refuses a setting that is not dynamic.
+// AlterConfigs replaces all settings of a resource; IncrementalAlterConfigs sets (0), resets (1), appends to (2) or subtracts
+// from (3) single ones; the last two are for lists. Settings are mapped by names.h. A broker's settings come from its
+// configuration: what changes one is refused as Kafka refuses a setting that is not dynamic.
 #include <map>
 
+#include "protocol/kafka/api/group_settings.h"
 #include "protocol/kafka/api/makers.h"
 #include "protocol/kafka/frames/alter_configs.h"
 #include "protocol/kafka/frames/incremental_alter_configs.h"
@@ -56,6 +57,19 @@ Refusal read_change(std::string_view name, std::optional<std::string_view> value
   return {};
 }
 
+Refusal read_group_change(std::string_view name, std::optional<std::string_view> value, Operation operation,
+                          std::optional<Change>& change) {
+  const std::string text(name);
+  const GroupSetting* setting = group_setting_of_kafka(name);
+  if (!setting) return {KafkaError::invalid_config, "unknown group config name: " + text};
+  if (operation == Operation::append || operation == Operation::subtract)
+    return {KafkaError::invalid_config, "append and subtract are for lists, which " + text + " is not"};
+  if (!value && operation != Operation::reset) return {KafkaError::invalid_request, "null value of " + text};
+  change.emplace().name = setting->our_name;
+  if (operation == Operation::set) change->value = *value;
+  return {};
+}
+
 // Both requests: their resources in order, each with its changes.
 template <class Request, class Response>
 class AlterConfigsExchange final : public ExchangeOf<Request> {
@@ -64,7 +78,9 @@ class AlterConfigsExchange final : public ExchangeOf<Request> {
 
   void start(Outbox& out) override {
     broker::ConfigureTopics configure;
+    broker::ConfigureGroups configure_groups;
     configure.validate_only = request_.validate_only;
+    configure_groups.validate_only = request_.validate_only;
     std::map<std::pair<int8_t, std::string_view>, int> named;
     for (const auto& resource : request_.resources) ++named[{resource.resource_type, resource.resource_name}];
     for (const auto& resource : request_.resources) {
@@ -74,32 +90,34 @@ class AlterConfigsExchange final : public ExchangeOf<Request> {
       } else if (resource.resource_type == kBrokerResource) {
         if (!resource.configs.empty())
           refusal = {KafkaError::invalid_request, "a broker's settings cannot be changed while it runs"};
-      } else if (resource.resource_type != kTopicResource) {
-        refusal = {KafkaError::invalid_request, "only topics and brokers have configurations"};
+      } else if (resource.resource_type != kTopicResource && resource.resource_type != kGroupResource) {
+        refusal = {KafkaError::invalid_request, "only topics, brokers and groups have configurations"};
       } else {
         broker::ConfigureTopics::One one;
         one.name = resource.resource_name;
         one.replaces_all = kReplacesAll;
         refusal = read(resource, one);
         if (refusal.error != KafkaError::none) continue;
-        sent_.push_back(refusals_.size() - 1);
-        configure.topics.push_back(std::move(one));
+        const bool is_group = resource.resource_type == kGroupResource;
+        (is_group ? sent_groups_ : sent_).push_back(refusals_.size() - 1);
+        (is_group ? configure_groups.groups : configure.topics).push_back(std::move(one));
       }
     }
-    if (sent_.empty()) return finish();
-    this->call(out, std::move(configure));
+    if (sent_.empty() && sent_groups_.empty()) return finish();
+    if (!sent_.empty()) this->call(out, std::move(configure));
+    if (!sent_groups_.empty()) this->call(out, std::move(configure_groups));
   }
 
  protected:
   void on_replies(std::vector<broker::Reply>& replies, Outbox&) override {
     Code code;
-    broker::ConfiguredTopics* configured = reply_as<broker::ConfiguredTopics>(replies[0], code);
-    for (size_t i = 0; i < sent_.size(); ++i) {
-      const bool is_there = configured && i < configured->topics.size();
-      const Code result = is_there ? configured->topics[i].code : configured ? Code::internal : code;
-      if (result == Code::ok) continue;
-      std::string text = is_there ? configured->topics[i].detail : std::string();
-      refusals_[sent_[i]] = {kafka_error_of(result), text.empty() ? std::string(code_text(result)) : std::move(text)};
+    if (!sent_.empty()) {
+      auto* configured = reply_as<broker::ConfiguredTopics>(replies.front(), code);
+      take(sent_, configured ? &configured->topics : nullptr, code);
+    }
+    if (!sent_groups_.empty()) {
+      auto* configured = reply_as<broker::ConfiguredGroups>(replies.back(), code);
+      take(sent_groups_, configured ? &configured->groups : nullptr, code);
     }
     finish();
   }
@@ -107,6 +125,17 @@ class AlterConfigsExchange final : public ExchangeOf<Request> {
  private:
   static constexpr bool kReplacesAll = std::is_same_v<Request, AlterConfigsRequest>;
   using ExchangeOf<Request>::request_;
+
+  // What became of resources of one kind; nullptr: all failed with `code`.
+  void take(const std::vector<size_t>& sent, const std::vector<broker::ConfiguredTopics::One>* rows, Code code) {
+    for (size_t i = 0; i < sent.size(); ++i) {
+      const bool is_there = rows && i < rows->size();
+      const Code result = is_there ? (*rows)[i].code : rows ? Code::internal : code;
+      if (result == Code::ok) continue;
+      std::string text = is_there ? (*rows)[i].detail : std::string();
+      refusals_[sent[i]] = {kafka_error_of(result), text.empty() ? std::string(code_text(result)) : std::move(text)};
+    }
+  }
 
   template <class Resource>
   static Refusal read(const Resource& resource, broker::ConfigureTopics::One& one) {
@@ -121,7 +150,8 @@ class AlterConfigsExchange final : public ExchangeOf<Request> {
         operation = static_cast<Operation>(config.config_operation);
       }
       std::optional<Change> change;
-      if (Refusal refusal = read_change(config.name, config.value, operation, change); refusal.error != KafkaError::none)
+      const auto read_one = resource.resource_type == kGroupResource ? &read_group_change : &read_change;
+      if (Refusal refusal = read_one(config.name, config.value, operation, change); refusal.error != KafkaError::none)
         return refusal;
       if (change) one.changes.push_back(std::move(*change));
     }
@@ -142,7 +172,8 @@ class AlterConfigsExchange final : public ExchangeOf<Request> {
   }
 
   std::vector<Refusal> refusals_;  // by resource of the request
-  std::vector<size_t> sent_;       // which of them the broker was asked for
+  std::vector<size_t> sent_;       // which of them the broker was asked for: topics
+  std::vector<size_t> sent_groups_;
 };
 
 }  // namespace

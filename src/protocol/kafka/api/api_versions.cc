@@ -1,8 +1,10 @@
 // ApiVersions 0-4: what is served, from the table of the frames. Pure.
 //
 // A version that is too new is answered in version 0's layout with UNSUPPORTED_VERSION and the row of this API alone, so that the
-// client comes again with one that is there. No features are named: none that a client would act on is served.
+// client comes again with one that is there. Features (features.h) are named from version 3 on; those that may be off only from
+// version 4 on, because older clients do not take the 0.
 #include "protocol/kafka/frames/api_versions.h"
+#include "protocol/kafka/api/features.h"
 #include "protocol/kafka/api/makers.h"
 #include "protocol/kafka/frames/apis.h"
 
@@ -40,6 +42,11 @@ class ApiVersionsExchange final : public ExchangeOf<ApiVersionsRequest> {
       return answer(response);
     }
     for (const ApiFacts& api : kApis) response.api_keys.push_back({api.key, api.advertised_min, api.advertised_max});
+    for (const Feature& feature : kFeatures) {
+      if (version() >= 4 || feature.min > 0) response.supported_features.push_back({feature.name, feature.min, feature.max});
+      response.finalized_features.push_back({feature.name, feature.level, feature.level});
+    }
+    response.finalized_features_epoch = kFeaturesEpoch;
     answer(response);
   }
 

@@ -91,7 +91,7 @@ TEST(Case63Configs, AlterConfigsReplacesAllSettings) {
     request.resources.push_back({2, "bad", {{"cleanup.policy", "compact"}}});
     request.resources.push_back({2, "odd", {{"no.such", "1"}}});
     request.resources.push_back({4, "7", {{"log.retention.ms", "1"}}});
-    request.resources.push_back({32, "group", {}});
+    request.resources.push_back({16, "metrics", {}});
     link.feed(request_bytes(request, version, 1));
     const auto asked = link.take_call<broker::ConfigureTopics>();
     EXPECT_TRUE(asked.validate_only);
@@ -163,11 +163,13 @@ TEST(ListConfigResources, NamesTopicsAndTheBroker) {
     EXPECT_TRUE(link.take<ListConfigResourcesResponse>(0).body.config_resources.empty());
   }
   for (const auto& [types, count] :
-       std::vector<std::pair<std::vector<int8_t>, size_t>>{{{}, 3}, {{2}, 2}, {{4}, 1}, {{16, 32}, 0}}) {
+       std::vector<std::pair<std::vector<int8_t>, size_t>>{{{}, 4}, {{2}, 2}, {{4}, 1}, {{16}, 0}, {{32}, 1}}) {
     ConnectionHarness link;
     request.resource_types = types;
     link.feed(request_bytes(request, 1, 1));
     answer_facts(link, {topic("a"), topic("b")});
+    EXPECT_TRUE(link.take_call<broker::DescribeGroupConfigs>().all);
+    link.reply_to_taken(broker::DescribedGroupConfigs{{{"g", {}}}});
     const auto answer = link.take<ListConfigResourcesResponse>(1);
     EXPECT_EQ(answer.fault, "");
     EXPECT_EQ(answer.body.config_resources.size(), count);
@@ -337,19 +339,77 @@ TEST(PartitionReassignments, LeadNowhereElse) {
   EXPECT_TRUE(other.take<ListPartitionReassignmentsResponse>(0).body.topics.empty());
 }
 
-TEST(UpdateFeatures, KnowsNone) {
-  for (int version = 0; version <= 2; ++version) {
-    ConnectionHarness link;
-    UpdateFeaturesRequest request;
-    auto& update = request.feature_updates.emplace_back();
-    update.feature = "transaction.version";
-    update.max_version_level = 2;
-    link.feed(request_bytes(request, version, 1));
-    const auto answer = link.take<UpdateFeaturesResponse>(version);
-    EXPECT_EQ(answer.fault, "");
-    EXPECT_EQ(answer.body.error_code, version >= 2 ? wire(K::invalid_update_version) : 0);
-    EXPECT_EQ(answer.body.results.size(), version >= 2 ? 0u : 1u);
+TEST(UpdateFeatures, ChangesNone) {
+  struct Case {
+    std::string_view feature;
+    int16_t level;
+    K error;
+  };
+  for (const Case& one : {Case{"kraft.version", 1, K::invalid_update_version},
+                          Case{"group.version", 0, K::invalid_update_version}, Case{"group.version", 1, K::none}}) {
+    for (int version = 0; version <= 2; ++version) {
+      ConnectionHarness link;
+      UpdateFeaturesRequest request;
+      auto& update = request.feature_updates.emplace_back();
+      update.feature = one.feature;
+      update.max_version_level = one.level;
+      link.feed(request_bytes(request, version, 1));
+      const auto answer = link.take<UpdateFeaturesResponse>(version);
+      EXPECT_EQ(answer.fault, "");
+      EXPECT_EQ(answer.body.error_code, version >= 2 ? wire(one.error) : 0);
+      ASSERT_EQ(answer.body.results.size(), version >= 2 ? 0u : 1u);
+      if (version < 2) {
+        EXPECT_EQ(answer.body.results[0].error_code, wire(one.error));
+      }
+    }
   }
+}
+
+TEST(Case63GroupConfigs, AreDescribedAndAltered) {
+  DescribeConfigsRequest describe;
+  describe.include_synonyms = true;
+  describe.resources.push_back({32, "g", std::nullopt});
+  describe.resources.push_back({32, "", std::nullopt});
+  ConnectionHarness link;
+  link.feed(request_bytes(describe, 4, 1));
+  link.take_call<broker::DescribeCluster>();
+  link.reply_to_taken(broker::ClusterFacts{});
+  EXPECT_EQ(link.take_call<broker::DescribeGroupConfigs>().groups, (std::vector<std::string>{"g", ""}));
+  link.reply_to_taken(broker::DescribedGroupConfigs{
+      {{"g", {{"consumer_session_timeout_ms", "50000", false}, {"consumer_heartbeat_interval_ms", "5000", true}}}, {"", {}}}});
+  const auto told = link.take<DescribeConfigsResponse>(4);
+  EXPECT_EQ(told.fault, "");
+  const auto& configs = told.body.results.at(0).configs;
+  ASSERT_EQ(configs.size(), 2u);
+  EXPECT_EQ(configs[0].name, "consumer.session.timeout.ms");
+  EXPECT_EQ(configs[0].value, "50000");
+  EXPECT_EQ(configs[0].config_source, 8);
+  EXPECT_EQ(configs[1].config_source, 5);
+  EXPECT_EQ(configs[1].synonyms.at(0).name, "group.consumer.heartbeat.interval.ms");
+  EXPECT_EQ(told.body.results.at(1).error_code, wire(K::invalid_request));
+
+  IncrementalAlterConfigsRequest alter;
+  alter.resources.push_back({32, "g", {{"consumer.session.timeout.ms", 0, "55000"}, {"consumer.heartbeat.interval.ms", 1, {}}}});
+  alter.resources.push_back({32, "h", {{"retention.ms", 0, "1"}}});
+  alter.resources.push_back({32, "i", {{"consumer.session.timeout.ms", 2, "1"}}});
+  alter.resources.push_back({2, "t", {{"retention.ms", 0, "1"}}});
+  ConnectionHarness other;
+  other.feed(request_bytes(alter, 1, 1));
+  EXPECT_EQ(other.take_call<broker::ConfigureTopics>().topics.size(), 1u);
+  other.reply_to_taken(broker::ConfiguredTopics{{{Code::ok, {}}}});
+  const auto asked = other.take_call<broker::ConfigureGroups>();
+  ASSERT_EQ(asked.groups.size(), 1u);
+  EXPECT_EQ(asked.groups[0].changes.at(0).name, "consumer_session_timeout_ms");
+  EXPECT_EQ(asked.groups[0].changes[0].value, "55000");
+  EXPECT_EQ(asked.groups[0].changes.at(1).value, std::nullopt);
+  other.reply_to_taken(broker::ConfiguredGroups{{{Code::invalid_config, "too long"}}});
+  const auto done = other.take<IncrementalAlterConfigsResponse>(1);
+  EXPECT_EQ(done.fault, "");
+  EXPECT_EQ(done.body.responses.at(0).error_code, wire(K::invalid_config));
+  EXPECT_EQ(done.body.responses[0].error_message, "too long");
+  EXPECT_EQ(done.body.responses.at(1).error_code, wire(K::invalid_config));
+  EXPECT_EQ(done.body.responses.at(2).error_code, wire(K::invalid_config));
+  EXPECT_EQ(done.body.responses.at(3).error_code, 0);
 }
 
 // ---- Groups ----

@@ -1,6 +1,8 @@
-// DescribeConfigs 1-4: every setting of a topic (by Kafka's names) or of a broker (the node's own options). Pure.
+// DescribeConfigs 1-4: every setting of a topic or a consumer group (by Kafka's names), or of a broker (the node's own options).
+// Pure.
 #include <algorithm>
 
+#include "protocol/kafka/api/group_settings.h"
 #include "protocol/kafka/api/makers.h"
 #include "protocol/kafka/frames/describe_configs.h"
 #include "protocol/kafka/names.h"
@@ -15,6 +17,7 @@ constexpr int8_t kBrokerResource = 4;
 constexpr int8_t kDynamicTopicConfig = 1;
 constexpr int8_t kStaticBrokerConfig = 4;
 constexpr int8_t kDefaultConfig = 5;
+constexpr int8_t kGroupConfig = 8;
 
 class DescribeConfigsExchange final : public ExchangeOf<DescribeConfigsRequest> {
  public:
@@ -22,20 +25,27 @@ class DescribeConfigsExchange final : public ExchangeOf<DescribeConfigsRequest> 
 
   void start(Outbox& out) override {
     broker::DescribeTopics topics;
+    broker::DescribeGroupConfigs groups;
     for (const auto& resource : request_.resources) {
       if (resource.resource_type == kTopicResource) topics.topics.push_back({std::string(resource.resource_name), {}});
+      if (resource.resource_type == kGroupResource) groups.groups.emplace_back(resource.resource_name);
     }
+    has_topics_ = !topics.topics.empty();
     call(out, broker::DescribeCluster{});
-    if (!topics.topics.empty()) call(out, std::move(topics));
+    if (has_topics_) call(out, std::move(topics));
+    if (!groups.groups.empty()) call(out, std::move(groups));
   }
 
  protected:
   void on_replies(std::vector<broker::Reply>& replies, Outbox&) override {
     DescribeConfigsResponse response;
-    Code cluster_code, topics_code = Code::internal;
+    Code cluster_code, topics_code = Code::internal, groups_code = Code::internal;
     broker::ClusterFacts* cluster = reply_as<broker::ClusterFacts>(replies[0], cluster_code);
-    broker::DescribedTopics* topics = replies.size() > 1 ? reply_as<broker::DescribedTopics>(replies[1], topics_code) : nullptr;
-    size_t next = 0;
+    broker::DescribedTopics* topics = has_topics_ ? reply_as<broker::DescribedTopics>(replies[1], topics_code) : nullptr;
+    const bool has_groups = replies.size() > (has_topics_ ? 2 : 1);
+    broker::DescribedGroupConfigs* groups =
+        has_groups ? reply_as<broker::DescribedGroupConfigs>(replies.back(), groups_code) : nullptr;
+    size_t next = 0, next_group = 0;
     for (const auto& resource : request_.resources) {
       auto& row = response.results.emplace_back();
       row.resource_type = resource.resource_type;
@@ -57,8 +67,17 @@ class DescribeConfigsExchange final : public ExchangeOf<DescribeConfigsRequest> 
         } else {
           add_broker(row, resource, *cluster);
         }
+      } else if (resource.resource_type == kGroupResource) {
+        const auto* group = groups && next_group < groups->groups.size() ? &groups->groups[next_group++] : nullptr;
+        if (resource.resource_name.empty()) {
+          refuse(row, KafkaError::invalid_request, "the group has no name");
+        } else if (!group) {
+          refuse(row, group_error_of(groups_code), code_text(groups_code));
+        } else {
+          add_group(row, resource, *group);
+        }
       } else {
-        refuse(row, KafkaError::invalid_request, "only topics and brokers have configurations");
+        refuse(row, KafkaError::invalid_request, "only topics, brokers and groups have configurations");
       }
     }
     answer(response);
@@ -134,6 +153,18 @@ class DescribeConfigsExchange final : public ExchangeOf<DescribeConfigsRequest> 
     }
   }
 
+  void add_group(Row& row, const Resource& resource, const broker::DescribedGroupConfigs::One& group) {
+    for (const auto& setting : group.settings) {
+      const GroupSetting* known = group_setting_of_ours(setting.name);
+      if (!known) continue;
+      const int8_t source = setting.is_default ? kDefaultConfig : kGroupConfig;
+      Config* config = add(row, resource, known->kafka_name, setting.value, source, ConfigType::int32, known->doc);
+      if (config && request_.include_synonyms)
+        config->synonyms.push_back({setting.is_default ? known->synonym : known->kafka_name, setting.value, source});
+    }
+  }
+
+  bool has_topics_ = false;
   std::vector<std::unique_ptr<std::string>> values_;  // what rows point to
 };
 

@@ -1,6 +1,7 @@
 // Exchange: rounds of calls, and the making of exchanges by API key. Pure.
 #include "protocol/kafka/api/exchange.h"
 
+#include "protocol/kafka/api/group_makers.h"
 #include "protocol/kafka/api/makers.h"
 
 namespace robustmq::kafka {
@@ -127,6 +128,10 @@ std::unique_ptr<Exchange> make_exchange(Link& link, RequestFacts facts) {
       return make_describe_cluster(link, std::move(facts));
     case 61:
       return make_describe_producers(link, std::move(facts));
+    case 68:
+      return make_consumer_group_heartbeat(link, std::move(facts));
+    case 69:
+      return make_consumer_group_describe(link, std::move(facts));
     case 74:
       return make_list_config_resources(link, std::move(facts));
     case 75:

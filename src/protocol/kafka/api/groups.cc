@@ -1,7 +1,8 @@
 // DescribeGroups 0-6, ListGroups 0-5, DeleteGroups 0-2. Pure.
 //
 // A group that is not there is described as Dead without an error before version 6 of DescribeGroups, and is
-// GROUP_ID_NOT_FOUND from then on. The filters of ListGroups do not look at case; all groups are of the classic type.
+// GROUP_ID_NOT_FOUND from then on; so is a group with server-side assignment, which ConsumerGroupDescribe tells of. The filters
+// of ListGroups do not look at case.
 #include <algorithm>
 
 #include "protocol/kafka/api/makers.h"
@@ -12,8 +13,6 @@
 namespace robustmq::kafka {
 
 namespace {
-
-constexpr std::string_view kGroupType = "classic";
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 'a' - 'A') : c; }
 bool is_in(std::string_view text, const std::vector<std::string_view>& filter) {
@@ -48,7 +47,7 @@ class DescribeGroupsExchange final : public ExchangeOf<DescribeGroupsRequest> {
         row.group_state = "Dead";
         if (version() >= 6) {
           row.error_code = wire(KafkaError::group_id_not_found);
-          row.error_message = "the group does not exist";
+          row.error_message = "there is no classic group of this name";
         }
         continue;
       }
@@ -78,11 +77,11 @@ class ListGroupsExchange final : public ExchangeOf<ListGroupsRequest> {
     Code code;
     broker::ListedGroups* listed = reply_as<broker::ListedGroups>(replies[0], code);
     response.error_code = wire_group_error(code);
-    const bool has_type = request_.types_filter.empty() || is_in(kGroupType, request_.types_filter);
-    for (size_t i = 0; listed && has_type && i < listed->groups.size(); ++i) {
+    for (size_t i = 0; listed && i < listed->groups.size(); ++i) {
       const auto& group = listed->groups[i];
       if (!request_.states_filter.empty() && !is_in(group.state, request_.states_filter)) continue;
-      response.groups.push_back({group.group, group.protocol_type, group.state, kGroupType});
+      if (!request_.types_filter.empty() && !is_in(group.type, request_.types_filter)) continue;
+      response.groups.push_back({group.group, group.protocol_type, group.state, group.type});
     }
     answer(response);
   }

@@ -390,8 +390,9 @@ TEST(DescribeGroups, TellsADeadGroupAsEachVersionDoes) {
 
 TEST(ListGroups, FiltersWithoutLookingAtCase) {
   broker::ListedGroups reply;
-  reply.groups.push_back({"a", "consumer", "Stable"});
-  reply.groups.push_back({"b", "consumer", "Empty"});
+  reply.groups.push_back({"a", "consumer", "Stable", "classic"});
+  reply.groups.push_back({"b", "consumer", "Empty", "classic"});
+  reply.groups.push_back({"c", "consumer", "Reconciling", "consumer"});
   auto count = [&](int version, std::vector<std::string_view> states, std::vector<std::string_view> types) {
     ListGroupsRequest request;
     request.states_filter = std::move(states);
@@ -399,10 +400,12 @@ TEST(ListGroups, FiltersWithoutLookingAtCase) {
     Trip<broker::ListGroups, ListGroupsResponse, ListGroupsRequest> trip(request, version, reply);
     return trip.answer.body.groups.size();
   };
-  for (int version = 0; version <= 5; ++version) EXPECT_EQ(count(version, {}, {}), 2u);
+  for (int version = 0; version <= 5; ++version) EXPECT_EQ(count(version, {}, {}), 3u);
   EXPECT_EQ(count(4, {"stable"}, {}), 1u);
   EXPECT_EQ(count(5, {"STABLE", "empty"}, {"Classic"}), 2u);
-  EXPECT_EQ(count(5, {}, {"consumer"}), 0u);
+  EXPECT_EQ(count(5, {}, {"consumer"}), 1u);
+  EXPECT_EQ(count(5, {"reconciling"}, {"CONSUMER", "share"}), 1u);
+  EXPECT_EQ(count(5, {}, {"share"}), 0u);
   EXPECT_EQ(count(5, {"Dead"}, {}), 0u);
 }
 
@@ -415,6 +418,132 @@ TEST(DeleteGroups, AnswersEachGroup) {
     EXPECT_EQ(trip.answer.body.results.at(0).error_code, 0);
     EXPECT_EQ(trip.answer.body.results.at(1).error_code, wire(K::non_empty_group));
     EXPECT_EQ(trip.answer.body.results.at(2).error_code, wire(K::group_id_not_found));
+  }
+}
+
+// ---- The consumer protocol ----
+
+using BeatTrip = Trip<broker::HeartbeatConsumer, ConsumerGroupHeartbeatResponse, ConsumerGroupHeartbeatRequest>;
+
+TEST(Case50ConsumerGroupHeartbeat, TellsNullFromEmptyInEveryField) {
+  for (int version = 0; version <= 1; ++version) {
+    ConsumerGroupHeartbeatRequest request;
+    request.group_id = "g";
+    request.member_id = "m";
+    request.member_epoch = 3;
+    broker::ConsumerHeartbeatReply reply;
+    reply.member_id = "m";
+    reply.member_epoch = 4;
+    reply.heartbeat_interval_ms = 5000;
+    BeatTrip trip(request, version, reply);
+    EXPECT_EQ(trip.asked.member_epoch, 3);
+    EXPECT_EQ(trip.asked.rebalance_timeout_ms, -1);
+    EXPECT_FALSE(trip.asked.topics || trip.asked.topic_pattern || trip.asked.assignor || trip.asked.owned);
+    EXPECT_FALSE(trip.asked.instance_id || trip.asked.rack_id);
+    EXPECT_EQ(trip.asked.must_draw_id, version >= 1);
+    EXPECT_EQ(trip.asked.client_host, "/127.0.0.1");
+    EXPECT_EQ(trip.answer.body.member_id, "m");
+    EXPECT_EQ(trip.answer.body.member_epoch, 4);
+    EXPECT_EQ(trip.answer.body.heartbeat_interval_ms, 5000);
+    EXPECT_FALSE(trip.answer.body.assignment.has_value());
+
+    request.subscribed_topic_names.emplace();
+    request.subscribed_topic_regex = "";
+    request.topic_partitions.emplace();
+    request.server_assignor = "range";
+    reply.assignment.emplace().push_back({uuid(1), {0, 2}});
+    BeatTrip full(request, version, reply);
+    ASSERT_TRUE(full.asked.topics && full.asked.owned);
+    EXPECT_TRUE(full.asked.topics->empty() && full.asked.owned->empty());
+    EXPECT_EQ(full.asked.topic_pattern, version >= 1 ? std::optional<std::string>("") : std::nullopt);
+    EXPECT_EQ(full.asked.assignor, "range");
+    ASSERT_TRUE(full.answer.body.assignment.has_value());
+    EXPECT_EQ(full.answer.body.assignment->topic_partitions.at(0).topic_id, uuid(1));
+    EXPECT_EQ(full.answer.body.assignment->topic_partitions[0].partitions, (std::vector<int32_t>{0, 2}));
+  }
+}
+
+TEST(ConsumerGroupHeartbeat, PassesOnRefusals) {
+  struct Case {
+    Code code;
+    K error;
+  };
+  for (const Case& one :
+       {Case{Code::fenced_member_epoch, K::fenced_member_epoch}, Case{Code::unreleased_instance, K::unreleased_instance_id},
+        Case{Code::unsupported_assignor, K::unsupported_assignor}, Case{Code::invalid_pattern, K::invalid_regular_expression},
+        Case{Code::unknown_member, K::unknown_member_id}, Case{Code::invalid_argument, K::invalid_request},
+        Case{Code::quota_exceeded, K::group_max_size_reached}, Case{Code::group_not_found, K::group_id_not_found},
+        Case{Code::storage_failed, K::coordinator_not_available}}) {
+    broker::ConsumerHeartbeatReply reply;
+    reply.code = one.code;
+    reply.detail = "why";
+    BeatTrip trip(ConsumerGroupHeartbeatRequest{}, 1, reply);
+    EXPECT_EQ(trip.answer.body.error_code, wire(one.error));
+    EXPECT_EQ(trip.answer.body.error_message, "why");
+    BeatTrip whole(ConsumerGroupHeartbeatRequest{}, 1, Error{one.code, ""});
+    EXPECT_EQ(whole.answer.body.error_code, wire(one.error));
+  }
+}
+
+TEST(ConsumerGroupDescribe, TellsTheGroupAndItsMembers) {
+  for (int version = 0; version <= 1; ++version) {
+    ConsumerGroupDescribeRequest request;
+    request.group_ids = {"g", "gone"};
+    broker::DescribedConsumers reply;
+    auto& group = reply.groups.emplace_back();
+    group.group = "g";
+    group.state = "Stable";
+    group.epoch = 5;
+    group.assignment_epoch = 5;
+    group.assignor = "uniform";
+    auto& member = group.members.emplace_back();
+    member.id = "m";
+    member.instance_id = "i";
+    member.epoch = 5;
+    member.topics = {"t"};
+    member.topic_pattern = "x.*";
+    member.assigned = {{uuid(1), "t", {0, 1}}};
+    member.is_classic = true;
+    auto& gone = reply.groups.emplace_back();
+    gone.code = Code::group_not_found;
+    gone.detail = "Group gone not found.";
+    Trip<broker::DescribeConsumers, ConsumerGroupDescribeResponse, ConsumerGroupDescribeRequest> trip(request, version, reply);
+    const auto& row = trip.answer.body.groups.at(0);
+    EXPECT_EQ(row.group_state, "Stable");
+    EXPECT_EQ(row.group_epoch, 5);
+    EXPECT_EQ(row.authorized_operations, INT32_MIN);
+    const auto& shown = row.members.at(0);
+    EXPECT_EQ(shown.instance_id, "i");
+    EXPECT_EQ(shown.rack_id, std::nullopt);
+    EXPECT_EQ(shown.subscribed_topic_regex, "x.*");
+    EXPECT_EQ(shown.assignment.topic_partitions.at(0).topic_name, "t");
+    EXPECT_TRUE(shown.target_assignment.topic_partitions.empty());
+    EXPECT_EQ(shown.member_type, version >= 1 ? 0 : -1);
+    EXPECT_EQ(trip.answer.body.groups.at(1).error_code, wire(K::group_id_not_found));
+    EXPECT_EQ(trip.answer.body.groups.at(1).error_message, "Group gone not found.");
+  }
+}
+
+TEST(Case52Offsets, NameTheMembersEpochFromVersion9On) {
+  for (int version : {8, 9, 10}) {
+    OffsetCommitRequest commit;
+    commit.group_id = "g";
+    commit.generation_id_or_member_epoch = 4;
+    commit.topics.push_back({version < 10 ? "t" : "", version < 10 ? Uuid{} : uuid(1), {{0, 1, -1, "x"}}});
+    Trip<broker::CommitOffsets, OffsetCommitResponse, OffsetCommitRequest> trip(
+        commit, version, broker::CommittedOffsets{{Code::stale_member_epoch}});
+    EXPECT_EQ(trip.asked.knows_epochs, version >= 9);
+    EXPECT_EQ(trip.answer.body.topics.at(0).partitions.at(0).error_code, wire(K::stale_member_epoch));
+    OffsetFetchRequest fetch;
+    auto& group = fetch.groups.emplace_back();
+    group.group_id = "g";
+    group.member_id = "m";
+    group.member_epoch = 4;
+    group.topics.reset();
+    Trip<broker::FetchOffsets, OffsetFetchResponse, OffsetFetchRequest> read(
+        fetch, version, broker::FetchedOffsets{Code::stale_member_epoch, {}});
+    EXPECT_EQ(read.asked.member_epoch, version >= 9 ? 4 : -1);
+    EXPECT_EQ(read.answer.body.groups.at(0).error_code, wire(K::stale_member_epoch));
   }
 }
 

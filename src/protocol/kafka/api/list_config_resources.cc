@@ -1,9 +1,12 @@
 // ListConfigResources 0-1 and UpdateFeatures 0-2. Pure.
 //
 // Version 0 of the first asks for client metrics' resources, of which there are none; from version 1 on it names what else has
-// settings: topics and the broker. No feature can be updated: none is finalised.
+// settings: topics, the broker, and consumer groups that have some of their own. Features cannot be changed; to ask for what is
+// there is no error.
 #include <algorithm>
 
+#include "protocol/kafka/api/features.h"
+#include "protocol/kafka/api/group_settings.h"
 #include "protocol/kafka/api/makers.h"
 #include "protocol/kafka/frames/list_config_resources.h"
 #include "protocol/kafka/frames/update_features.h"
@@ -16,7 +19,6 @@ constexpr int8_t kTopicResource = 2;
 constexpr int8_t kBrokerResource = 4;
 constexpr int8_t kBrokerLoggerResource = 8;
 constexpr int8_t kClientMetricsResource = 16;
-constexpr int8_t kGroupResource = 32;
 constexpr int8_t kKnown[] = {kTopicResource, kBrokerResource, kBrokerLoggerResource, kClientMetricsResource, kGroupResource};
 
 class ListConfigResourcesExchange final : public ExchangeOf<ListConfigResourcesRequest> {
@@ -36,6 +38,7 @@ class ListConfigResourcesExchange final : public ExchangeOf<ListConfigResourcesR
     if (version() == 0) return answer(ListConfigResourcesResponse{});
     call(out, broker::DescribeCluster{});
     call(out, broker::DescribeTopics{.all = true});
+    call(out, broker::DescribeGroupConfigs{.all = true, .groups = {}});
   }
 
  protected:
@@ -44,7 +47,8 @@ class ListConfigResourcesExchange final : public ExchangeOf<ListConfigResourcesR
     Code code;
     const broker::ClusterFacts* cluster = reply_as<broker::ClusterFacts>(replies[0], code);
     const broker::DescribedTopics* topics = cluster ? reply_as<broker::DescribedTopics>(replies[1], code) : nullptr;
-    if (!topics) {
+    const auto* groups = topics ? reply_as<broker::DescribedGroupConfigs>(replies[2], code) : nullptr;
+    if (!groups) {
       response.error_code = wire_error(code);
       return answer(response);
     }
@@ -55,6 +59,9 @@ class ListConfigResourcesExchange final : public ExchangeOf<ListConfigResourcesR
     }
     if (is_wanted(kBrokerResource)) {
       for (const std::string& id : ids) response.config_resources.push_back({id, kBrokerResource});
+    }
+    if (is_wanted(kGroupResource)) {
+      for (const auto& group : groups->groups) response.config_resources.push_back({group.group, kGroupResource});
     }
     answer(response);
   }
@@ -73,14 +80,14 @@ class UpdateFeaturesExchange final : public ExchangeOf<UpdateFeaturesRequest> {
   void start(Outbox&) override {
     UpdateFeaturesResponse response;
     response.error_message.reset();
-    if (!request_.feature_updates.empty()) {
-      constexpr std::string_view kWhy = "this broker has no feature of this name";
-      if (version() >= 2) {
-        response.error_code = wire(KafkaError::invalid_update_version);
-        response.error_message = kWhy;
-      } else {
-        for (const auto& update : request_.feature_updates)
-          response.results.push_back({update.feature, wire(KafkaError::invalid_update_version), kWhy});
+    for (const auto& update : request_.feature_updates) {
+      const std::string_view problem = problem_of(update.feature, update.max_version_level);
+      const KafkaError error = problem.empty() ? KafkaError::none : KafkaError::invalid_update_version;
+      if (version() < 2) {
+        response.results.push_back({update.feature, wire(error), text_or_null(problem)});
+      } else if (error != KafkaError::none && response.error_code == 0) {
+        response.error_code = wire(error);
+        response.error_message = problem;
       }
     }
     answer(response);
@@ -88,6 +95,15 @@ class UpdateFeaturesExchange final : public ExchangeOf<UpdateFeaturesRequest> {
 
  protected:
   void on_replies(std::vector<broker::Reply>&, Outbox&) override {}
+
+ private:
+  // Why a feature cannot be given this version; empty: it has it.
+  static std::string_view problem_of(std::string_view name, int16_t level) {
+    for (const Feature& feature : kFeatures) {
+      if (feature.name == name) return feature.level == level ? "" : "this broker's features are on and cannot be changed";
+    }
+    return "this broker has no feature of this name";
+  }
 };
 
 }  // namespace

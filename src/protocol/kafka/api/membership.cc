@@ -1,5 +1,5 @@
 // JoinGroup 0-9, SyncGroup 0-5, Heartbeat 0-4, LeaveGroup 0-5: the classic consumer group protocol. Pure.
-#include "protocol/kafka/api/makers.h"
+#include "protocol/kafka/api/group_makers.h"
 #include "protocol/kafka/frames/heartbeat.h"
 #include "protocol/kafka/frames/join_group.h"
 #include "protocol/kafka/frames/leave_group.h"
@@ -8,12 +8,6 @@
 namespace robustmq::kafka {
 
 namespace {
-
-// "/127.0.0.1" of "127.0.0.1:51234", as Kafka shows a member's host.
-std::string client_host(const std::string& peer) {
-  const size_t colon = peer.rfind(':');
-  return "/" + (colon == std::string::npos ? peer : peer.substr(0, colon));
-}
 
 class JoinGroupExchange final : public ExchangeOf<JoinGroupRequest> {
  public:
@@ -25,7 +19,7 @@ class JoinGroupExchange final : public ExchangeOf<JoinGroupRequest> {
     join.member_id = request_.member_id;
     join.instance_id = copy_of(request_.group_instance_id);
     join.client_id = facts_.client_id;
-    join.client_host = client_host(link_.facts.peer);
+    join.client_host = member_host(link_.facts.peer);
     join.protocol_type = request_.protocol_type;
     for (auto& protocol : request_.protocols) join.protocols.push_back({std::string(protocol.name), protocol.metadata.compact()});
     join.session_timeout_ms = request_.session_timeout_ms;

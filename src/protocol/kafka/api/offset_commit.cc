@@ -16,6 +16,7 @@ class OffsetCommitExchange final : public ExchangeOf<OffsetCommitRequest> {
     commit.member_id = request_.member_id;
     commit.instance_id = copy_of(request_.group_instance_id);
     commit.generation = request_.generation_id_or_member_epoch;
+    commit.knows_epochs = version() >= 9;
     if (version() >= 2 && version() <= 4) commit.retention_ms = request_.retention_time_ms;
     for (const auto& topic : request_.topics) {
       auto& row = response_.topics.emplace_back();

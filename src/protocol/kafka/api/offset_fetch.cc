@@ -53,6 +53,8 @@ class OffsetFetchExchange final : public ExchangeOf<OffsetFetchRequest> {
       broker::FetchOffsets fetch;
       fetch.group = group.group_id;
       fetch.all = !group.topics;
+      fetch.member_id = copy_of(group.member_id);
+      fetch.member_epoch = group.member_epoch;
       if (group.topics) {
         for (const auto& topic : *group.topics) {
           const int32_t topic_index = static_cast<int32_t>(fetch.topics.size());
