@@ -15,7 +15,7 @@ import unittest
 import warnings
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-MODULES = ("checker_test", "story_test", "interop_test", "listeners_test", "light_test", "sessions_test", "badinput_test")
+MODULES = ("checker_test", "story_test", "interop_test", "listeners_test", "light_test", "sessions_test", "consumers_test", "badinput_test")
 
 
 class Result(unittest.TestResult):
