@@ -60,7 +60,6 @@ DOORS = {
     "lz4": "compress",
     "zstd": "compress",
     "xxhash.h": "base",
-    "re2/": "broker",
     "rocksdb/": "storage/rocksdb",
     "re2/": "broker",
 }
