@@ -11,6 +11,7 @@ CoreIndex Hall::session_home(TenantId tenant, std::string_view client_id) const 
 }
 
 void Hall::open_session(Context& context, OpenSession request, ReplyTo done) {
+  context.principal.name = std::move(request.user);
   context.session = request.client_id;
   auto [at, is_new] = sessions_.try_emplace(request.client_id, &context);
   if (!is_new && at->second != &context) {

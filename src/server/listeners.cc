@@ -30,6 +30,8 @@ ListenerPlan plan_of(const ListenerOptionsRow& row, size_t index) {
   plan.option = fmt::format("listener[{}] at {}", index, plan.at.to_string());
   plan.tls = row.tls;
   plan.advertised = row.advertised;
+  plan.mountpoint = row.mountpoint;
+  plan.entrance.identity = row.identity;
   plan.entrance.has_proxy_header = row.proxy_protocol;
   plan.entrance.is_websocket = row.websocket;
   plan.entrance.websocket.path = row.websocket_path;
@@ -65,6 +67,11 @@ std::string check_listener(const ListenerOptionsRow& row) {
   if (!row.advertised.empty() && row.kind != "kafka") return "advertised is for Kafka alone";
   if (!row.advertised.empty() && !runtime::Endpoint::parse(row.advertised).ok())
     return "advertised is no address; allowed is host:port";
+  if (row.identity != net::TlsIdentity::none && row.tls.clients == net::TlsClients::unknown)
+    return "identity comes from client certificates: set tls.clients to optional or required";
+  if (!row.mountpoint.empty() && row.kind != "mqtt") return "mountpoint is for MQTT alone";
+  if (row.mountpoint.starts_with('$') || row.mountpoint.find_first_of("+#") != std::string::npos)
+    return "a mountpoint does not begin with '$' and has no '+' and '#'";
   if (row.websocket && row.kind != "mqtt") return "WebSocket carries MQTT alone";
   if (row.websocket && !row.websocket_path.starts_with('/')) return "a websocket_path begins with '/'";
   return {};

@@ -26,6 +26,8 @@ struct ListenerOptionsRow {
   std::string bind = "127.0.0.1";
   uint16_t port = 0;
   net::TlsOptions tls;
+  net::TlsIdentity identity = net::TlsIdentity::none;
+  std::string mountpoint;
   bool proxy_protocol = false;
   bool websocket = false;
   std::string websocket_path = "/mqtt";
@@ -43,6 +45,15 @@ struct ListenerOptionsRow {
             {.doc = "Address to listen at, 0.0.0.0 or :: for all; or the path of a Unix socket, as in /run/robustmq/mqtt.sock."});
     v.field("port", &O::port, {.doc = "Port to listen at; 0 takes a free one."});
     v.field("tls", &O::tls, {.doc = "TLS of this listener; on where its certificate is set."});
+    v.field(
+        "identity", &O::identity,
+        {.doc = "What the common name of a client's certificate stands for, in place of what CONNECT says: nothing (none), the "
+                "user, or the client_id."});
+    v.field(
+        "mountpoint", &O::mountpoint,
+        {.doc =
+             "Prefix of all topics of this listener's MQTT clients, which do not see it: with floor1/ what a client publishes to "
+             "a/b is in floor1/a/b. ${clientid} and ${username} are filled in."});
     v.field(
         "proxy_protocol", &O::proxy_protocol,
         {.doc = "Every connection begins with a header of the PROXY protocol, version 1 or 2, from a proxy in front; without it "
@@ -72,6 +83,7 @@ struct ListenerPlan {
   net::EntranceRules entrance;
   net::TlsOptions tls;
   std::string advertised;
+  std::string mountpoint;
   uint32_t connections_max = 0;
   protocol::driver::RateOptions rates;
 };

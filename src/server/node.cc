@@ -285,6 +285,7 @@ void Node::make_doors(NodeRoom& room) {
     protocol::driver::ListenerRules rules;
     rules.name = plan.name;
     rules.entrance = plan.entrance;
+    rules.mountpoint = plan.mountpoint;
     rules.places = places_[d];
     rules.node_places = node_places_;
     rules.connections_rate = connection_rates_[d];

@@ -63,6 +63,10 @@ TEST(Options, OfListenersAreChecked) {
   EXPECT_NE(row("advertised = \"here:1\""), "");
   EXPECT_NE(row("name = \"a b\""), "");
   EXPECT_NE(row("tls = { certificate = \"c\" }"), "") << "no key";
+  EXPECT_NE(row("identity = \"user\""), "") << "no client certificates";
+  EXPECT_EQ(row("mountpoint = \"floor1/${clientid}/\""), "");
+  for (const char* bad : {"a/#/", "+/", "$share/g/"}) EXPECT_NE(row("mountpoint = \"" + std::string(bad) + "\""), "") << bad;
+  EXPECT_NE(row("kind = \"kafka\"\nmountpoint = \"a/\""), "") << "for MQTT alone";
   EXPECT_NE(row("tls = { key = \"k\" }"), "") << "no certificate";
   EXPECT_NE(row("tls = { certificate = \"c\", key = \"k\", clients = \"required\" }"), "") << "no ca";
   EXPECT_NE(problem_of("[[listener]]\nname = \"a\"\n[[listener]]\nname = \"a\"\n"), "");

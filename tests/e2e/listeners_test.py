@@ -129,6 +129,12 @@ tls = {{ certificate = "{cls.certificate}", key = "{cls.key}", ca = "{cls.author
 [[listener]]
 name = "polite"
 tls = {{ certificate = "{cls.certificate}", key = "{cls.key}", ca = "{cls.authority.ca}", clients = "optional" }}
+
+[[listener]]
+name = "floor"
+identity = "client_id"
+mountpoint = "floor1/${{clientid}}/"
+tls = {{ certificate = "{cls.certificate}", key = "{cls.key}", ca = "{cls.authority.ca}", clients = "required" }}
 """
 
     def test_paho_over_tls_and_secure_websocket(self):
@@ -174,6 +180,21 @@ tls = {{ certificate = "{cls.certificate}", key = "{cls.key}", ca = "{cls.author
             code, arrived = self.mosquitto(name, *more)
             self.assertNotEqual(code, 0, name)
             self.assertFalse(arrived)
+
+    def test_a_mountpoint_by_the_certificates_name(self):
+        certificate, key = self.authority.issue("device 7")
+        whole = self.paho("mqtt_tls", tls={"ca_certs": self.authority.ca})
+        inside = self.paho("floor", tls={"ca_certs": self.authority.ca, "certfile": certificate, "keyfile": key})
+        self.assertEqual(whole.subscribe("floor1/#"), 1)
+        self.assertEqual(inside.subscribe("#"), 1)
+        inside.publish("a/b", b"up")
+        for client, topic in ((whole, "floor1/device 7/a/b"), (inside, "a/b")):
+            message = client.message()
+            self.assertEqual((message.topic, message.payload), (topic, b"up"))
+        whole.publish("elsewhere/c", b"not theirs")
+        whole.publish("floor1/device 7/c", b"down")
+        message = inside.message()
+        self.assertEqual((message.topic, message.payload), ("c", b"down"))
 
     def test_versions_and_ciphers(self):
         context = ssl.create_default_context(cafile=self.authority.ca)

@@ -426,6 +426,82 @@ TEST(Connection, MovesBetweenCoresWhileItsSessionOpens) {
   EXPECT_EQ(second.connects_total, 1u);
 }
 
+TEST(Mountpoint, IsPutOnWhatClientsNameAndTakenOffWhatTheyAreTold) {
+  ScriptedLink link({}, protocol::LinkFacts{.mountpoint = "floor1/${clientid}/${username}/"});
+  link.receive(as_bytes(packet("CONNECT v5 id=a user=u will=last:p", Version::v5)));
+  const auto& open = std::get<broker::OpenSession>(link.calls.front().request);
+  EXPECT_EQ(open.user, "u");
+  EXPECT_EQ(open.will->topic, "floor1/a/u/last");
+  link.reply(link.calls.front().id, broker::SessionOpened{});
+  std::vector<std::string> published;
+  link.after_turn = [&] {
+    for (const protocol::Outbox::Call& call : link.calls) {
+      const auto* publish = std::get_if<broker::Publish>(&call.request);
+      if (!publish) continue;
+      for (const broker::Message& message : publish->messages) published.emplace_back(message.topic);
+    }
+    if (!published.empty()) link.calls.clear();
+  };
+  link.receive(as_bytes(packet("PUBLISH topic=t payload=x", Version::v5) + packet("PUBLISH topic=t payload=y", Version::v5) +
+                        packet("PUBLISH topic=$delayed/5/t payload=x", Version::v5)));
+  EXPECT_EQ(published, (std::vector<std::string>{"floor1/a/u/t", "floor1/a/u/t", "$delayed/5/floor1/a/u/t"}));
+  link.after_turn = nullptr;
+  link.calls.clear();
+  link.receive(as_bytes(packet("SUBSCRIBE id=1 filter=t/#:1 filter=$share/g/t:0 filter=$exclusive/t:0", Version::v5)));
+  const auto& follow = std::get<broker::Follow>(link.calls.front().request);
+  ASSERT_EQ(follow.filters.size(), 3u);
+  EXPECT_EQ(follow.filters[0].filter, "floor1/a/u/t/#");
+  EXPECT_EQ(follow.filters[1].filter, "floor1/a/u/t");
+  EXPECT_EQ(follow.filters[1].share, "g");
+  EXPECT_EQ(follow.filters[2].filter, "$exclusive/floor1/a/u/t");
+  link.calls.clear();
+  link.receive(as_bytes(packet("UNSUBSCRIBE id=2 filter=t/#", Version::v5)));
+  EXPECT_EQ(std::get<broker::Unfollow>(link.calls.front().request).filters[0].filter, "floor1/a/u/t/#");
+  link.sent.clear();
+  link.deliver("floor1/a/u/t/1", TestRecord::make("x", {}, 0), 0);
+  link.deliver("elsewhere", TestRecord::make("y", {}, 0), 0);
+  EXPECT_EQ(packet_text::lines_of(as_bytes(link.sent), Version::v5, Side::server),
+            (std::vector<std::string>{"PUBLISH topic=t/1 payload=x", "PUBLISH topic=elsewhere payload=y"}));
+}
+
+TEST(Mountpoint, RefusesClientsWhoseNameLeavesIt) {
+  for (const char* id : {"../b", "+", "a/b", "#"}) {
+    ScriptedLink link({}, protocol::LinkFacts{.mountpoint = "floor1/${clientid}/"});
+    link.receive(as_bytes(packet(std::string("CONNECT v5 id=") + id, Version::v5)));
+    EXPECT_TRUE(link.is_closed()) << id;
+    EXPECT_TRUE(link.calls.empty()) << id;
+  }
+  ScriptedLink nobody({}, protocol::LinkFacts{.mountpoint = "${username}/"});
+  nobody.receive(as_bytes(packet("CONNECT v5 id=a", Version::v5)));
+  EXPECT_TRUE(nobody.is_closed());
+}
+
+TEST(Mountpoint, RefusesATopicThatBecomesTooLong) {
+  ScriptedLink link({}, protocol::LinkFacts{.mountpoint = "floor1/"});
+  connect(link, "CONNECT v5 id=a");
+  link.sent.clear();
+  link.receive(as_bytes(packet("PUBLISH qos=1 id=1 topic=" + std::string(65'530, 't') + " payload=x", Version::v5)));
+  EXPECT_TRUE(link.calls.empty());
+  EXPECT_EQ(packet_text::lines_of(as_bytes(link.sent), Version::v5, Side::server).size(), 1u);
+}
+
+TEST(CertificateIdentity, StandsInPlaceOfWhatConnectSays) {
+  const protocol::LinkFacts facts{.certificate_user = "cn", .certificate_client_id = "device 7"};
+  for (const char* sent : {"CONNECT v5 id=other user=u", "CONNECT v5 id="}) {
+    ScriptedLink link({}, facts);
+    link.receive(as_bytes(packet(sent, Version::v5)));
+    const auto& open = std::get<broker::OpenSession>(link.calls.front().request);
+    EXPECT_EQ(open.client_id, "device 7");
+    EXPECT_EQ(open.user, "cn");
+    link.reply(link.calls.front().id, broker::SessionOpened{});
+    // Who sent none is told the one it has (MQTT5 3.2.2.3.7).
+    EXPECT_EQ(link.sent.find("device 7") != std::string::npos, std::string_view(sent) == "CONNECT v5 id=");
+  }
+  ScriptedLink older({}, facts);
+  older.receive(as_bytes(packet("CONNECT v3.1.1 id= clean=0", Version::v3_1_1)));
+  EXPECT_EQ(std::get<broker::OpenSession>(older.calls.front().request).client_id, "device 7");
+}
+
 // An idle connection is the object and nothing else.
 TEST(Connection, IsSmallWhileIdle) { EXPECT_LE(sizeof(Machine), 152u); }
 

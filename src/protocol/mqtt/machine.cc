@@ -19,7 +19,10 @@ void Connections::join(protocol::Connection& connection) { static_cast<Machine&>
 
 Machine::Machine(const MqttOptions& options, MqttMetrics& metrics, const protocol::LinkFacts& link)
     : options_(&options), metrics_(&metrics), link_id_(link.id), seed_(link.seed) {
-  if (link.limits) pace_ = std::make_unique<Pace>(link.limits);
+  if (link.limits || !link.mountpoint.empty() || !link.certificate_user.empty() || !link.certificate_client_id.empty()) {
+    facts_ = std::make_unique<ClientFacts>(link.mountpoint, link.certificate_user, link.certificate_client_id);
+    if (link.limits) facts_->pace.emplace(link.limits);
+  }
   ++metrics_->connections;
 }
 
@@ -39,7 +42,7 @@ void Machine::on_open(Outbox& out) { out.arm(out.now() + Duration::millis(option
 
 bool Machine::is_paused() const {
   if (state_ == State::opening) return true;
-  if (pace_ && pace_->is_waiting()) return true;
+  if (const Pace* pace = this->pace(); pace && pace->is_waiting()) return true;
   if (pending_ && pending_->size() >= options_->requests_max) return true;
   // A 5.0 client knows the limit and is held to it, but what comes again does not count; an older one is just read no further.
   const size_t acks_max = is_v5() ? size_t{options_->receive_maximum} * 2 : options_->receive_maximum;
@@ -70,9 +73,10 @@ size_t Machine::on_bytes(const Bytes& bytes, Outbox& out) {
       wanted_ = static_cast<uint32_t>(frame.size);
       break;
     }
-    if (pace_ && !pace_->may_pass(out.now(), bytes[at] >> 4 == static_cast<uint8_t>(PacketType::publish), frame.size)) {
+    if (Pace* pace = this->pace();
+        pace && !pace->may_pass(out.now(), bytes[at] >> 4 == static_cast<uint8_t>(PacketType::publish), frame.size)) {
       ++metrics_->reads_delayed_total;
-      out.arm(pace_->due());
+      out.arm(pace->due());
       break;
     }
     last_packet_ = out.now();
@@ -135,9 +139,9 @@ void Machine::on_timer(Outbox& out) {
              "the session did not open in time", out);
       return;
     case State::open: {
-      if (pace_ && pace_->is_waiting()) {
-        if (out.now() < pace_->due()) return out.arm(pace_->due());
-        pace_->go_on();
+      if (Pace* pace = this->pace(); pace && pace->is_waiting()) {
+        if (out.now() < pace->due()) return out.arm(pace->due());
+        pace->go_on();
         last_packet_ = out.now();  // the packet is there
         if (keep_alive_s_ > 0) out.arm(last_packet_ + keep_alive_limit());
         return;

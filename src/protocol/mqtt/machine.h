@@ -31,7 +31,7 @@
 #include "protocol/mqtt/codec.h"
 #include "protocol/mqtt/connection.h"
 #include "protocol/mqtt/delivery.h"
-#include "protocol/mqtt/pace.h"
+#include "protocol/mqtt/mount.h"
 #include "protocol/mqtt/packet_ids.h"
 #include "protocol/mqtt/waiting.h"
 
@@ -129,7 +129,10 @@ class Machine final : public protocol::Connection {
   void refuse(ReasonCode reason, ReturnCode code, CloseWhy why, const char* detail, Outbox& out);
   void on_session(broker::Reply& reply, Outbox& out);
   void send_connack(bool session_present, bool is_expiry_capped, Outbox& out);
+  std::string client_id_of(const Connect& connect) const;
   std::string assigned_client_id() const;
+  Pace* pace() const { return facts_ && facts_->pace ? &*facts_->pace : nullptr; }
+  bool is_mounted() const { return facts_ && !facts_->mountpoint.empty(); }
 
   // what clients send: machine_inbound.cc, machine_publish.cc, machine_subscribe.cc
   void on_packet(const Frame& frame, Outbox& out);
@@ -157,6 +160,11 @@ class Machine final : public protocol::Connection {
   InboundQos2& inbound_qos2();
 
   // what clients get: machine_outbound.cc
+  void on_delivery_as_told(const broker::Delivery& delivery, Outbox& out);
+  // Under a mountpoint the packet is not as others get it.
+  broker::DeliveryScratch* scratch_of(const broker::Delivery& delivery) const {
+    return is_mounted() ? nullptr : &delivery.scratch;
+  }
   uint32_t inflight_max() const {
     return client_receive_max_ < options_->inflight_max ? client_receive_max_ : options_->inflight_max;
   }
@@ -216,7 +224,7 @@ class Machine final : public protocol::Connection {
   std::unique_ptr<Outbound> outbound_;
   std::unique_ptr<std::vector<Pending>> pending_;
   std::unique_ptr<AliasesOut> aliases_;  // where the client allows them
-  std::unique_ptr<Pace> pace_;           // where there is a limit
+  std::unique_ptr<ClientFacts> facts_;   // where there are any
   uint32_t building_bytes_ = 0;
   uint32_t building_replies_ = 0;
   uint32_t wanted_ = 0;

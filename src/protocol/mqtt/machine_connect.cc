@@ -16,10 +16,10 @@ bool is_will_topic(std::string_view topic, uint16_t levels_max) {
   return is_valid_topic_name(topic) && topic[0] != '$' && topic_levels(topic) <= levels_max;
 }
 
-broker::Will will_of(const Will& sent) {
+broker::Will will_of(const Will& sent, std::string_view prefix) {
   broker::Will will;
   Buffer headers;
-  will.topic = sent.topic;
+  will.topic = mounted(prefix, sent.topic);
   will.payload = Bytes::copy_of(sent.payload);
   will.qos = sent.qos;
   will.retain = sent.retain;
@@ -93,7 +93,7 @@ bool Machine::check_connect_v3(const Connect& connect, Outbox& out) {
     refuse(ReasonCode::success, code, CloseWhy::not_supported, why, out);
     return false;
   };
-  if (connect.client_id.empty()) {
+  if (connect.client_id.empty() && !(facts_ && !facts_->client_id.empty())) {
     if (connect.version == Version::v3_1) return no(ReturnCode::identifier_rejected, "no client id");
     if (!connect.clean_start) return no(ReturnCode::identifier_rejected, "no client id for a lasting session");
   }
@@ -147,16 +147,29 @@ void Machine::take_connect(const Connect& connect, Outbox& out) {
     session_expiry_s_ = options_->clean_session_0_expiry_s;
   }
   asked_expiry_ = session_expiry_s_ > 0;
+  std::string user = facts_ && !facts_->user.empty() ? facts_->user : std::string(connect.user_name.value_or(""));
+  std::string client_id = client_id_of(connect);
+  if (is_mounted()) {
+    std::optional<std::string> prefix = mountpoint_of(facts_->mountpoint, client_id, user);
+    if (!prefix) {
+      refuse(ReasonCode::client_identifier_not_valid, ReturnCode::identifier_rejected, CloseWhy::not_supported,
+             "the client id or the user does not fit into the listener's mountpoint", out);
+      return;
+    }
+    facts_->mountpoint = std::move(*prefix);
+  }
   has_will_ = connect.will.has_value();
   was_assigned_ = connect.client_id.empty();
   state_ = State::opening;
   const uint32_t inflight = inflight_max();
   open_call_ = out.call(broker::OpenSession{
-      .client_id = was_assigned_ ? assigned_client_id() : std::string(connect.client_id),
+      .client_id = std::move(client_id),
       .clean_start = connect.clean_start,
       .expiry_s = session_expiry_s_,
       .inflight_max = inflight < broker::kLeaseMax ? static_cast<uint16_t>(inflight) : broker::kLeaseMax,
-      .will = has_will_ ? std::optional(will_of(*connect.will)) : std::nullopt,
+      .will = has_will_ ? std::optional(will_of(*connect.will, is_mounted() ? facts_->mountpoint : std::string_view{}))
+                        : std::nullopt,
+      .user = std::move(user),
   });
 }
 
@@ -217,7 +230,7 @@ void Machine::send_connack(bool session_present, bool is_expiry_capped, Outbox& 
     if (options_->qos_max < 2) put_byte(properties, PropertyId::maximum_qos, options_->qos_max);
     if (!options_->retain_available) put_byte(properties, PropertyId::retain_available, 0);
     put_four_bytes(properties, PropertyId::maximum_packet_size, options_->packet_bytes_max);
-    if (was_assigned_) put_text(properties, PropertyId::assigned_client_id, assigned_client_id());
+    if (was_assigned_) put_text(properties, PropertyId::assigned_client_id, client_id_of({}));
     if (options_->topic_alias_max > 0) put_two_bytes(properties, PropertyId::topic_alias_maximum, options_->topic_alias_max);
     if (!options_->wildcards_available) put_byte(properties, PropertyId::wildcard_subscription_available, 0);
     if (!options_->subscription_ids_available) put_byte(properties, PropertyId::subscription_id_available, 0);
@@ -231,6 +244,11 @@ void Machine::send_connack(bool session_present, bool is_expiry_capped, Outbox& 
     out.call(broker::EndSession{});
     end(CloseWhy::not_supported, "the client's maximum packet size leaves no room for CONNACK", out);
   }
+}
+
+std::string Machine::client_id_of(const Connect& connect) const {
+  if (facts_ && !facts_->client_id.empty()) return facts_->client_id;
+  return connect.client_id.empty() ? assigned_client_id() : std::string(connect.client_id);
 }
 
 std::string Machine::assigned_client_id() const {

@@ -4,6 +4,14 @@
 namespace robustmq::mqtt {
 
 void Machine::on_delivery(const broker::Delivery& delivery, Outbox& out) {
+  if (!is_mounted()) return on_delivery_as_told(delivery, out);
+  broker::Delivery told = delivery;
+  told.topic = unmounted(facts_->mountpoint, delivery.topic);
+  on_delivery_as_told(told, out);
+}
+
+// `delivery.topic` is the one that the client is told.
+void Machine::on_delivery_as_told(const broker::Delivery& delivery, Outbox& out) {
   if (state_ != State::open) return;
   if (delivery.is_received) {  // of the message only the release is left to send
     outbound();
@@ -51,7 +59,7 @@ void Machine::on_delivery(const broker::Delivery& delivery, Outbox& out) {
                    .is_plain = facts.is_plain,
                    .expiry_left_s = expiry_left_s,
                    .subscription_ids = delivery.subscription_ids,
-                   .scratch = &delivery.scratch};
+                   .scratch = scratch_of(delivery)};
   if (send_message(message, 0, out)) {
     ++metrics_->publishes_sent_total;
   } else {
@@ -76,7 +84,7 @@ void Machine::deliver(const broker::Delivery& delivery, const RecordFacts& facts
                    .is_plain = facts.is_plain,
                    .expiry_left_s = expiry_left_s,
                    .subscription_ids = delivery.subscription_ids,
-                   .scratch = &delivery.scratch};
+                   .scratch = scratch_of(delivery)};
   if (send_message(message, id, out)) {
     ++metrics_->publishes_sent_total;
     return;

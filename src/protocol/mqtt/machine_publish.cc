@@ -25,7 +25,8 @@ void Machine::on_publish(const Frame& frame, Outbox& out) {
   ++metrics_->publishes_received_total;
   if (publish.qos > 0 && !take_inbound_id(publish, out)) return;
   const bool is_servers_own = publish.topic[0] == '$' && !publish.topic.starts_with("$delayed/");
-  if (!is_same_topic && (is_servers_own || topic_levels(publish.topic) > options_->topic_levels_max)) {
+  const bool is_too_long = is_mounted() && publish.topic.size() + facts_->mountpoint.size() > kTopicNameBytes;
+  if (!is_same_topic && (is_servers_own || is_too_long || topic_levels(publish.topic) > options_->topic_levels_max)) {
     refuse_publish(publish, Code::invalid_topic);
     return;
   }
@@ -121,6 +122,11 @@ void Machine::hand_on(const Publish& publish, Outbox& out) {
   }
   broker::Message& message = building_.messages.emplace_back();
   message.topic = publish.topic;
+  if (is_mounted()) {
+    Inbound& in = inbound();
+    const std::string topic = mounted(facts_->mountpoint, publish.topic);
+    message.topic = as_text(in.held.emplace_back(Bytes::copy_of(as_bytes(topic))).span());
+  }
   message.payload = publish.payload;
   message.wants_reply = publish.qos > 0;
   message.qos = publish.qos;

@@ -54,7 +54,8 @@ void Machine::on_subscribe(const Frame& frame, Outbox& out) {
       fail({ReasonCode::protocol_error, "No Local on a shared subscription"}, out);  // MQTT5 3.8.3.1
       return;
     }
-    const Asked asked = asked_of(wanted.filter, options_->topic_levels_max);
+    Asked asked = asked_of(wanted.filter, options_->topic_levels_max);
+    if (is_mounted() && asked.filter.size() + facts_->mountpoint.size() > kTopicNameBytes) asked.is_good = false;
     const bool is_over = follow.filters.size() >= options_->subscribe_filters_max;
     if (is_over || !asked.is_good) {
       const ReasonCode reason = is_over ? ReasonCode::quota_exceeded : ReasonCode::topic_filter_invalid;
@@ -72,7 +73,7 @@ void Machine::on_subscribe(const Frame& frame, Outbox& out) {
     const uint8_t granted = wanted.qos > options_->qos_max ? options_->qos_max : wanted.qos;
     pending.codes += kAsked;
     pending.granted += static_cast<char>(granted);
-    follow.filters.push_back({.filter = std::string(asked.filter),
+    follow.filters.push_back({.filter = is_mounted() ? mounted(facts_->mountpoint, asked.filter) : std::string(asked.filter),
                               .share = std::string(asked.share),
                               .qos_max = granted,
                               .no_local = wanted.no_local,
@@ -117,7 +118,8 @@ void Machine::on_unsubscribe(const Frame& frame, Outbox& out) {
       pending.codes += as_char(ReasonCode::topic_filter_invalid);
     } else {
       pending.codes += kAsked;
-      unfollow.filters.push_back({.filter = std::string(asked.filter), .share = std::string(asked.share)});
+      unfollow.filters.push_back({.filter = is_mounted() ? mounted(facts_->mountpoint, asked.filter) : std::string(asked.filter),
+                                  .share = std::string(asked.share)});
     }
   }
   metrics_->unsubscribes_total += unfollow.filters.size();

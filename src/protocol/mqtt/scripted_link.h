@@ -37,9 +37,14 @@ struct TestRecord {
 
 class ScriptedLink {
  public:
-  explicit ScriptedLink(MqttOptions chosen = {}, std::shared_ptr<const protocol::LinkLimits> limits = {}) : options(chosen) {
-    machine =
-        make_connection(options, metrics, {.id = 7, .seed = 0xABCDEF0123456789, .peer = "test", .limits = std::move(limits)});
+  explicit ScriptedLink(MqttOptions chosen = {}, std::shared_ptr<const protocol::LinkLimits> limits = {})
+      : ScriptedLink(chosen, protocol::LinkFacts{.limits = std::move(limits)}) {}
+  // `facts`: but for what every scripted link has.
+  ScriptedLink(MqttOptions chosen, protocol::LinkFacts facts) : options(chosen) {
+    facts.id = 7;
+    facts.seed = 0xABCDEF0123456789;
+    facts.peer = "test";
+    machine = make_connection(options, metrics, facts);
     input_turn([&] { machine->on_open(out); });
   }
 
