@@ -2,9 +2,11 @@
 """librdkafka with group.protocol=consumer (KIP-848) against a real broker: rebalances, commits, kill -9, and the classic protocol
 in the same group."""
 import os
+import re
 import sys
 import time
 import unittest
+import urllib.request
 import uuid
 
 import pip_clients
@@ -14,6 +16,7 @@ CONFIG = """
 [consumer_group]
 consumer_session_timeout_ms = 10000
 consumer_heartbeat_interval_ms = 300
+lag_check_ms = 200
 """
 WAIT = 30  # seconds until a wait is a failure
 
@@ -86,6 +89,13 @@ class Consumers(unittest.TestCase):
                     # Its partition is another member's by now.
                     self.assertIn(refused.args[0].name(), ("ILLEGAL_GENERATION", "STALE_MEMBER_EPOCH", "UNKNOWN_MEMBER_ID", "REBALANCE_IN_PROGRESS"))
 
+    def lag(self):
+        """Of the group, by partition, as /metrics says it."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.broker.ports['admin']}/metrics", timeout=WAIT) as answer:
+            text = answer.read().decode()
+        found = re.findall(rf'robustmq_consumer_group_lag{{group="{self.group}",topic="{self.topic}",partition="(\d+)"}} (\d+)', text)
+        return {int(partition): int(lag) for partition, lag in found}
+
     def are_assigned(self, *counts):
         return sorted(len(c.assignment()) for c in self.made) == sorted(counts)
 
@@ -100,6 +110,15 @@ class Consumers(unittest.TestCase):
         self.made.pop(0).close()
         self.produce(30)
         self.read_until(lambda: len(self.seen) == 90 and self.are_assigned(6))
+        self.made.pop(0).close()
+        self.produce(6)
+        lag = {partition: 1 for partition in range(6)}
+        end = time.monotonic() + WAIT
+        while self.lag() != lag:
+            self.assertLess(time.monotonic(), end, f"the lag is {self.lag()}")
+            time.sleep(0.1)
+        self.consumer()
+        self.read_until(lambda: len(self.seen) == 96)
         group = self.admin.describe_consumer_groups([self.group])[self.group].result(WAIT)
         self.assertEqual(str(group.state), "ConsumerGroupState.STABLE")
         self.assertEqual(len(group.members), 1)

@@ -127,6 +127,12 @@ TEST(Metadata, LooksUpIdsFromVersion12On) {
   EXPECT_EQ(by_id.answer.body.topics[0].error_code, wire(K::unknown_topic_id));
   EXPECT_EQ(by_id.answer.body.topics[0].name, std::nullopt);
   EXPECT_EQ(by_id.answer.body.topics[0].topic_id, uuid(9));
+  // As the Java client writes it.
+  request.topics->at(0) = {uuid(9), ""};
+  MetadataTrip with_empty_name(request, 13, {{Code::unknown_topic_id, {}}});
+  EXPECT_EQ(with_empty_name.asked.topics[0].id, uuid(9));
+  EXPECT_EQ(with_empty_name.answer.body.topics[0].name, std::nullopt);
+  EXPECT_EQ(with_empty_name.answer.body.topics[0].topic_id, uuid(9));
   request.topics->at(0) = {uuid(9), "t"};
   MetadataTrip by_name(request, 10, {{Code::ok, topic("t")}});
   EXPECT_TRUE(by_name.asked.topics[0].id.is_zero());

@@ -24,8 +24,11 @@ class MetadataExchange final : public ExchangeOf<MetadataRequest> {
     if (!all) {
       for (const auto& topic : *request_.topics) {
         broker::TopicRef asked;
-        asked.name = topic.name.value_or(std::string_view{});
-        if (!topic.name && version() >= 12) asked.id = topic.topic_id;
+        if (is_by_id(topic)) {
+          asked.id = topic.topic_id;
+        } else {
+          asked.name = topic.name.value_or(std::string_view{});
+        }
         topics.topics.push_back(std::move(asked));
       }
     }
@@ -69,11 +72,19 @@ class MetadataExchange final : public ExchangeOf<MetadataRequest> {
       partition.isr_nodes = {leader};
     }
   }
+  // An id has the last word over a name: the Java client sends an empty one with it.
+  bool is_by_id(const MetadataRequest::MetadataRequestTopic& asked) const {
+    return version() >= 12 && (!asked.name || !asked.topic_id.is_zero());
+  }
   void add_refused(MetadataResponse& response, const MetadataRequest::MetadataRequestTopic& asked, int16_t error) const {
     auto& row = response.topics.emplace_back();
     row.error_code = error;
-    row.name = asked.name;
-    if (!asked.name && version() >= 12) row.topic_id = asked.topic_id;
+    if (is_by_id(asked)) {
+      row.name.reset();
+      row.topic_id = asked.topic_id;
+    } else {
+      row.name = asked.name;
+    }
   }
   void refuse(Code code) {
     MetadataResponse response;
