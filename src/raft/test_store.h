@@ -98,7 +98,7 @@ class TestLog final : public storage::Log {
   void truncate(Offset, Callback<void(Status)>) override { std::abort(); }
   void seal(Bytes, Offset, Callback<void(Status)> done) override { done({}); }
   storage::Bounds bounds() const override { return {.start = store_->start, .end = store_->end(), .durable = store_->end()}; }
-  void retain(WallTime) override {}
+  void retain(WallTime, Offset) override {}
   void configure(const storage::LogSettings&) override {}
   bool has_failed() const override { return false; }
 

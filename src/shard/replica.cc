@@ -50,6 +50,7 @@ Status Replica::restore(ByteSpan bytes) {
   for (const EpochStart& one : state->epochs) {
     if (one.start < end_) note_epoch(one.epoch, one.start);
   }
+  trim(state->start);
   return {};
 }
 
@@ -64,7 +65,8 @@ Bytes Replica::snapshot() const {
   for (const EpochStart& one : epochs_) {
     if (one.start < high_watermark_) state.epochs.push_back(one);
   }
-  if (state.producers.empty() && state.epochs.empty()) return {};
+  state.start = start_;
+  if (state.producers.empty() && state.epochs.empty() && start_ == 0) return {};
   Buffer buffer;
   encode_described(state, buffer);
   return buffer.take();

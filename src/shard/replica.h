@@ -4,6 +4,7 @@
 // below the high watermark.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -30,6 +31,9 @@ class Replica {
   Result<Assigned> assign(Bytes& batch, WallTime now);
   // Everything below `offset` is committed.
   void commit(Offset offset);
+  // Nothing below `offset`, which is committed, is given to readers any more, though the log may keep some of it.
+  void trim(Offset offset) { start_ = std::max(start_, std::min(offset, high_watermark_)); }
+  Offset start() const { return start_; }
   // What was assigned from the high watermark on was not stored.
   void roll_back();
 
@@ -68,11 +72,13 @@ class Replica {
   struct State {
     std::vector<ProducerRow> producers;  // idle longest first
     std::vector<EpochStart> epochs;
+    int64_t start = 0;
 
     template <class V>
     static void describe(V& v) {
       v.field("producers", &State::producers);
       v.field("epochs", &State::epochs);
+      v.field("start", &State::start);
     }
   };
   static constexpr size_t kEpochsMax = 1000;
@@ -82,6 +88,7 @@ class Replica {
 
   Offset end_;
   Offset high_watermark_;
+  Offset start_ = 0;
   LeaderEpoch epoch_;
   std::vector<EpochStart> epochs_;        // those that have records, the oldest first; at most kEpochsMax
   std::unique_ptr<Producers> producers_;  // made with the first idempotent producer

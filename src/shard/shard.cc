@@ -1,5 +1,9 @@
 #include "shard/shard.h"
 
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
 #include "base/hash.h"
 #include "shard/record_reader.h"
 #include "storage/replay.h"
@@ -49,6 +53,9 @@ Shard::~Shard() {
   log_.reset();
   while (std::unique_ptr<Waiting> waiting = dequeue()) waiting->done(Code::shutting_down);
   if (inline_) inline_->done(Code::shutting_down);
+  if (waiting_starts_) {
+    for (WaitingStart& one : *waiting_starts_) one.done(Code::shutting_down);
+  }
   wake();
 }
 
@@ -97,15 +104,19 @@ void Shard::append(Bytes batch, uint64_t origin, Callback<void(Result<Appended>)
   if (in_log_ == 0 && log_->append_now(batch)) return settle(waiting, Status());
 
   if (inline_) enqueue(std::move(*std::exchange(inline_, nullptr)));
-  if (listener_) listener_->on_appending(id_, batch, origin);
+  const bool is_behind = listener_ && listener_->on_appending(id_, batch, origin);
   inline_ = &waiting;
   const Anchor<Shard> self = anchor_.anchor(this);
   std::vector<Bytes> batches;
   batches.push_back(std::move(batch));
   ++in_log_;
-  log_->append(std::move(batches), [self](Status status) {
+  auto stored = [self](Status status) {
     if (Shard* shard = self.get()) shard->on_log_done(std::move(status));
-  });
+  };
+  if (is_behind)
+    log_->append_behind(std::move(batches), std::move(stored));
+  else
+    log_->append(std::move(batches), std::move(stored));
   if (self.get() && inline_ == &waiting) {
     inline_ = nullptr;
     enqueue(std::move(waiting));
@@ -147,7 +158,7 @@ void Shard::on_log_done(Status status) {
 void Shard::settle(Waiting& waiting, const Status& status) {
   if (waiting.is_repeat) {
     if (!status.ok()) return waiting.done(status.error());
-    return waiting.done(Appended{waiting.base_offset, waiting.append_time_ms, log_->bounds().start, true});
+    return waiting.done(Appended{waiting.base_offset, waiting.append_time_ms, start(), true});
   }
   if (!status.ok() || failure_ != Code::ok) {
     if (failure_ == Code::ok) failure_ = status.code();
@@ -164,7 +175,7 @@ void Shard::settle(Waiting& waiting, const Status& status) {
   replica_.commit(waiting.next_offset);
   if (!watchers_.empty()) core_.defer(*this);
   if (unsealed_bytes_ >= kSealEveryBytes) seal([](Status) {});
-  const Offset log_start = log_->bounds().start;
+  const Offset log_start = start();
   if (listener_ && !waiting.batch.empty()) {
     const Anchor<Shard> self = anchor_.anchor(this);
     listener_->on_committed(id_, waiting.batch, waiting.origin);
@@ -174,12 +185,20 @@ void Shard::settle(Waiting& waiting, const Status& status) {
 }
 
 void Shard::fetch(Offset from, uint64_t bytes_max, bool first_batch_over_limit, Callback<void(Result<Fetched>)> done) {
-  const storage::Bounds bounds = log_->bounds();
-  if (from < bounds.start || from > bounds.end) return done(Code::offset_out_of_range);
+  read(from, start(), bytes_max, first_batch_over_limit, std::move(done));
+}
+
+void Shard::fetch_kept(Offset from, uint64_t bytes_max, bool first_batch_over_limit, Callback<void(Result<Fetched>)> done) {
+  read(from, log_->bounds().start, bytes_max, first_batch_over_limit, std::move(done));
+}
+
+void Shard::read(Offset from, Offset start, uint64_t bytes_max, bool first_batch_over_limit,
+                 Callback<void(Result<Fetched>)> done) {
+  if (from < start || from > log_->bounds().end) return done(Code::offset_out_of_range);
   const Offset high_watermark = replica_.high_watermark();
-  if (from >= high_watermark) return done(Fetched{{}, from, high_watermark, bounds.start});
+  if (from >= high_watermark) return done(Fetched{{}, from, high_watermark, start});
   log_->read(from, {.bytes_max = bytes_max, .first_batch_over_limit = first_batch_over_limit, .end = high_watermark},
-             [high_watermark, start = bounds.start, done = std::move(done)](Result<storage::ReadResult> read) mutable {
+             [high_watermark, start, done = std::move(done)](Result<storage::ReadResult> read) mutable {
                if (!read.ok()) return done(read.error());
                done(Fetched{std::move(read->pieces), read->next, high_watermark, start});
              });
@@ -192,7 +211,7 @@ void Shard::find_by_time(int64_t timestamp_ms, Callback<void(Result<TimedOffset>
 void Shard::find_max_time(Callback<void(Result<TimedOffset>)> done) { find(storage::FindMaxTime{}, std::move(done)); }
 
 void Shard::find(storage::FindWhat what, Callback<void(Result<TimedOffset>)> done) {
-  log_->find(what, [what, high_watermark = replica_.high_watermark(), start = log_->bounds().start,
+  log_->find(what, [what, high_watermark = replica_.high_watermark(), start = start(),
                     done = std::move(done)](Result<std::optional<storage::Found>> found) mutable {
     if (!found.ok()) return done(found.error());
     if (!found->has_value()) return done(TimedOffset{});
@@ -206,7 +225,25 @@ void Shard::find(storage::FindWhat what, Callback<void(Result<TimedOffset>)> don
 
 void Shard::trim(Offset keep_from, Callback<void(Status)> done) {
   if (keep_from > replica_.high_watermark()) return done(Code::offset_out_of_range);
-  log_->trim(keep_from, std::move(done));
+  const Offset kept = listener_ ? listener_->kept_from(id_) : INT64_MAX;
+  if (keep_from <= kept) return log_->trim(keep_from, std::move(done));
+  replica_.trim(keep_from);
+  if (kept > log_->bounds().start) log_->trim(kept, [](Status) {});
+  keep_start(std::move(done));
+}
+
+void Shard::retain(WallTime now) {
+  const Offset kept = listener_ ? listener_->kept_from(id_) : INT64_MAX;
+  log_->retain(now, kept);
+  // What a trim could not drop.
+  const Offset below = std::min(replica_.start(), kept);
+  if (below > log_->bounds().start) log_->trim(below, [](Status) {});
+}
+
+void Shard::keep_start(Callback<void(Status)> done) {
+  if (!waiting_starts_) waiting_starts_ = std::make_unique<std::vector<WaitingStart>>();
+  waiting_starts_->push_back({replica_.start(), std::move(done)});
+  if (!is_sealing_) seal([](Status) {});
 }
 
 void Shard::seal(Callback<void(Status)> done) {
@@ -214,10 +251,27 @@ void Shard::seal(Callback<void(Status)> done) {
   is_sealing_ = true;
   unsealed_bytes_ = 0;
   log_->seal(replica_.snapshot(), replica_.high_watermark(),
-             [self = anchor_.anchor(this), done = std::move(done)](Status status) mutable {
-               if (Shard* shard = self.get()) shard->is_sealing_ = false;
+             [self = anchor_.anchor(this), start = replica_.start(), done = std::move(done)](Status status) mutable {
+               if (Shard* shard = self.get()) return shard->on_sealed(start, status, done);
                done(std::move(status));
              });
+}
+
+void Shard::on_sealed(Offset start, const Status& status, Callback<void(Status)>& done) {
+  is_sealing_ = false;
+  if (!waiting_starts_) return done(status);
+  const std::unique_ptr<std::vector<WaitingStart>> waiting = std::move(waiting_starts_);
+  const auto behind =
+      std::partition(waiting->begin(), waiting->end(), [start](const WaitingStart& one) { return one.start <= start; });
+  if (behind != waiting->end()) {
+    waiting_starts_ =
+        std::make_unique<std::vector<WaitingStart>>(std::make_move_iterator(behind), std::make_move_iterator(waiting->end()));
+    waiting->erase(behind, waiting->end());
+    seal([](Status) {});
+  }
+  // Whoever is told may destroy the shard.
+  for (WaitingStart& one : *waiting) one.done(status);
+  done(status);
 }
 
 void Shard::watch(Watcher& watcher) { watchers_.push_back(watcher); }
@@ -236,7 +290,7 @@ void Shard::configure(const ShardSettings& settings) {
 
 ShardBounds Shard::bounds() const {
   const storage::Bounds bounds = log_->bounds();
-  return {bounds.start, replica_.high_watermark(), replica_.end(), replica_.epoch(), bounds.size_bytes};
+  return {start(), replica_.high_watermark(), replica_.end(), replica_.epoch(), bounds.size_bytes};
 }
 
 }  // namespace robustmq::shard

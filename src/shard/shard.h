@@ -4,6 +4,7 @@
 // no reader sees a record at or past the high watermark. Idempotent producers are checked here (the last 5 batches each).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -65,9 +66,13 @@ class CommitListener {
   // `origin` is what append() was given.
   virtual void on_committed(const ShardId& shard, const Bytes& batch, uint64_t origin) = 0;
   // The batch has its offsets and goes to the log now, where that does not complete at once; on_committed or on_failed follows.
-  // What is appended elsewhere in here lies in the journal before it.
-  virtual void on_appending(const ShardId& shard, const Bytes& batch, uint64_t origin) { (void)shard, (void)batch, (void)origin; }
+  // True: it is stored only if what was appended before is, in here too, to logs that lead (storage/log.h).
+  virtual bool on_appending(const ShardId& shard, const Bytes& batch, uint64_t origin) {
+    return (void)shard, (void)batch, (void)origin, false;
+  }
   virtual void on_failed(const ShardId& shard, Offset base_offset) { (void)shard, (void)base_offset; }
+  // Nothing at or past it is dropped, whatever the retention or trim() says; asked each time.
+  virtual Offset kept_from(const ShardId& shard) { return (void)shard, INT64_MAX; }
 
  protected:
   ~CommitListener() = default;
@@ -106,7 +111,10 @@ class Shard final : private runtime::Deferred {
   void find_max_time(Callback<void(Result<TimedOffset>)> done);
   Replica::EpochEnd end_of_epoch(LeaderEpoch epoch) const { return replica_.end_of_epoch(epoch); }
   std::vector<ProducerFacts> producers() const { return replica_.producer_facts(); }
-  // Drops what lies wholly below `keep_from`. Error: offset_out_of_range when that is past the high watermark.
+  // The same of what the listener keeps below the start, too.
+  void fetch_kept(Offset from, uint64_t bytes_max, bool first_batch_over_limit, Callback<void(Result<Fetched>)> done);
+  // Drops what lies wholly below `keep_from`. What the listener keeps of it stays in the log until that is over, for fetch_kept()
+  // alone: the start moves at once, and durably. Error: offset_out_of_range when it is past the high watermark.
   void trim(Offset keep_from, Callback<void(Status)> done);
   // Keeps the producers' state in the log now (else every kSealEveryBytes), so that the next recover() reads little.
   void seal(Callback<void(Status)> done);
@@ -116,7 +124,7 @@ class Shard final : private runtime::Deferred {
   void watch(Watcher& watcher);  // woken at the end of the turn in which the high watermark next advances
   void set_commit_listener(CommitListener* listener) { listener_ = listener; }
   void configure(const ShardSettings& settings);
-  void retain(WallTime now) { log_->retain(now); }
+  void retain(WallTime now);
 
   ShardBounds bounds() const;
   const ShardId& id() const { return id_; }
@@ -141,6 +149,10 @@ class Shard final : private runtime::Deferred {
 
   void run_deferred() override { wake(); }
   void wake();
+  Offset start() const { return std::max(log_->bounds().start, replica_.start()); }
+  void read(Offset from, Offset start, uint64_t bytes_max, bool first_batch_over_limit, Callback<void(Result<Fetched>)> done);
+  void keep_start(Callback<void(Status)> done);
+  void on_sealed(Offset start, const Status& status, Callback<void(Status)>& done);
   void enqueue(Waiting&& waiting);
   std::unique_ptr<Waiting> dequeue();
   void on_log_done(Status status);
@@ -164,6 +176,12 @@ class Shard final : private runtime::Deferred {
   uint32_t in_log_ = 0;        // appends that the log has and has not completed
   Waiting* inline_ = nullptr;  // the append whose Log::append has not returned yet; behind all in the list
   uint64_t unsealed_bytes_ = 0;
+  // Starts that wait for the seal that keeps them.
+  struct WaitingStart {
+    Offset start = 0;
+    Callback<void(Status)> done;
+  };
+  std::unique_ptr<std::vector<WaitingStart>> waiting_starts_;  // nullptr: none
   // Of the last seal, until recover(); nullptr when there was none.
   struct Kept {
     Bytes state;

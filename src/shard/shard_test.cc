@@ -115,7 +115,7 @@ class FakeLog final : public storage::Log {
     done({});
   }
   storage::Bounds bounds() const override { return {.start = state_.start, .end = state_.end, .durable = state_.end}; }
-  void retain(WallTime) override {}
+  void retain(WallTime, Offset) override {}
   void configure(const storage::LogSettings&) override {}
   bool has_failed() const override { return state_.has_failed; }
 

@@ -2,6 +2,7 @@
 #include "storage/journal.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace robustmq::storage {
@@ -48,15 +49,28 @@ void Journal::start_round() {
   const uint64_t end_for_appends = has_spare ? end_for_all : end_for_all - journal_reserve_bytes(end_for_all);
   uint64_t position = current_->position;
   uint64_t taken_bytes = 0;
+  bool has_leading = false;
+  std::vector<JournalEntry> next_round;
+  const auto waits = [&](const JournalEntry& entry) {
+    if (entry.is_behind && has_leading) return true;
+    return std::any_of(next_round.begin(), next_round.end(), [&](const JournalEntry& one) { return one.owner == entry.owner; });
+  };
   while (!queue_.empty() && (entries.empty() || taken_bytes < static_cast<uint64_t>(options_.round_bytes_max))) {
     JournalEntry& next = queue_.front();
+    if (waits(next)) {
+      next_round.push_back(std::move(next));
+      queue_.pop_front();
+      continue;
+    }
     const uint64_t room = room_for(next);
     if (!entries.empty() && position + room > (journal_frame_makes_space(next.kind) ? end_for_all : end_for_appends)) break;
     position += room;
     taken_bytes += next.payload_bytes();
+    has_leading = has_leading || next.leads;
     entries.push_back(std::move(next));
     queue_.pop_front();
   }
+  queue_.insert(queue_.begin(), std::make_move_iterator(next_round.begin()), std::make_move_iterator(next_round.end()));
   std::vector<JournalEntry> also;
   sink_.on_round(entries, also);
   round_ = {};

@@ -9,8 +9,12 @@
 // of the last file still takes trims and removals, which make space. Every other failure is final: the journal has failed, all
 // that waits and comes is answered storage_failed, until the next start.
 //
-// Invariants: 1. frames are written in the order of submission, sequences without gaps. 2. an entry is answered in the order of
-// submission among those of its owner. 3. a file is used again only after release() covered its last sequence.
+// An entry that `is_behind` a leading one waits for the round after it, and with it all of its owner that comes later: within one
+// round a power cut may leave its segment's bytes and not the frames.
+//
+// Invariants: 1. frames are written in the order of submission, but for those that wait, sequences without gaps. 2. an entry is
+// answered in the order of submission among those of its owner. 3. a file is used again only after release() covered its last
+// sequence.
 #pragma once
 
 #include <deque>
@@ -72,6 +76,8 @@ constexpr bool journal_frame_makes_space(FrameKind kind) {
 struct JournalEntry {
   FrameKind kind = FrameKind::append;
   bool is_direct = false;  // append: no frame; the segment file is synced
+  bool leads = false;      // those `is_behind` that come after it are written when it is durable
+  bool is_behind = false;
   ShardId shard;
   LeaderEpoch leader_epoch = 0;
   Offset offset = 0;

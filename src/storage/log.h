@@ -61,6 +61,7 @@ struct LogSettings {
   int64_t retention_ms = -1;     // -1: no limit. Kept at least to the segment's granularity
   int64_t retention_bytes = -1;  // -1: no limit
   int64_t records_max = -1;      // memory engine: oldest go first
+  bool leads = false;            // see Log::append_behind
 };
 
 // Eight verbs (compaction's `rewrite` joins them with the first engine that compacts).
@@ -72,7 +73,12 @@ class Log {
   // synced. Errors: storage_full (nothing of this call is kept; later appends may succeed), storage_failed (final: the log
   // takes no more appends and the end is unknown until reopened).
   virtual void append(std::vector<Bytes> batches, Callback<void(Status)> done) = 0;
-  // The same for one batch, without a callback, where the engine completes at once (memory). False: nothing was done.
+  // The same, behind what was asked before of the engine's logs that lead (LogSettings): it is stored only if that is. Engines
+  // that are not durable make no difference.
+  virtual void append_behind(std::vector<Bytes> batches, Callback<void(Status)> done) {
+    append(std::move(batches), std::move(done));
+  }
+  // append() for one batch, without a callback, where the engine completes at once (memory). False: nothing was done.
   virtual bool append_now(const Bytes& batch) {
     (void)batch;
     return false;
@@ -89,8 +95,9 @@ class Log {
   // Keeps `replica_state` (opaque to the engine) as of everything below `as_of`; open() returns the newest one kept.
   virtual void seal(Bytes replica_state, Offset as_of, Callback<void(Status)> done) = 0;
   virtual Bounds bounds() const = 0;
-  // Applies retention by time and size now; the shard calls it periodically. Never the active segment.
-  virtual void retain(WallTime now) = 0;
+  // Applies retention by time and size now; the shard calls it periodically. Never the active segment, and nothing at or past
+  // `keep_from`.
+  virtual void retain(WallTime now, Offset keep_from) = 0;
   virtual void configure(const LogSettings& settings) = 0;
   // True once storage_failed happened.
   virtual bool has_failed() const = 0;

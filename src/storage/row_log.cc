@@ -254,7 +254,7 @@ void RowLog::truncate(Offset keep_until, Callback<void(Status)> done) {
   });
 }
 
-void RowLog::retain(WallTime now) {
+void RowLog::retain(WallTime now, Offset floor) {
   const int64_t age = settings_->retention_ms;
   const int64_t bytes = settings_->retention_bytes;
   const bool is_old = age >= 0 && known_.start < known_.end && known_.oldest_ms < now.ms - age;
@@ -277,7 +277,7 @@ void RowLog::retain(WallTime now) {
     seen->batches.push_back({view.base_offset(), view.next_offset(), view.max_timestamp(), batch.size()});
     return true;
   };
-  std::make_shared<Walk>(kv_, id_, std::move(each), [self = anchor_.anchor(this), seen, now, age, bytes](Status status) {
+  std::make_shared<Walk>(kv_, id_, std::move(each), [self = anchor_.anchor(this), seen, now, floor, age, bytes](Status status) {
     RowLog* log = self.get();
     if (!log) return;
     --log->under_way_;
@@ -292,7 +292,7 @@ void RowLog::retain(WallTime now) {
       const bool is_last = at + 1 == seen->batches.size();
       const bool too_old = age >= 0 && batch.time < now.ms - age;
       const bool too_much = bytes >= 0 && !is_last && size > static_cast<uint64_t>(bytes);
-      if (!too_old && !too_much) break;
+      if ((!too_old && !too_much) || batch.next > floor) break;
       keep_from = batch.next;
       size -= batch.size;
     }

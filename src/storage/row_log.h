@@ -49,7 +49,7 @@ class RowLog final : public Log {
   // Nothing: the batches are few enough to be read again.
   void seal(Bytes replica_state, Offset as_of, Callback<void(Status)> done) override;
   Bounds bounds() const override;
-  void retain(WallTime now) override;
+  void retain(WallTime now, Offset keep_from) override;
   void configure(const LogSettings& settings) override { settings_ = &settings; }
   bool has_failed() const override { return has_failed_; }
 

@@ -293,7 +293,7 @@ void Rig::trim(int number, Offset keep_from) {
 void Rig::retain(int number) {
   Model& model = models_.at(number);
   if (!model.log) return;
-  model.log->retain(WallTime{model.last_timestamp_ms});
+  model.log->retain(WallTime{model.last_timestamp_ms}, INT64_MAX);
   const Offset start = model.log->bounds().start;
   model.start_asked = std::max(model.start_asked, start);
   if (options_.kind == EngineKind::memory) model.start = std::max(model.start, start);

@@ -189,16 +189,17 @@ void MemoryLog::seal(Bytes, Offset, Callback<void(Status)> done) { done({}); }
 
 Bounds MemoryLog::bounds() const { return {start_, end_, end_, size_bytes_}; }
 
-void MemoryLog::retain(WallTime now) {
+void MemoryLog::retain(WallTime now, Offset keep_from) {
   const auto drop = [this] {
     budget_->metrics_.batches_dropped_by_limit_total += 1;
     drop_front();
   };
+  const auto may_drop = [this, keep_from] { return count_ > 0 && at(0)->view().next_offset() <= keep_from; };
   if (settings_->retention_ms >= 0) {
-    while (count_ > 0 && at(0)->view().max_timestamp() < now.ms - settings_->retention_ms) drop();
+    while (may_drop() && at(0)->view().max_timestamp() < now.ms - settings_->retention_ms) drop();
   }
   if (settings_->retention_bytes >= 0) {
-    while (count_ > 1 && size_bytes_ > static_cast<uint64_t>(settings_->retention_bytes)) drop();
+    while (count_ > 1 && may_drop() && size_bytes_ > static_cast<uint64_t>(settings_->retention_bytes)) drop();
   }
 }
 

@@ -74,7 +74,7 @@ class MemoryLog final : public Log {
   void truncate(Offset keep_until, Callback<void(Status)> done) override;
   void seal(Bytes replica_state, Offset as_of, Callback<void(Status)> done) override;
   Bounds bounds() const override;
-  void retain(WallTime now) override;
+  void retain(WallTime now, Offset keep_from) override;
   void configure(const LogSettings& settings) override;
   bool has_failed() const override { return false; }
 

@@ -67,9 +67,9 @@ TEST(MemoryLog, RetentionDropsByAgeAndSize) {
   append(log, 100, 1000);
   append(log, 100, 1100);
   append(log, 300, 1200);
-  log.retain(WallTime{1150});
+  log.retain(WallTime{1150}, INT64_MAX);
   EXPECT_EQ(log.bounds().start, 1);
-  log.retain(WallTime{1160});
+  log.retain(WallTime{1160}, INT64_MAX);
   EXPECT_LE(log.bounds().size_bytes, 600u);
 }
 

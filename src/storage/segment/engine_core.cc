@@ -144,7 +144,7 @@ bool EngineCore::needs_roll(const LogState& log, uint64_t bytes, Offset next) co
          core_.wall_now().ms - active.begun_ms >= log.settings.segment_ms;
 }
 
-void EngineCore::append(const LogPtr& log, std::vector<Bytes> batches, Callback<void(Status)> done) {
+void EngineCore::append(const LogPtr& log, std::vector<Bytes> batches, bool is_behind, Callback<void(Status)> done) {
   if (is_closing_) return done(Code::shutting_down);
   if (has_failed() || log->has_failed) return done(Code::storage_failed);
   if (batches.empty()) return done({});
@@ -159,14 +159,15 @@ void EngineCore::append(const LogPtr& log, std::vector<Bytes> batches, Callback<
     log->last_epoch = view.leader_epoch();
   }
   if (log->truncation) {
-    log->asked.push_back({std::move(batches), std::move(done), log->handle});
+    log->asked.push_back({std::move(batches), std::move(done), log->handle, is_behind});
     return;
   }
-  place(log, std::move(batches), log->handle, std::move(done));
+  place(log, std::move(batches), is_behind, log->handle, std::move(done));
 }
 
 // Gives the batches their place in the active segment and sends them to the journal.
-void EngineCore::place(const LogPtr& log, std::vector<Bytes> batches, uint32_t handle, Callback<void(Status)> done) {
+void EngineCore::place(const LogPtr& log, std::vector<Bytes> batches, bool is_behind, uint32_t handle,
+                       Callback<void(Status)> done) {
   uint64_t bytes = 0;
   for (const Bytes& batch : batches) bytes += batch.size();
   const Offset next = BatchView(batches.back()).next_offset();
@@ -181,6 +182,8 @@ void EngineCore::place(const LogPtr& log, std::vector<Bytes> batches, uint32_t h
   JournalEntry entry = entry_of(log, FrameKind::append);
   entry.tag = handle;
   entry.is_direct = bytes >= direct_bytes_min();
+  entry.leads = log->settings.leads;
+  entry.is_behind = is_behind;
   entry.leader_epoch = BatchView(batches.back()).leader_epoch();
   entry.offset = active.end;
   entry.segment_base = active.base;
@@ -200,8 +203,21 @@ void EngineCore::place(const LogPtr& log, std::vector<Bytes> batches, uint32_t h
   submit_or_wait(log, std::move(entry));
 }
 
+bool EngineCore::is_held_back(const JournalEntry& entry) {
+  if (leaders_waiting_.empty() || !entry.is_behind) return false;
+  std::erase_if(leaders_waiting_, [](const LogPtr& leader) { return leader->waiting.empty(); });
+  return !leaders_waiting_.empty();
+}
+
+void EngineCore::release_held() {
+  for (const LogPtr& log : std::exchange(held_, {})) {
+    log->is_held = false;
+    if (!log->is_refusing) submit_waiting(log);
+  }
+}
+
 void EngineCore::submit_or_wait(const LogPtr& log, JournalEntry entry) {
-  if (log->waiting.empty() && !log->is_refusing && log->is_settled) {
+  if (log->waiting.empty() && !log->is_refusing && log->is_settled && !is_held_back(entry)) {
     if (entry.kind != FrameKind::append) return journal_.submit(std::move(entry));
     if (FilePtr file = file_if_open(*log->find(entry.segment_base))) {
       entry.file = std::move(file);
@@ -210,6 +226,7 @@ void EngineCore::submit_or_wait(const LogPtr& log, JournalEntry entry) {
     }
   }
   log->waiting.push_back(std::move(entry));
+  if (log->settings.leads && (leaders_waiting_.empty() || leaders_waiting_.back() != log)) leaders_waiting_.push_back(log);
   if (!log->is_refusing) submit_waiting(log);
 }
 
@@ -222,6 +239,7 @@ void EngineCore::submit_waiting(const LogPtr& log) {
   for (; i < waiting.size(); ++i) {
     JournalEntry& entry = waiting[i];
     if (entry.kind == FrameKind::append) {
+      if (is_held_back(entry)) break;
       Segment* segment = log->find(entry.segment_base);
       FilePtr file = segment ? file_if_open(*segment) : nullptr;
       if (!file) break;
@@ -233,7 +251,14 @@ void EngineCore::submit_waiting(const LogPtr& log) {
   waiting.erase(waiting.begin(), waiting.begin() + static_cast<ptrdiff_t>(i));
   for (JournalEntry& entry : log->waiting) waiting.push_back(std::move(entry));
   log->waiting = std::move(waiting);
-  if (log->waiting.empty()) return continue_truncation(log);
+  if (log->waiting.empty()) {
+    if (log->settings.leads) release_held();
+    return continue_truncation(log);
+  }
+  if (is_held_back(log->waiting.front())) {
+    if (!std::exchange(log->is_held, true)) held_.push_back(log);
+    return;
+  }
 
   log->is_opening = true;
   open_segment(log, log->waiting.front().segment_base, true, [this, log](Result<FilePtr> file) {
@@ -257,6 +282,7 @@ void EngineCore::refuse_waiting(const LogPtr& log, Code code) {
       journal_.submit(std::move(entry));
     }
   }
+  if (log->settings.leads) release_held();
 }
 
 void EngineCore::on_round(std::vector<JournalEntry>& entries, std::vector<JournalEntry>& also) {
@@ -350,7 +376,7 @@ void EngineCore::drop_below_start(const LogPtr& log) {
   if (!paths.empty()) delete_files(std::move(paths), {});
 }
 
-void EngineCore::retain(const LogPtr& log, WallTime now) {
+void EngineCore::retain(const LogPtr& log, WallTime now, Offset keep_from) {
   if (is_closing_ || has_failed() || log->truncation) return;
   Offset start = log->start;
   uint64_t bytes = log->size_bytes();
@@ -360,7 +386,7 @@ void EngineCore::retain(const LogPtr& log, WallTime now) {
     const bool is_old = log->settings.retention_ms >= 0 && newest_ms < now.ms - log->settings.retention_ms;
     const bool is_over =
         log->settings.retention_bytes >= 0 && bytes - segment.size_bytes >= static_cast<uint64_t>(log->settings.retention_bytes);
-    if ((!is_old && !is_over) || segment.base == log->durable_base) break;
+    if ((!is_old && !is_over) || segment.base == log->durable_base || segment.end > keep_from) break;
     bytes -= segment.size_bytes;
     start = segment.end;
     metrics_.retention_segments_total += 1;

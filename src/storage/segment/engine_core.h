@@ -32,11 +32,11 @@ class EngineCore final : public JournalSink {
   std::vector<ShardId> list() const;
 
   // The verbs of one log.
-  void append(const LogPtr& log, std::vector<Bytes> batches, Callback<void(Status)> done);
+  void append(const LogPtr& log, std::vector<Bytes> batches, bool is_behind, Callback<void(Status)> done);
   void trim(const LogPtr& log, Offset keep_from, Callback<void(Status)> done);
   void truncate(const LogPtr& log, Offset keep_until, Callback<void(Status)> done);
   void seal(const LogPtr& log, Bytes replica_state, Offset as_of, Callback<void(Status)> done);
-  void retain(const LogPtr& log, WallTime now);
+  void retain(const LogPtr& log, WallTime now, Offset keep_from);
   void read(const LogPtr& log, Offset from, ReadLimits limits, Callback<void(Result<ReadResult>)> done);  // reading.cc
   void find(const LogPtr& log, FindWhat what, Callback<void(Result<std::optional<Found>>)> done);         // reading.cc
 
@@ -70,10 +70,13 @@ class EngineCore final : public JournalSink {
   struct ReadPlan;
   ReadPlan plan_read(LogState& log, Offset from, const ReadLimits& limits);
 
-  void place(const LogPtr& log, std::vector<Bytes> batches, uint32_t handle, Callback<void(Status)> done);
+  void place(const LogPtr& log, std::vector<Bytes> batches, bool is_behind, uint32_t handle, Callback<void(Status)> done);
   bool needs_roll(const LogState& log, uint64_t bytes, Offset next) const;
   void submit_or_wait(const LogPtr& log, JournalEntry entry);
   void submit_waiting(const LogPtr& log);
+  // The entry waits: what was asked before of a log that leads is not in the journal yet.
+  bool is_held_back(const JournalEntry& entry);
+  void release_held();
   void settle(const LogPtr& log);
   void refuse_waiting(const LogPtr& log, Code code);
   void truncate_at(const LogPtr& log, Offset base, uint64_t position, runtime::FilePtr file);
@@ -109,7 +112,9 @@ class EngineCore final : public JournalSink {
   SegmentMetrics metrics_;
   Journal journal_;
   std::map<ShardId, LogPtr> logs_;
-  std::vector<LogPtr> touched_;  // since the last checkpoint was captured
+  std::vector<LogPtr> touched_;          // since the last checkpoint was captured
+  std::vector<LogPtr> leaders_waiting_;  // logs that lead whose appends may wait for a file
+  std::vector<LogPtr> held_;             // logs whose appends wait for those
   List<OpenSegment> open_files_;
   size_t open_file_count_ = 0;
   // Indexes of sealed segments in the order they came, with what they weighed then.

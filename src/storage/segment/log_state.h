@@ -53,6 +53,7 @@ struct AskedAppend {
   std::vector<Bytes> batches;
   Callback<void(Status)> done;
   uint32_t handle = 0;
+  bool is_behind = false;
 };
 
 // Invariants: 1. segments are in order and each begins where the one before ends; the last is the active one. 2. start <= end;
@@ -82,6 +83,7 @@ struct LogState {
   bool is_touched = false;   // a frame since the last checkpoint was captured
   bool is_refusing = false;  // what waits is refused when the journal has answered the rest
   bool is_opening = false;
+  bool is_held = false;  // what waits does so for a log that leads
   bool is_removed = false;
   bool has_failed = false;
   bool has_folder = false;                 // made since the start, or found

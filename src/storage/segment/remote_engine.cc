@@ -74,16 +74,10 @@ class RemoteLog final : public Log {
   }
 
   void append(std::vector<Bytes> batches, Callback<void(Status)> done) override {
-    if (mirror_->has_failed) return done(Code::storage_failed);
-    if (batches.empty()) return done({});
-    mirror_->bounds.end = BatchView(batches.back()).next_offset();
-    ask<Status>(std::move(done), [batches = std::move(batches)](Log& log, Callback<void(Status)> answer) mutable {
-      // Behind a refused append this one no longer continues the chain.
-      if (BatchView(batches.front()).base_offset() != log.bounds().end) {
-        return answer(log.has_failed() ? Code::storage_failed : Code::storage_full);
-      }
-      log.append(std::move(batches), std::move(answer));
-    });
+    append(std::move(batches), false, std::move(done));
+  }
+  void append_behind(std::vector<Bytes> batches, Callback<void(Status)> done) override {
+    append(std::move(batches), true, std::move(done));
   }
   void read(Offset from, ReadLimits limits, Callback<void(Result<ReadResult>)> done) override {
     ask<Result<ReadResult>>(std::move(done),
@@ -105,10 +99,10 @@ class RemoteLog final : public Log {
     });
   }
   Bounds bounds() const override { return mirror_->bounds; }
-  void retain(WallTime now) override {
+  void retain(WallTime now, Offset keep_from) override {
     ask<Status>([](Status) {},
-                [now](Log& log, auto answer) {
-                  log.retain(now);
+                [now, keep_from](Log& log, auto answer) {
+                  log.retain(now, keep_from);
                   answer(Status());
                 });
   }
@@ -122,6 +116,20 @@ class RemoteLog final : public Log {
   bool has_failed() const override { return mirror_->has_failed; }
 
  private:
+  void append(std::vector<Bytes> batches, bool is_behind, Callback<void(Status)> done) {
+    if (mirror_->has_failed) return done(Code::storage_failed);
+    if (batches.empty()) return done({});
+    mirror_->bounds.end = BatchView(batches.back()).next_offset();
+    ask<Status>(std::move(done), [batches = std::move(batches), is_behind](Log& log, Callback<void(Status)> answer) mutable {
+      // Behind a refused append this one no longer continues the chain.
+      if (BatchView(batches.front()).base_offset() != log.bounds().end) {
+        return answer(log.has_failed() ? Code::storage_failed : Code::storage_full);
+      }
+      if (is_behind) return log.append_behind(std::move(batches), std::move(answer));
+      log.append(std::move(batches), std::move(answer));
+    });
+  }
+
   template <class T, class Verb>
   struct Call {
     LinkPtr link;

@@ -12,7 +12,10 @@ class SegmentLog final : public Log {
   ~SegmentLog() override { log_->handle = 0; }
 
   void append(std::vector<Bytes> batches, Callback<void(Status)> done) override {
-    core_.append(log_, std::move(batches), std::move(done));
+    core_.append(log_, std::move(batches), false, std::move(done));
+  }
+  void append_behind(std::vector<Bytes> batches, Callback<void(Status)> done) override {
+    core_.append(log_, std::move(batches), true, std::move(done));
   }
   void read(Offset from, ReadLimits limits, Callback<void(Result<ReadResult>)> done) override {
     core_.read(log_, from, limits, std::move(done));
@@ -26,7 +29,7 @@ class SegmentLog final : public Log {
     core_.seal(log_, std::move(replica_state), as_of, std::move(done));
   }
   Bounds bounds() const override { return {log_->start, log_->end, log_->readable_end(), log_->size_bytes()}; }
-  void retain(WallTime now) override { core_.retain(log_, now); }
+  void retain(WallTime now, Offset keep_from) override { core_.retain(log_, now, keep_from); }
   void configure(const LogSettings& settings) override { log_->settings = settings; }
   bool has_failed() const override { return core_.has_failed() || log_->has_failed; }
 

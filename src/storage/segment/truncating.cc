@@ -155,7 +155,7 @@ void EngineCore::end_truncation(const LogPtr& log, const Status& status) {
   if (ended->done && ended->handle == log->handle) ended->done(status);
   for (AskedAppend& append : asked) {
     if (status.ok() && !has_failed() && BatchView(append.batches.front()).base_offset() == log->placed_end) {
-      place(log, std::move(append.batches), append.handle, std::move(append.done));
+      place(log, std::move(append.batches), append.is_behind, append.handle, std::move(append.done));
     } else if (append.handle == log->handle) {
       append.done(status.ok() ? Status(Code::storage_failed) : status);
     }
