@@ -171,6 +171,8 @@ void FanOut::finish_reference(const ShardId& shard, Offset base, const Bytes* ba
   spools_->set_current(ticket);
 }
 
+Offset FanOut::kept_from(const ShardId& shard) const { return spools_ ? spools_->kept_from(shard) : INT64_MAX; }
+
 std::string_view FanOut::topic_of(const meta::Topic& topic, const RecordView& record, const std::string& fallback) const {
   if (record.header_count == 0) return fallback;
   HeaderReader headers(record);

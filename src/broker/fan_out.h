@@ -51,9 +51,13 @@ class FanOut {
   uint64_t refer(const std::shared_ptr<const meta::Topic>& topic, const ShardId& shard, const Bytes& batch, uint64_t origin);
   // It is committed (or has failed: no batch).
   void finish_reference(const ShardId& shard, Offset base, const Bytes* batch, uint64_t ticket);
+  // From where on the stream's shard keeps messages for sessions; INT64_MAX: it keeps none.
+  Offset kept_from(const ShardId& shard) const;
+
+  // Stored sessions are owed the records of a light topic's batch. False: none is. Sets Spools::current().
+  bool owe_light(std::string_view topic, const Bytes& batch, uint64_t origin);
 
  private:
-  bool owe_light(std::string_view topic, const Bytes& batch, uint64_t origin);
   bool owe_stream(const meta::Topic& topic, const ShardId* shard, const Bytes& batch, uint64_t origin);
   void receive_light(const std::string& topic, const Bytes& batch, uint64_t origin);
   // Changes whenever one of the three does, as none of theirs ever falls.

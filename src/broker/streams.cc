@@ -19,10 +19,11 @@ CoreIndex home_of(const ShardId& id, CoreIndex cores) {
   return cores == 1 ? 0 : static_cast<CoreIndex>((ShardIdHash{}(id) >> 16) % cores);
 }
 
-// Sessions that wait for messages of a durable stream are owed references to them, in the journal before the stream's own batch.
-void Streams::Stream::on_appending(const ShardId& id, const Bytes& batch, uint64_t origin) {
+// Sessions that wait for messages of a durable stream are owed references to them; the stream's own batch comes behind.
+bool Streams::Stream::on_appending(const ShardId& id, const Bytes& batch, uint64_t origin) {
   const uint64_t ticket = fan_out.refer(topic, id, batch, origin);
   if (ticket != 0) referred.emplace_back(BatchView(batch.span()).base_offset(), ticket);
+  return ticket != 0;
 }
 
 void Streams::Stream::on_committed(const ShardId& id, const Bytes& batch, uint64_t origin) {

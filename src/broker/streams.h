@@ -52,8 +52,9 @@ class Streams {
   struct Stream final : shard::CommitListener {
     Stream(FanOut& fan_out_in, std::shared_ptr<const meta::Topic> topic_in) : fan_out(fan_out_in), topic(std::move(topic_in)) {}
     void on_committed(const ShardId& id, const Bytes& batch, uint64_t origin) override;
-    void on_appending(const ShardId& id, const Bytes& batch, uint64_t origin) override;
+    bool on_appending(const ShardId& id, const Bytes& batch, uint64_t origin) override;
     void on_failed(const ShardId& id, Offset base_offset) override;
+    Offset kept_from(const ShardId& id) override { return fan_out.kept_from(id); }
 
     FanOut& fan_out;
     std::shared_ptr<const meta::Topic> topic;

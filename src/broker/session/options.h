@@ -84,12 +84,13 @@ struct SessionMetrics {
   uint64_t messages_referred_total = 0;
   uint64_t spool_failures_total = 0;
   uint64_t messages_handed_total = 0;
-  uint64_t messages_read_total = 0;
+  uint64_t batches_read_total = 0;
   uint64_t messages_lost_total = 0;
   uint64_t messages_expired_total = 0;
   uint64_t messages_dropped_total = 0;
   int64_t stored = 0;
   int64_t connected = 0;
+  int64_t partitions_held = 0;
 
   template <class V>
   static void describe(V& v) {
@@ -106,16 +107,17 @@ struct SessionMetrics {
     v.field("spool_failures_total", &M::spool_failures_total,
             {.doc = "Batches that the spool could not store; their publishers were told."});
     v.field("messages_handed_total", &M::messages_handed_total, {.doc = "Messages handed to the clients of sessions."});
-    v.field("messages_read_total", &M::messages_read_total, {.doc = "Batches read from the disk for sessions."});
+    v.field("batches_read_total", &M::batches_read_total, {.doc = "Batches read from the disk for sessions."});
     v.field("messages_lost_total", &M::messages_lost_total,
-            {.doc = "Messages that a session waited for and that were gone: their stream was deleted or its retention had "
-                    "dropped them."});
+            {.doc = "Messages that a session waited for and that were gone: their stream was deleted."});
     v.field("messages_expired_total", &M::messages_expired_total,
             {.doc = "Messages whose expiry was over before their session got them."});
     v.field("messages_dropped_total", &M::messages_dropped_total,
             {.doc = "Messages dropped because more waited for a session than it may keep."});
     v.field("stored", &M::stored, {.doc = "Sessions with an expiry, connected or not."});
     v.field("connected", &M::connected, {.doc = "Sessions with an expiry whose client is connected."});
+    v.field("partitions_held", &M::partitions_held,
+            {.doc = "Partitions of streams that keep messages for sessions, whatever their retention."});
   }
 };
 

@@ -52,6 +52,31 @@ void Runs::trim(Offset below) {
   }
 }
 
+// ---- References ----
+
+void RefMarks::add(const ShardId& shard, Offset at, Offset in_shard) {
+  Marks& of_shard = shards_[shard];
+  of_shard.last = std::max(of_shard.last, at);
+  std::vector<Mark>& marks = of_shard.marks;
+  if (marks.empty() || at >= marks.back().at + kEvery) marks.push_back({at, in_shard});
+  // The offsets of appends that failed are given again.
+  for (auto mark = marks.rbegin(); mark != marks.rend() && mark->in_shard > in_shard; ++mark) mark->in_shard = in_shard;
+}
+
+void RefMarks::trim(Offset below) {
+  for (auto at = shards_.begin(); at != shards_.end();) {
+    std::vector<Mark>& marks = at->second.marks;
+    if (at->second.last < below) {
+      at = shards_.erase(at);
+      continue;
+    }
+    size_t gone = 0;
+    while (gone + 1 < marks.size() && marks[gone + 1].at <= below) ++gone;
+    marks.erase(marks.begin(), marks.begin() + static_cast<ptrdiff_t>(gone));
+    ++at;
+  }
+}
+
 // ---- Readers ----
 
 OwedReader* Owed::find(std::string_view client_id) {
@@ -137,20 +162,25 @@ std::shared_ptr<const OwedFilters> Owed::filters_of(std::string_view topic) {
 
 // ---- What a reader is owed ----
 
-std::optional<Offset> Owed::next(const OwedReader& reader, Offset from) {
-  from = std::max(from, reader.skip_below);
+std::optional<Offset> Owed::next_of(const OwedReader& reader, const OwedReader::Subscription& subscription, Offset from) {
+  from = std::max({from, reader.skip_below, subscription.since});
   while (true) {
-    std::optional<Offset> first;
-    for (const auto& subscription : reader.subscriptions) {
-      const auto at = subscription.filter->runs.next(std::max(from, subscription.since));
-      if (at && (!first || *at < *first)) first = at;
-    }
+    const std::optional<Offset> first = subscription.filter->runs.next(from);
     if (!first) return first;
     const auto gap =
         std::find_if(reader.gaps.begin(), reader.gaps.end(), [&](const OwedReader::Gap& one) { return *first < one.to; });
     if (gap == reader.gaps.end() || *first < gap->from) return first;
     from = gap->to;
   }
+}
+
+std::optional<Offset> Owed::next(const OwedReader& reader, Offset from) {
+  std::optional<Offset> first;
+  for (const auto& subscription : reader.subscriptions) {
+    const auto at = next_of(reader, subscription, from);
+    if (at && (!first || *at < *first)) first = at;
+  }
+  return first;
 }
 
 namespace {
@@ -218,26 +248,34 @@ uint64_t Owed::drop_newest(OwedReader& reader, Offset end, const OwedBounds& bou
   return dropped;
 }
 
-Offset Owed::floor(Offset end) const {
+Offset Owed::floor(Offset end) {
+  for_each_filter([end](OwedFilter& filter) { filter.floor = end; });
   Offset lowest = end;
+  const auto note = [&](OwedFilter& filter, Offset at) {
+    filter.floor = std::min(filter.floor, at);
+    lowest = std::min(lowest, at);
+  };
   for (const auto& [id, reader] : readers_) {
-    // Something below the cursor may be leased, and be asked for again.
-    if (reader->position < reader->cursor) {
-      for (const auto& subscription : reader->subscriptions) {
-        const auto first = subscription.filter->runs.next(std::max(reader->position, subscription.since));
-        if (first && *first < reader->cursor) lowest = std::min(lowest, *first);
+    for (const auto& subscription : reader->subscriptions) {
+      OwedFilter& filter = *subscription.filter;
+      // Something below the cursor may be leased, and be asked for again.
+      if (reader->position < reader->cursor) {
+        const auto first = filter.runs.next(std::max(reader->position, subscription.since));
+        if (first && *first < reader->cursor) note(filter, *first);
       }
+      if (const auto first = next_of(*reader, subscription, reader->cursor)) note(filter, *first);
     }
-    const auto first = next(*reader, reader->cursor);
-    if (first) lowest = std::min(lowest, *first);
   }
   return lowest;
 }
 
 void Owed::trim(Offset below) {
-  for (const auto& [id, reader] : readers_) {
-    for (const auto& subscription : reader->subscriptions) subscription.filter->runs.trim(below);
-  }
+  for_each_filter([below](OwedFilter& filter) {
+    filter.runs.trim(below);
+    if (!filter.refs) return;
+    filter.refs->trim(filter.floor);
+    if (filter.refs->empty()) filter.refs.reset();
+  });
 }
 
 void Owed::fall_back(Offset end) {

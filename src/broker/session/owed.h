@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/ids.h"
@@ -51,11 +52,42 @@ class Runs {
 
 struct OwedReader;
 
+// Where references into the shards of streams begin: for each shard some of the pairs (offset in the source, offset in the
+// shard). The first one of a shard lies at or below everything that trim() left.
+class RefMarks {
+ public:
+  static constexpr Offset kEvery = 64;  // offsets of the source between two marks of a shard
+  // `at`: not below any before.
+  void add(const ShardId& shard, Offset at, Offset in_shard);
+  // Nothing below is wanted.
+  void trim(Offset below);
+  bool empty() const { return shards_.empty(); }
+  // Calls `use(shard, the lowest offset in it)`.
+  template <class Use>
+  void for_each(Use&& use) const {
+    for (const auto& [shard, marks] : shards_) use(shard, marks.marks.front().in_shard);
+  }
+
+ private:
+  struct Mark {
+    Offset at = 0;
+    Offset in_shard = 0;  // of no reference at or past `at` it is lower
+  };
+  struct Marks {
+    std::vector<Mark> marks;
+    Offset last = 0;  // where the last reference lies
+  };
+  std::map<ShardId, Marks> shards_;
+};
+
 // A distinct filter. Shared with messages that are on their way to the disk.
 struct OwedFilter {
   std::string filter;
   Runs runs;
   uint32_t readers = 0;
+  uint32_t visit = 0;                  // of Owed::for_each_filter
+  Offset floor = 0;                    // as Owed::floor() found it: nobody is owed anything of this filter below it
+  std::unique_ptr<RefMarks> refs;      // nullptr: none
   std::vector<OwedReader*> connected;  // those of `readers` whose session is connected
 };
 using OwedFilters = std::vector<std::shared_ptr<OwedFilter>>;
@@ -121,8 +153,9 @@ class Owed {
   // The same, the other way: what lies past the bounds is left out, up to `end`.
   static uint64_t drop_newest(OwedReader& reader, Offset end, const OwedBounds& bounds);
 
-  // Below it nobody is owed anything; `end` when nobody is owed anything at all.
-  Offset floor(Offset end) const;
+  // Below it nobody is owed anything; `end` when nobody is owed anything at all. Finds that of each filter, too.
+  Offset floor(Offset end);
+  // Forgets what lies below, and of each filter's references what lies below its floor.
   void trim(Offset below);
   // The source's end fell back to `end` (appends that failed): no subscription begins later.
   void fall_back(Offset end);
@@ -130,14 +163,25 @@ class Owed {
   void for_each(Use&& use) {
     for (auto& [id, reader] : readers_) use(*reader);
   }
+  template <class Use>
+  void for_each_filter(Use&& use) {
+    ++visit_;
+    for (auto& [id, reader] : readers_) {
+      for (auto& subscription : reader->subscriptions) {
+        if (std::exchange(subscription.filter->visit, visit_) != visit_) use(*subscription.filter);
+      }
+    }
+  }
 
  private:
   static constexpr size_t kRememberedMax = 65'536;
   void drop(OwedReader& reader, const std::shared_ptr<OwedFilter>& filter);
+  static std::optional<Offset> next_of(const OwedReader& reader, const OwedReader::Subscription& subscription, Offset from);
 
   FilterTrie<std::shared_ptr<OwedFilter>> trie_;
   std::map<std::string, std::unique_ptr<OwedReader>, std::less<>> readers_;
   std::unordered_map<std::string, std::shared_ptr<const OwedFilters>, TextHash, std::equal_to<>> remembered_;
+  uint32_t visit_ = 0;
 };
 
 }  // namespace robustmq::broker

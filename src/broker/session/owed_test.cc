@@ -32,6 +32,46 @@ TEST(Runs, JoinsNeighboursAndCountsFromAnyOffset) {
   EXPECT_EQ(runs.count_from(0), 3u);
 }
 
+TEST(RefMarks, BeginAtOrBelowEverythingThatIsLeft) {
+  const uint64_t seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937_64 random(seed);
+  struct Ref {
+    Offset at;
+    Offset in_shard;
+  };
+  std::map<ShardId, std::vector<Ref>> model;
+  std::map<ShardId, Offset> next;
+  RefMarks marks;
+  Offset at = 0;
+  Offset floor = 0;
+  for (int step = 0; step < 4000; ++step) {
+    const ShardId shard{{}, static_cast<int32_t>(random() % 3)};
+    if (random() % 1000 == 0) next[shard] = std::max<Offset>(0, next[shard] - 20);  // appends that failed
+    marks.add(shard, at, next[shard]);
+    model[shard].push_back({at, next[shard]});
+    ++next[shard];
+    at += 1 + static_cast<Offset>(random() % 3);
+    if (random() % 100 != 0) continue;
+    floor = std::min(at, floor + static_cast<Offset>(random() % 500));
+    marks.trim(floor);
+    std::map<ShardId, Offset> lowest;
+    for (auto& [id, refs] : model) {
+      std::erase_if(refs, [&](const Ref& ref) { return ref.at < floor; });
+      for (const Ref& ref : refs) lowest[id] = std::min(lowest.try_emplace(id, ref.in_shard).first->second, ref.in_shard);
+    }
+    std::map<ShardId, Offset> found;
+    marks.for_each([&](const ShardId& id, Offset in_shard) { found[id] = in_shard; });
+    ASSERT_EQ(found.size(), lowest.size());
+    for (const auto& [id, offset] : lowest) {
+      ASSERT_LE(found[id], offset);
+      ASSERT_GE(found[id], offset - 2 * RefMarks::kEvery);
+    }
+  }
+  marks.trim(at);
+  EXPECT_TRUE(marks.empty());
+}
+
 // The model keeps for each reader the set of offsets it is owed.
 TEST(Owed, OwesEachReaderWhatTheModelSays) {
   const uint64_t seed = std::random_device{}();

@@ -18,6 +18,7 @@
 #include "runtime/sim/world.h"
 #include "storage/kv_log.h"
 #include "storage/memory/memory_log.h"
+#include "storage/remote_kv.h"
 #include "storage/segment/engine.h"
 
 namespace robustmq::broker::test {
@@ -93,7 +94,8 @@ class SessionRig {
       setup.meta = metas.back().get();
       setup.engines.memory = memory.back().get();
       setup.engines.persistent = i == 0 ? static_cast<storage::Engine*>(segment.get()) : remote.back().get();
-      setup.kv = i == 0 ? kv.get() : nullptr;
+      far_rows.push_back(i == 0 ? nullptr : std::make_unique<storage::RemoteKv>(node.core(i), 0, node.core(0), *kv));
+      setup.kv = i == 0 ? static_cast<storage::Kv*>(kv.get()) : far_rows.back().get();
       setup.session = options;
       halls.push_back(std::make_unique<Hall>(setup, broker_options, rules, facts));
       all.push_back(halls.back().get());
@@ -113,6 +115,7 @@ class SessionRig {
     node.crash(kind);
     for (Client& client : clients) client.is_open = false;
     halls.clear();
+    far_rows.clear();
     metas.clear();
     remote.clear();
     memory.clear();
@@ -200,6 +203,7 @@ class SessionRig {
   std::vector<std::unique_ptr<storage::MemoryBudget>> budgets;
   std::vector<std::unique_ptr<storage::MemoryEngine>> memory;
   std::vector<std::unique_ptr<storage::Engine>> remote;
+  std::vector<std::unique_ptr<storage::RemoteKv>> far_rows;
   std::vector<std::unique_ptr<FakeMeta>> metas;
   std::vector<std::unique_ptr<Hall>> halls;
   std::deque<Client> clients;

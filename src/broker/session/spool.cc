@@ -41,6 +41,7 @@ Spool::~Spool() { *alive_ = false; }
 void Spool::open(Callback<void(Result<std::vector<PacketPair>>)> done) {
   storage::LogSettings log;
   log.segment_bytes = options_.spool_segment_bytes;
+  log.leads = true;
   shard::ShardSettings settings;
   settings.batch_bytes_max = INT32_MAX;
   settings.log = log;
@@ -120,10 +121,13 @@ Status Spool::replay(ByteSpan batch, std::vector<PacketPair>& pairs) {
       pairs.push_back({std::string(facts.packet->client_id), facts.packet->packet_id, facts.packet->sequence});
       pinned_[pairs.back().client_id].emplace(facts.packet->sequence, record.offset);
     }
+    if (!facts.delayed.empty() && from_ledger_.emplace(facts.delayed, record.offset).second)
+      found_.push_back({std::string(facts.topic), std::string(facts.delayed)});
     if (facts.topic.empty()) continue;
     const auto filters = owed_.filters_of(facts.topic);
     if (!filters) continue;
     for (const auto& filter : *filters) filter->runs.add(record.offset, size_of_message(record));
+    if (facts.ref) note_reference(*filters, *facts.ref, record.offset);
   }
   return records.is_malformed() ? Status(Error{Code::corrupt_storage, "a record of the spool"}) : Status();
 }
@@ -140,9 +144,12 @@ bool Spool::add(std::string_view topic, const RecordView& record, uint64_t origi
     const auto found = own_.find(origin);
     if (found != own_.end()) own = found->second;
   }
-  append_spooled(builder_, filters ? topic : std::string_view{}, record, ref, own);
+  if (ref && filters) note_reference(*filters, *ref, end() + static_cast<Offset>(entries_.size()));
+  // Of what a client sends this header says nothing.
+  const std::string_view delayed = origin == 0 && filters && !ref ? facts.delayed : std::string_view{};
+  append_spooled(builder_, filters ? topic : std::string_view{}, record, ref, own, delayed);
   ++(ref ? metrics_.messages_referred_total : metrics_.messages_spooled_total);
-  Entry entry{std::move(filters), size_of_message(record), std::nullopt};
+  Entry entry{std::move(filters), size_of_message(record), std::nullopt, std::string(delayed)};
   if (facts.packet) {
     entry.pair = PacketPair{std::string(facts.packet->client_id), facts.packet->packet_id, facts.packet->sequence};
   }
@@ -170,6 +177,7 @@ void Spool::on_stored(uint64_t ticket, const Bytes& batch, std::vector<Entry> en
     Offset offset = appended->base_offset;
     for (Entry& entry : entries) {
       if (entry.pair) pinned_[entry.pair->client_id].emplace(entry.pair->sequence, offset);
+      if (!entry.delayed.empty()) from_ledger_.emplace(std::move(entry.delayed), offset);
       if (entry.filters) {
         for (const auto& filter : *entry.filters) {
           filter->runs.add(offset, entry.bytes);
@@ -206,6 +214,15 @@ void Spool::when_stored(uint64_t ticket, Callback<void(Status)> done) {
 }
 
 // ---- References ----
+
+void Spool::note_reference(const OwedFilters& filters, const SpoolRef& ref, Offset at) {
+  for (const auto& filter : filters) {
+    if (!filter->refs) filter->refs = std::make_unique<RefMarks>();
+    filter->refs->add(ref.shard, at, ref.offset);
+  }
+  const auto [kept, is_new] = kept_.try_emplace(ref.shard, ref.offset);
+  if (!is_new) kept->second = std::min(kept->second, ref.offset);
+}
 
 void Spool::begin_reference(const ShardId& shard, Offset base) { references_[shard].insert(base); }
 

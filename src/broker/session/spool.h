@@ -17,6 +17,7 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/batch.h"
@@ -76,6 +77,8 @@ class SpoolEvents {
  public:
   virtual void on_handed(CoreIndex home, Handed handed) = 0;
   virtual void on_over_limit(CoreIndex home, std::string client_id, uint64_t connection) = 0;
+  // Batches of a stream whose shard lives on another core, from the one that holds `offset` on.
+  virtual void read_elsewhere(CoreIndex home, const ShardId& shard, Offset offset, Callback<void(Result<Bytes>)> done) = 0;
 
  protected:
   ~SpoolEvents() = default;
@@ -127,11 +130,31 @@ class Spool final : private runtime::Deferred {
   void settle(std::string_view client_id, Offset position);
   // The session's packet ids up to this sequence are stored elsewhere.
   void unpin(std::string_view client_id, uint64_t sequence);
+  // Messages of the ledger that lie here (their DelayedKeys as text), until it has forgotten them: so after a
+  // crash it knows what was published already (ADR 0013).
+  struct FromLedger {
+    std::string topic;
+    std::string key;
+  };
+  std::vector<FromLedger> take_found() { return std::exchange(found_, {}); }  // those that were there at the start
+  void forget_from_ledger(const std::vector<std::string>& keys) {
+    for (const std::string& key : keys) from_ledger_.erase(key);
+  }
   // The messages at these offsets once more, in order; those that are gone are left out.
   void read_again(std::string client_id, std::vector<Offset> offsets, Callback<void(std::vector<OwedMessage>)> done);
 
   // Holds the sessions' bounds, and drops what nobody waits for any more.
   void tidy();
+
+  // Where, in each shard of a stream, what somebody is still owed begins: as of the last tidy(), with what came since.
+  const std::map<ShardId, Offset>& kept() const { return kept_; }
+  Offset kept_from(const ShardId& shard) const {
+    const auto found = kept_.find(shard);
+    return found == kept_.end() ? INT64_MAX : found->second;
+  }
+  // Batches of a stream's shard, which lives here, also below its start.
+  static void read_stream(runtime::Core& core, Streams& streams, meta::Meta& meta, const ShardId& shard, Offset offset,
+                          Callback<void(Result<Bytes>)> done);
 
   uint16_t number() const { return number_; }
   const ShardId& id() const { return id_; }
@@ -145,6 +168,7 @@ class Spool final : private runtime::Deferred {
     std::shared_ptr<const OwedFilters> filters;  // nullptr: a packet mark alone
     uint64_t bytes = 0;
     std::optional<PacketPair> pair;
+    std::string delayed;
   };
   // What looking for a message found.
   enum class Look : uint8_t { found, gone, not_here, not_committed };
@@ -162,7 +186,9 @@ class Spool final : private runtime::Deferred {
   Look look(std::string_view client_id, Offset offset, OwedMessage& message, ShardId& missing, Offset& missing_offset) const;
   // Reads batches from `offset` of a log into the cache.
   void load(const ShardId& shard, Offset offset, Callback<void()> done);
-  void take_pieces(ShardId shard, Result<shard::Fetched> fetched, Callback<void()> done);
+  void take_bytes(const ShardId& shard, const Result<Bytes>& bytes);
+  // A message at `at` refers to this one.
+  void note_reference(const OwedFilters& filters, const SpoolRef& ref, Offset at);
   void bound(OwedReader& reader);
   struct ReadingAgain;
   void read_next_again(std::shared_ptr<ReadingAgain> reading);
@@ -191,9 +217,13 @@ class Spool final : private runtime::Deferred {
   std::map<ShardId, std::set<Offset>> references_;           // bases of batches under way
   std::map<std::pair<ShardId, Offset>, Offset> void_until_;  // references below this end of the spool name nothing
   std::set<std::string, std::less<>> waiting_for_stream_;
+  std::map<ShardId, Offset> kept_;
 
   std::unordered_map<uint64_t, std::string> own_;  // by connection id: connected sessions with a No Local subscription
   std::unordered_map<std::string, std::map<uint64_t, Offset>, TextHash, std::equal_to<>> pinned_;  // packet marks by session
+
+  std::map<std::string, Offset, std::less<>> from_ledger_;
+  std::vector<FromLedger> found_;
 
   std::vector<std::string> noted_;
   bool is_pumping_ = false;

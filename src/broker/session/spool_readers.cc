@@ -47,6 +47,14 @@ class Gathering : public std::enable_shared_from_this<Gathering> {
   Callback<void(Result<Bytes>)> done_;
 };
 
+// What was fetched, as bytes.
+Callback<void(Result<shard::Fetched>)> gather(runtime::Core& core, Callback<void(Result<Bytes>)> done) {
+  return [&core, done = std::move(done)](Result<shard::Fetched> fetched) mutable {
+    if (!fetched.ok()) return done(fetched.error());
+    std::make_shared<Gathering>(core, std::move(fetched->pieces), std::move(done))->run();
+  };
+}
+
 }  // namespace
 
 void Spool::note(OwedReader& reader) {
@@ -163,33 +171,35 @@ Spool::Look Spool::look(std::string_view client_id, Offset offset, OwedMessage& 
 }
 
 void Spool::load(const ShardId& shard, Offset offset, Callback<void()> done) {
-  ++metrics_.messages_read_total;
-  auto take = [this, alive = alive_, shard, done = std::move(done)](Result<shard::Fetched> fetched) mutable {
-    if (*alive) take_pieces(shard, std::move(fetched), std::move(done));
+  ++metrics_.batches_read_total;
+  auto take = [this, alive = alive_, shard, done = std::move(done)](const Result<Bytes>& bytes) mutable {
+    if (!*alive) return;
+    take_bytes(shard, bytes);
+    done();
   };
-  if (shard == id_) return shard_->fetch(offset, kReadBytes, true, std::move(take));
-  const auto topic = meta_.find(shard.topic);
-  if (!topic) return done();
-  streams_.with(topic, shard.partition, [offset, take = std::move(take)](Result<shard::Shard*> opened) mutable {
+  if (shard == id_) return shard_->fetch(offset, kReadBytes, true, gather(core_, std::move(take)));
+  const CoreIndex home = home_of(shard, core_.count());
+  if (home != core_.index()) return events_.read_elsewhere(home, shard, offset, std::move(take));
+  read_stream(core_, streams_, meta_, shard, offset, std::move(take));
+}
+
+void Spool::read_stream(runtime::Core& core, Streams& streams, meta::Meta& meta, const ShardId& shard, Offset offset,
+                        Callback<void(Result<Bytes>)> done) {
+  const auto topic = meta.find(shard.topic);
+  if (!topic) return done(Code::unknown_topic);
+  streams.with(topic, shard.partition, [offset, take = gather(core, std::move(done))](Result<shard::Shard*> opened) mutable {
     if (!opened.ok()) return take(opened.error());
-    (*opened)->fetch(offset, kReadBytes, true, std::move(take));
+    (*opened)->fetch_kept(offset, kReadBytes, true, std::move(take));
   });
 }
 
-void Spool::take_pieces(ShardId shard, Result<shard::Fetched> fetched, Callback<void()> done) {
-  if (!fetched.ok() || fetched->pieces.empty()) return done();
-  std::make_shared<Gathering>(core_, std::move(fetched->pieces),
-                              [this, alive = alive_, shard, done = std::move(done)](Result<Bytes> bytes) mutable {
-                                if (!*alive) return;
-                                for (size_t at = 0; bytes.ok() && at < bytes->size();) {
-                                  const auto size = BatchView::size_at(bytes->span().subspan(at));
-                                  if (!size || *size > bytes->size() - at) break;
-                                  cache_.add(shard, bytes->slice(at, *size));
-                                  at += *size;
-                                }
-                                done();
-                              })
-      ->run();
+void Spool::take_bytes(const ShardId& shard, const Result<Bytes>& bytes) {
+  for (size_t at = 0; bytes.ok() && at < bytes->size();) {
+    const auto size = BatchView::size_at(bytes->span().subspan(at));
+    if (!size || *size > bytes->size() - at) break;
+    cache_.add(shard, bytes->slice(at, *size));
+    at += *size;
+  }
 }
 
 // ---- Start ----
@@ -287,7 +297,16 @@ void Spool::tidy() {
   for (const auto& [client_id, marks] : pinned_) {  // a minimum: the order does not show
     for (const auto& [sequence, offset] : marks) floor = std::min(floor, offset);
   }
+  for (const auto& [key, offset] : from_ledger_) floor = std::min(floor, offset);
   owed_.trim(floor);
+  kept_.clear();
+  owed_.for_each_filter([this](OwedFilter& filter) {
+    if (!filter.refs) return;
+    filter.refs->for_each([this](const ShardId& shard, Offset in_shard) {
+      const auto [kept, is_new] = kept_.try_emplace(shard, in_shard);
+      if (!is_new) kept->second = std::min(kept->second, in_shard);
+    });
+  });
   if (floor > start()) shard_->trim(floor, [](Status) {});
 }
 

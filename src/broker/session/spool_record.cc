@@ -55,7 +55,7 @@ SpoolFacts facts_of(const RecordView& record) {
   if (record.key) facts.ref = decode_ref(*record.key);
   HeaderReader headers(record);
   HeaderView header;
-  while (headers.next(header)) {
+  for (bool is_first = true; headers.next(header); is_first = false) {
     if (!header.value || !header.key.starts_with("mqtt.")) continue;
     const std::string_view name = header.key.substr(5);
     const std::string_view value = as_text(*header.value);
@@ -67,6 +67,8 @@ SpoolFacts facts_of(const RecordView& record) {
       facts.packet = decode_packet(*header.value);
     } else if (name == "own") {
       facts.own = value;
+    } else if (name == "delayed" && is_first) {
+      facts.delayed = value;
     } else if (name == "message_expiry_s") {
       std::from_chars(value.data(), value.data() + value.size(), facts.expiry_s);
     }
@@ -75,7 +77,7 @@ SpoolFacts facts_of(const RecordView& record) {
 }
 
 void append_spooled(BatchBuilder& to, std::string_view topic, const RecordView& message, const std::optional<SpoolRef>& ref,
-                    std::string_view own) {
+                    std::string_view own, std::string_view delayed) {
   if (ref) {
     const std::string key = encode_ref(*ref);
     to.begin_record(message.timestamp_ms, as_bytes(key), std::nullopt);
@@ -94,6 +96,7 @@ void append_spooled(BatchBuilder& to, std::string_view topic, const RecordView& 
     }
   } else {
     to.begin_record(message.timestamp_ms, std::nullopt, message.value);
+    if (!delayed.empty()) to.add_header(kDelayedHeader, as_bytes(delayed));
     to.add_header("mqtt.topic", as_bytes(topic));
     to.add_encoded_headers(message.raw_headers, message.header_count);
   }

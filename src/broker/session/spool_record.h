@@ -4,7 +4,7 @@
 // A reference to a record of a stream: key topic id (16), partition (4), offset (8), leader epoch (4), big-endian; value null.
 // A packet id alone (a QoS 2 message that no session waits for): value null, no `mqtt.topic`; with the key of a reference where
 // the message lies in a stream. Headers of the spool's own: `mqtt.packet` (see PacketMark), `mqtt.own` (client id of the stored
-// session that published it).
+// session that published it), `mqtt.delayed`.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,8 @@
 namespace robustmq::broker {
 
 constexpr std::string_view kPacketHeader = "mqtt.packet";
+// What waited in the ledger (ADR 0013): its DelayedKey as text. Counts only as the first header, and from the broker itself.
+constexpr std::string_view kDelayedHeader = "mqtt.delayed";
 
 // A record of a stream. It is there only as the epoch says: an offset may be given again after a crash, an epoch is not.
 struct SpoolRef {
@@ -42,14 +44,15 @@ struct SpoolFacts {
   std::string_view topic;  // empty: nobody waits for it
   std::optional<PacketMark> packet;
   std::string_view own;
+  std::string_view delayed;
   uint8_t qos = 1;  // as of a record without it
   uint32_t expiry_s = 0;
 };
 SpoolFacts facts_of(const RecordView& record);
 
-// Adds the record of a message to a batch. `own` empty: left out. With `ref` the payload stays where it lies.
+// Adds the record of a message to a batch. `own`, `delayed` empty: left out. With `ref` the payload stays where it lies.
 void append_spooled(BatchBuilder& to, std::string_view topic, const RecordView& message, const std::optional<SpoolRef>& ref,
-                    std::string_view own);
+                    std::string_view own, std::string_view delayed);
 
 // True when a message stored at `timestamp_ms` is over at `now_ms`.
 inline bool is_expired(uint32_t expiry_s, int64_t timestamp_ms, int64_t now_ms) {

@@ -28,7 +28,12 @@ void Spools::open(Callback<void(Status)> done) {
 }
 
 void Spools::open_next(size_t index, Callback<void(Status)> done) {
-  if (index == spools_.size()) return done({});
+  if (index == spools_.size()) {
+    is_open_ = true;
+    were_told_.assign(core_.count(), true);  // each core hears from each once
+    tell_kept();
+    return done({});
+  }
   spools_[index]->open([this, index, done = std::move(done)](Result<std::vector<PacketPair>> pairs) mutable {
     if (!pairs.ok()) return done(pairs.error());
     is_used_ |= spools_[index]->owed().reader_count() > 0 || !pairs->empty();
@@ -46,6 +51,19 @@ void Spools::tell(std::vector<PacketPair> pairs) {
   }
 }
 
+std::vector<Spool::FromLedger> Spools::take_found() {
+  std::vector<Spool::FromLedger> all;
+  for (const auto& spool : spools_) {
+    for (Spool::FromLedger& one : spool->take_found()) all.push_back(std::move(one));
+  }
+  return all;
+}
+
+void Spools::forget_from_ledger(const std::vector<std::string>& keys) {
+  if (!is_used_) return;
+  for (uint16_t number = 0; number < count_; ++number) at(number, [keys](Spool& spool) { spool.forget_from_ledger(keys); });
+}
+
 Spool* Spools::find(uint16_t number) {
   for (const auto& spool : spools_) {
     if (spool->number() == number) return spool.get();
@@ -55,6 +73,48 @@ Spool* Spools::find(uint16_t number) {
 
 void Spools::tidy() {
   for (const auto& spool : spools_) spool->tidy();
+  if (!is_open_) return;
+  tell_kept();
+  setup_.metrics.partitions_held = static_cast<int64_t>(mine().kept().size());
+}
+
+void Spools::tell_kept() {
+  std::vector<Kept> by_core(core_.count());
+  for (const auto& spool : spools_) {
+    for (const auto& [shard, offset] : spool->kept()) {
+      const CoreIndex home = home_of(shard, core_.count());
+      if (home == core_.index()) continue;
+      const auto [kept, is_new] = by_core[home].try_emplace(shard, offset);
+      if (!is_new) kept->second = std::min(kept->second, offset);
+    }
+  }
+  for (CoreIndex home = 0; home < core_.count(); ++home) {
+    if (home == core_.index() || (by_core[home].empty() && !were_told_[home])) continue;
+    were_told_[home] = !by_core[home].empty();
+    core_.send(home, [peer = peers_[home], from = core_.index(), kept = std::move(by_core[home])]() mutable {
+      peer->kept_by_[from] = std::move(kept);
+    });
+  }
+}
+
+Offset Spools::kept_from(const ShardId& shard) const {
+  if (!is_open_ || kept_by_.size() + 1 < core_.count()) return 0;
+  Offset lowest = INT64_MAX;
+  for (const auto& spool : spools_) lowest = std::min(lowest, spool->kept_from(shard));
+  for (const auto& [core, kept] : kept_by_) {
+    const auto found = kept.find(shard);
+    if (found != kept.end()) lowest = std::min(lowest, found->second);
+  }
+  return lowest;
+}
+
+void Spools::read_elsewhere(CoreIndex home, const ShardId& shard, Offset offset, Callback<void(Result<Bytes>)> done) {
+  core_.send(home, [peer = peers_[home], back = core_.index(), shard, offset, done = std::move(done)]() mutable {
+    auto answer = [peer, back, done = std::move(done)](Result<Bytes> bytes) mutable {
+      peer->core_.send(back, [done = std::move(done), bytes = std::move(bytes)]() mutable { done(std::move(bytes)); });
+    };
+    Spool::read_stream(peer->core_, peer->setup_.streams, peer->setup_.meta, shard, offset, std::move(answer));
+  });
 }
 
 uint64_t Spools::size_bytes() const {

@@ -1,6 +1,7 @@
 // Spools: the spools of one core, and the way to those of the others. Lives on its core.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -24,11 +25,17 @@ class Spools final : private SpoolEvents {
   // Opens this core's spools; tells the sessions' cores of the packet ids found.
   void open(Callback<void(Status)> done);
   void tidy();
+  // The messages of a stream's shard, which lives here, that some session is owed begin there; INT64_MAX: none is. 0 until every
+  // core has opened its spools.
+  Offset kept_from(const ShardId& shard) const;
   uint64_t size_bytes() const;  // of this core's
 
   // Some session of the node is stored, so messages are looked at. Never taken back within a start.
   bool is_used() const { return is_used_; }
   void use() { is_used_ = true; }
+  // The messages of the ledger that this core's spools had when they were opened; once.
+  std::vector<Spool::FromLedger> take_found();
+  void forget_from_ledger(const std::vector<std::string>& keys);  // on every core
   // Where this core's messages go.
   Spool& mine() { return *spools_.front(); }
   // How many there are on the node; each session may be owed something by each.
@@ -61,10 +68,13 @@ class Spools final : private SpoolEvents {
 
  private:
   Spool* find(uint16_t number);
+  using Kept = std::map<ShardId, Offset>;
+  void tell_kept();
   void open_next(size_t index, Callback<void(Status)> done);
   void tell(std::vector<PacketPair> pairs);
   void on_handed(CoreIndex home, Handed handed) override;
   void on_over_limit(CoreIndex home, std::string client_id, uint64_t connection) override;
+  void read_elsewhere(CoreIndex home, const ShardId& shard, Offset offset, Callback<void(Result<Bytes>)> done) override;
 
   runtime::Core& core_;
   storage::Engine& engine_;
@@ -74,6 +84,10 @@ class Spools final : private SpoolEvents {
   std::vector<Sessions*> sessions_;
   std::vector<std::unique_ptr<Spool>> spools_;  // the core's own first
   uint16_t count_ = 0;
+  // Of the shards here, what spools on other cores refer to (of a time with another number of cores: nothing joins it).
+  std::map<CoreIndex, Kept> kept_by_;
+  std::vector<bool> were_told_;  // by core: told something at the last time
+  bool is_open_ = false;
   bool is_used_ = false;
   uint64_t current_ = 0;
 };
