@@ -92,6 +92,40 @@ void Delayed::load_rows(std::string from, Callback<void(Status)> done) {
 
 void Delayed::start() {
   is_started_ = true;
+  begin();
+}
+
+void Delayed::set_forget(DelayedSender::Forget forget) {
+  forget_ = std::move(forget);
+  sender_.set_forget([this](const std::vector<std::string>& keys) { forget_(keys); });
+}
+
+void Delayed::found(const std::vector<std::string>& keys) {
+  for (const std::string& text : keys) {
+    const Result<DelayedKey> key = DelayedKey::parse(text);
+    if (key.ok()) found_.insert(*key);
+  }
+  ++found_by_;
+  begin();
+}
+
+// When this core's rows are read and every core's spools.
+void Delayed::begin() {
+  if (!is_started_ || found_by_ < peers_.size() || std::exchange(has_begun_, true)) return;
+  // What a spool has was published; at most its row outlived the crash.
+  for (const DelayedKey& key : found_) {
+    if (in_batches_.contains(key)) continue;
+    if (waiting_.erase({key.due_ms, key}) == 0) {
+      if (forget_) forget_({key.to_string()});
+      continue;
+    }
+    --metrics_.waiting;
+    ++metrics_.published_total;
+    rows_.remove(key.row_key(), [this, alive = std::weak_ptr<bool>(alive_), key](const Status& removed) {
+      if (!alive.expired() && removed.ok() && forget_) forget_({key.to_string()});
+    });
+  }
+  sender_.set_spooled(std::move(found_));
   recover();
   arm();
 }
@@ -172,6 +206,24 @@ void Delayed::accept_here(DelayedRow row, int64_t due_ms, Callback<void(Status)>
             });
 }
 
+void Delayed::publish_once(DelayedRow row, storage::KvBatch gone, Callback<void(Status)> done) {
+  DelayedMessage message{{core_.wall_now().ms, next_number()}, std::move(row)};
+  gone.put(message.key.row_key(), encode_described(message.row));
+  rows_.write(std::move(gone), [this, alive = std::weak_ptr<bool>(alive_), message = std::move(message),
+                                done = std::move(done)](Status status) mutable {
+    if (alive.expired()) return;
+    if (status.ok()) {
+      Delayed* home = peers_[home_of(message.row.topic)];
+      if (home == this)
+        sender_.send(std::move(message));
+      else
+        core_.send(home->core_.index(),
+                   [home, message = std::move(message)]() mutable { home->sender_.send(std::move(message)); });
+    }
+    done(std::move(status));
+  });
+}
+
 void Delayed::cancel(const DelayedKey& key, Callback<void(Status)> done) {
   // Its row says whose it is.
   rows_.get(
@@ -224,7 +276,7 @@ void Delayed::wait_for(const DelayedKey& key, int64_t at_ms) {
 }
 
 void Delayed::arm() {
-  if (!is_started_) return;
+  if (!has_begun_) return;
   if (waiting_.empty()) return timer_.cancel();
   const int64_t wait_ms = std::clamp<int64_t>(waiting_.begin()->first - core_.wall_now().ms, 0, kLookEveryMs);
   core_.arm(timer_, core_.now() + Duration::millis(wait_ms));
@@ -259,7 +311,7 @@ void Delayed::send(const DelayedKey& key) {
 
 void Delayed::on_sent(const DelayedMessage& message, const Status& status) {
   if (status.ok()) {
-    ++metrics_.published_total;
+    metrics_.published_total += message.row.is_will ? 0 : 1;
   } else if (is_retriable(status.code())) {
     ++metrics_.retries_total;
     // Of what was recovered here some belongs to other cores.

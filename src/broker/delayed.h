@@ -37,10 +37,19 @@ class Delayed {
   // published when the node went (of streams on core 0). Errors: corrupt_storage, storage_*.
   void load(Callback<void(Status)> done);
   void start();
+  // From each core, once: keys (as text) of messages of this core's topics that its spools have. start() waits for them.
+  void found(const std::vector<std::string>& keys);
+  // Who is told that rows are gone for good (DelayedSender::Forget).
+  void set_forget(DelayedSender::Forget forget);
 
   // From any core: a message whose topic begins with kDelayedPrefix. `done` on this core, when it is durable. Errors:
   // invalid_topic, quota_exceeded, storage_*.
   void accept(const Context& context, const Message& message, Callback<void(Status)> done);
+  // From any core: a message to be published now, once. `gone` takes effect together with its row; `done` on this core, when that
+  // is durable: from then on it is published through any crash. Errors: storage_*.
+  void publish_once(DelayedRow row, storage::KvBatch gone, Callback<void(Status)> done);
+  // The core that looks after messages to `topic`.
+  CoreIndex home_of(std::string_view topic) const;
   // From any core. not_found: no such message, or it is being published.
   void cancel(const DelayedKey& key, Callback<void(Status)> done);
   // From any core: at most `count` messages behind `after` in the order in which they are due.
@@ -56,12 +65,12 @@ class Delayed {
   // When to look at it, and what it is.
   using Waiting = std::pair<int64_t, DelayedKey>;
 
-  CoreIndex home_of(std::string_view topic) const;
   uint64_t next_number();
   void accept_here(DelayedRow row, int64_t due_ms, Callback<void(Status)> done);
   void cancel_here(const DelayedKey& key, Callback<void(Status)> done);
   void load_batches(Callback<void(Status)> done);
   void load_rows(std::string from, Callback<void(Status)> done);
+  void begin();
   void recover();
   void wait_for(const DelayedKey& key, int64_t at_ms);
   void on_sent(const DelayedMessage& message, const Status& status);
@@ -81,7 +90,11 @@ class Delayed {
   int64_t under_way_ = 0;                                      // accepted and not durable yet
   uint64_t last_number_ = 0;
   runtime::Timer timer_;
+  DelayedSender::Forget forget_;
+  std::set<DelayedKey> found_;
+  size_t found_by_ = 0;  // cores that told
   bool is_started_ = false;
+  bool has_begun_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -47,6 +47,7 @@ struct DelayedRow {
   uint32_t expiry_s = 0;
   int64_t accepted_ms = 0;
   std::string client_id;  // empty: unknown
+  bool is_will = false;   // a will whose time has come: it only takes this way to be published once
 
   template <class V>
   static void describe(V& v) {
@@ -60,6 +61,7 @@ struct DelayedRow {
     v.field("expiry_s", &D::expiry_s);
     v.field("accepted_ms", &D::accepted_ms);
     v.field("client_id", &D::client_id);
+    v.field("is_will", &D::is_will);
   }
 };
 

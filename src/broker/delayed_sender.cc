@@ -4,12 +4,14 @@
 
 #include "base/hash.h"
 #include "base/wire.h"
+#include "broker/session/spool_record.h"
 
 namespace robustmq::broker {
 namespace {
 
-// As it is to be published now: a message expiry counts from when it was accepted.
-Message message_of(const DelayedRow& row, Bytes& headers, int64_t now_ms) {
+// As it is to be published now: a message expiry counts from when it was accepted. `is_marked`: with its key.
+Message message_of(const DelayedMessage& each, Bytes& headers, int64_t now_ms, bool is_marked) {
+  const DelayedRow& row = each.row;
   Message message{.topic = row.topic,
                   .payload = row.payload,
                   .raw_headers = row.raw_headers,
@@ -23,6 +25,15 @@ Message message_of(const DelayedRow& row, Bytes& headers, int64_t now_ms) {
     message.expiry_s = std::max<uint32_t>(1, row.expiry_s - static_cast<uint32_t>(waited_s));
     headers = age_headers(row.raw_headers, row.header_count, message.expiry_s);
     message.raw_headers = headers;
+  }
+  if (is_marked) {
+    Buffer marked;
+    const std::string key = each.key.to_string();
+    BatchBuilder::append_header(marked, kDelayedHeader, as_bytes(key));
+    marked.append(message.raw_headers);
+    headers = marked.take();
+    message.raw_headers = headers;
+    ++message.header_count;
   }
   return message;
 }
@@ -39,7 +50,7 @@ DelayedSender::DelayedSender(runtime::Core& core, Rows& rows, meta::Meta& meta, 
 
 void DelayedSender::send(DelayedMessage message) {
   const Publisher::StoredPlace place = publisher_.stored_place(message.row.topic);
-  if (!place.stream && !place.is_light) return send_once(std::move(message));
+  if (!place.stream && !place.is_light) return publish(std::move(message));
   LaneKey key = place.is_light ? LaneKey{{}, 0, message.row.topic} : LaneKey{place.stream->id, place.partition, {}};
   auto found = lanes_.find(key);
   if (found == lanes_.end()) {
@@ -59,31 +70,29 @@ void DelayedSender::send(DelayedMessage message) {
 
 // ---- What ends with the process ----
 
-void DelayedSender::send_once(DelayedMessage message) {
-  std::string key = message.key.row_key();
+void DelayedSender::publish(DelayedMessage message) {
   auto kept = std::make_shared<DelayedMessage>(std::move(message));
-  rows_.remove(std::move(key), [this, alive = std::weak_ptr<bool>(alive_), kept](Status removed) {
-    if (alive.expired()) return;
-    if (!removed.ok()) return done_(*kept, std::move(removed));
-    publish(kept);
-  });
-}
-
-void DelayedSender::publish(std::shared_ptr<DelayedMessage> message) {
   Context context;
-  context.session = message->row.client_id;
+  context.session = kept->row.client_id;
   Bytes headers;
   Publish request;
-  request.messages.push_back(message_of(message->row, headers, core_.wall_now().ms));
-  publisher_.publish(context, std::move(request), [this, alive = std::weak_ptr<bool>(alive_), message](const Reply& reply) {
+  request.messages.push_back(message_of(*kept, headers, core_.wall_now().ms, true));
+  publisher_.publish(context, std::move(request), [this, alive = std::weak_ptr<bool>(alive_), kept](const Reply& reply) {
     if (alive.expired()) return;
     const auto* published = std::get_if<Published>(&reply);
     const Code code = published ? published->results[0].code : std::get<Error>(reply).code;
-    if (code == Code::ok || !is_retriable(code)) return done_(*message, code == Code::ok ? Status() : Status(code));
-    // Nobody has it: it waits on.
-    rows_.put(message->key.row_key(), encode_described(message->row), [this, alive, message, code](const Status&) {
-      if (!alive.expired()) done_(*message, code);
-    });
+    if (code != Code::ok && is_retriable(code)) return done_(*kept, code);
+    remove_row(kept, code);
+  });
+}
+
+void DelayedSender::remove_row(std::shared_ptr<DelayedMessage> message, Code code) {
+  std::string key = message->key.row_key();
+  rows_.remove(std::move(key), [this, alive = std::weak_ptr<bool>(alive_), message, code](const Status& removed) {
+    if (alive.expired()) return;
+    // A row that stays: the next start finds the message in the spool, or publishes it again.
+    if (removed.ok() && forget_) forget_({message->key.to_string()});
+    done_(*message, code == Code::ok ? Status() : Status(code));
   });
 }
 
@@ -162,7 +171,7 @@ void DelayedSender::append(Lane& lane) {
   builder.set_producer(lane.producer, 0, lane.sequence);
   for (const DelayedMessage& each : lane.batch) {
     Bytes headers;
-    const Message message = message_of(each.row, headers, now_ms);
+    const Message message = message_of(each, headers, now_ms, !lane.stream);
     if (lane.stream)
       Publisher::add_stream_record(builder, message, now_ms);
     else
@@ -180,7 +189,8 @@ void DelayedSender::append(Lane& lane) {
 void DelayedSender::on_appended(Lane& lane, Result<shard::Appended> appended) {
   if (appended.ok()) {
     lane.sequence = shard::sequence_after(lane.sequence, static_cast<int32_t>(lane.batch.size()));
-    for (const DelayedMessage& message : lane.batch) retain(message.row);
+    for (const DelayedMessage& message : lane.batch) retain(message);
+    if (appended->is_repeat && !lane.stream) return owe_repeated(lane);
     return remove_rows(lane, {});
   }
   const Code code = appended.code();
@@ -195,6 +205,26 @@ void DelayedSender::on_appended(Lane& lane, Result<shard::Appended> appended) {
   retry_later(lane);
 }
 
+// The topic had the batch; the spool, which comes behind it, may not.
+void DelayedSender::owe_repeated(Lane& lane) {
+  BatchBuilder builder;
+  const int64_t now_ms = core_.wall_now().ms;
+  size_t count = 0;
+  for (const DelayedMessage& each : lane.batch) {
+    if (spooled_.contains(each.key)) continue;
+    Bytes headers;
+    Publisher::add_light_record(builder, message_of(each, headers, now_ms, true), now_ms);
+    ++count;
+  }
+  if (count == 0) return remove_rows(lane, {});
+  publisher_.owe_light_here(std::get<2>(lane.key), builder.finish(),
+                            [this, alive = std::weak_ptr<bool>(alive_), &lane](const Status& owed) {
+                              if (alive.expired()) return;
+                              if (!owed.ok()) return retry_later(lane);
+                              remove_rows(lane, {});
+                            });
+}
+
 // Behind this the batch is over: published, or refused.
 void DelayedSender::remove_rows(Lane& lane, Status result) {
   lane.stage = Lane::Stage::removing;
@@ -205,8 +235,12 @@ void DelayedSender::remove_rows(Lane& lane, Status result) {
   }
   rows_.write(std::move(gone), [this, alive = std::weak_ptr<bool>(alive_), &lane, result](const Status& removed) {
     if (alive.expired()) return;
-    // The rows stay: the next start finds the batch appended, or not, and goes on from there.
-    (void)removed;
+    // Rows that stay: the next start finds the batch appended, or not, and goes on from there.
+    if (removed.ok() && forget_ && !lane.stream) {
+      std::vector<std::string> keys;
+      for (const DelayedMessage& message : lane.batch) keys.push_back(message.key.to_string());
+      forget_(keys);
+    }
     finish(lane, result);
   });
 }
@@ -248,10 +282,11 @@ void DelayedSender::on_timer() {
   for (Lane* lane : lanes) append(*lane);
 }
 
-void DelayedSender::retain(const DelayedRow& row) {
+void DelayedSender::retain(const DelayedMessage& each) {
+  const DelayedRow& row = each.row;
   if (!row.retain) return;
   Bytes headers;
-  const Message message = message_of(row, headers, core_.wall_now().ms);
+  const Message message = message_of(each, headers, core_.wall_now().ms, false);
   if (retained_.check(message) != Code::ok) return;
   retained_.publish(message, row.client_id.empty() ? 0 : hash64(as_bytes(row.client_id)), [](const Status&) {});
 }

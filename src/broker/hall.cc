@@ -86,9 +86,10 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
                               .handing = [this](Context& context, std::string_view topic,
                                                 const RecordView& record) { bursts_.note_live(context, topic, record); },
                               .ended = [this](std::string_view client_id) { wills_.ended(std::string(client_id)); }});
-  wills_.set_send([this](const std::string& client_id, const WillRow& will, Callback<void(Status)> done) {
-    send_will(client_id, will, std::move(done));
+  wills_.set_send([this](const std::string& client_id, const WillRow& will, storage::KvBatch gone, Callback<void(Status)> done) {
+    send_will(client_id, will, std::move(gone), std::move(done));
   });
+  delayed_.set_forget([this](const std::vector<std::string>& keys) { spools_.forget_from_ledger(keys); });
 }
 
 Hall::~Hall() = default;
@@ -166,7 +167,10 @@ void Hall::start(Callback<void(Status)> ready) {
     wills_.load(then(std::move(done), load_delayed));
   };
   const auto open_spools = [this, then, load_wills](Callback<void(Status)> done) {
-    spools_.open(then(std::move(done), load_wills));
+    spools_.open(then(std::move(done), [this, load_wills](Callback<void(Status)> opened) {
+      tell_delayed();
+      load_wills(std::move(opened));
+    }));
   };
   const auto load_sessions = [this, then, open_spools](Callback<void(Status)> done) {
     stored_sessions_.load(then(std::move(done), open_spools));
@@ -176,6 +180,18 @@ void Hall::start(Callback<void(Status)> ready) {
   };
   const auto shards = [this, then, load_lights](Callback<void(Status)> done) { open_shards(then(std::move(done), load_lights)); };
   retained_.start(then(std::move(ready), shards));
+}
+
+// Each core's ledger hears what the spools of all cores have of it.
+void Hall::tell_delayed() {
+  std::vector<std::vector<std::string>> by_core(core_.count());
+  for (Spool::FromLedger& one : spools_.take_found()) by_core[delayed_.home_of(one.topic)].push_back(std::move(one.key));
+  for (CoreIndex home = 0; home < core_.count(); ++home) {
+    if (home == core_.index())
+      delayed_.found(by_core[home]);
+    else
+      core_.send(home, [peer = halls_[home], keys = std::move(by_core[home])] { peer->delayed_.found(keys); });
+  }
 }
 
 void Hall::open_shards(Callback<void(Status)> ready) {

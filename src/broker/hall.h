@@ -95,7 +95,8 @@ class Hall final : public Broker {
   void open_session(Context& context, OpenSession request, ReplyTo done);
   void end_session(Context& context, const EndSession& request);
   void lose_session(Context& context);
-  void send_will(const std::string& client_id, const WillRow& will, Callback<void(Status)> done);
+  void send_will(const std::string& client_id, const WillRow& will, storage::KvBatch gone, Callback<void(Status)> done);
+  void tell_delayed();
   void follow_again(Context& context, const std::vector<FollowOne>& filters, Callback<void()> done);
   void stop_following(Context& context);
   void settle(Context& context, Settle request, ReplyTo done);

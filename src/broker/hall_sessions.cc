@@ -83,26 +83,34 @@ void Hall::lose_session(Context& context) {
   stored_sessions_.let_go(context);
 }
 
-void Hall::send_will(const std::string& client_id, const WillRow& will, Callback<void(Status)> done) {
+void Hall::send_will(const std::string& client_id, const WillRow& will, storage::KvBatch gone, Callback<void(Status)> done) {
   Context context;
   context.session = client_id;
-  const Code code = authorise(context, Verb::publish, will.topic);
+  Code code = authorise(context, Verb::publish, will.topic);
+  if (code == Code::ok) code = publisher_.refusal_of(will.topic);
+  if (code == Code::ok && will.retain) {
+    code = retained_.check({.topic = will.topic,
+                            .payload = will.payload,
+                            .raw_headers = will.raw_headers,
+                            .header_count = will.header_count,
+                            .qos = will.qos,
+                            .retain = true,
+                            .expiry_s = will.expiry_s});
+  }
   if (code != Code::ok) return done(code);
-  Publish publish;
-  publish.messages.push_back({.topic = will.topic,
-                              .payload = will.payload,
-                              .raw_headers = will.raw_headers,
-                              .header_count = will.header_count,
-                              .wants_reply = true,
-                              .qos = will.qos,
-                              .retain = will.retain,
-                              .expiry_s = will.expiry_s});
-  publisher_.publish(context, std::move(publish), [done = std::move(done)](Reply reply) mutable {
-    const auto* published = std::get_if<Published>(&reply);
-    if (!published) return done(std::get<Error>(reply));
-    const Code result = published->results[0].code;
-    done(result == Code::ok ? Status() : Status(result));
-  });
+  // From here on it is a message of the ledger that is due.
+  DelayedRow row;
+  row.topic = will.topic;
+  row.payload = will.payload;
+  row.raw_headers = will.raw_headers;
+  row.header_count = will.header_count;
+  row.qos = will.qos;
+  row.retain = will.retain;
+  row.expiry_s = will.expiry_s;
+  row.accepted_ms = core_.wall_now().ms;
+  row.client_id = client_id;
+  row.is_will = true;
+  delayed_.publish_once(std::move(row), std::move(gone), std::move(done));
 }
 
 void Hall::stop_following(Context& context) {

@@ -103,7 +103,8 @@ Publisher::StoredPlace Publisher::stored_place(std::string_view topic) {
 Publisher::AppendDone Publisher::owed(AppendDone done) {
   if (!spools_ || !spools_->is_used()) return done;
   return [this, done = std::move(done)](Result<shard::Appended> appended) mutable {
-    const uint64_t ticket = appended.ok() ? spools_->current() : 0;
+    // A repeat was owed the first time.
+    const uint64_t ticket = appended.ok() && !appended->is_repeat ? spools_->current() : 0;
     if (ticket == 0) return done(std::move(appended));
     spools_->mine().when_stored(ticket, [done = std::move(done), appended = std::move(appended)](const Status& status) mutable {
       if (!status.ok()) return done(status.error());
@@ -275,6 +276,11 @@ void Publisher::send(Pending& pending, uint64_t origin, const std::shared_ptr<Op
     case Kind::refused:
       return;
   }
+}
+
+void Publisher::owe_light_here(const std::string& topic, const Bytes& batch, Callback<void(Status)> done) {
+  if (!spools_ || !spools_->is_used() || !fan_out_.owe_light(topic, batch, 0)) return done({});
+  spools_->mine().when_stored(spools_->current(), std::move(done));
 }
 
 Publisher::AppendDone Publisher::counting_refusals() {

@@ -67,6 +67,14 @@ class Publisher {
     light_from_elsewhere(topic, std::move(batch), 0, std::move(done));
   }
 
+  // Stored sessions are owed the records of a batch that the light topic, of this core, has already.
+  void owe_light_here(const std::string& topic, const Bytes& batch, Callback<void(Status)> done);
+  // Why a message to `topic` would be refused here and now; ok: it would not.
+  Code refusal_of(std::string_view topic) {
+    const Route& route = route_of(topic);
+    return route.kind == Kind::refused ? route.refusal : Code::ok;
+  }
+
   // The catalog changed or a light topic was forgotten: routes are found anew.
   void forget_routes() {
     routes_.clear();

@@ -170,9 +170,12 @@ void Wills::fire(Stored& will) {
   const auto current = current_.find(will.client_id);
   if (current != current_.end() && current->second == will.number) current_.erase(current);
   if (std::exchange(will.is_sending, true)) return;
-  send_(will.client_id, will.row, [this, alive = std::weak_ptr<bool>(alive_), number = will.number](const Status& status) {
-    if (!alive.expired()) on_sent(number, status);
-  });
+  storage::KvBatch gone;
+  gone.remove(key_of(will));
+  send_(will.client_id, will.row, std::move(gone),
+        [this, alive = std::weak_ptr<bool>(alive_), number = will.number](const Status& status) {
+          if (!alive.expired()) on_sent(number, status);
+        });
 }
 
 void Wills::on_sent(uint64_t number, const Status& status) {
@@ -186,7 +189,7 @@ void Wills::on_sent(uint64_t number, const Status& status) {
     return arm();
   }
   ++(status.ok() ? metrics_.published_total : metrics_.refused_total);
-  rows_.remove(key_of(will), counted([](const Status&) {}));
+  if (!status.ok()) rows_.remove(key_of(will), counted([](const Status&) {}));
   forget(number);
 }
 

@@ -4,8 +4,8 @@
 // A will is armed while its connection lives, waits once that has ended without a goodbye, and goes when its delay, or its
 // session, is over. A connection that comes back to the session in time cancels it. The row is there from before the answer to
 // CONNECT, so the will of a clean session too is published after a crash; the delay runs by the wall clock, also over a restart;
-// a connection that lived when the node went ended at the next start. The row goes when the message is stored in its topic's
-// class: a crash between the two publishes it again, none loses it.
+// a connection that lived when the node went ended at the next start. When its time comes it becomes a
+// message of the ledger that is due (delayed.h), in one write with the end of its row: so it is published once.
 //
 // Row key: "will/", big-endian tenant (4), length of the client id (2), client id, a number of this will (8). Row value: WillRow
 // in the wire codec. Limits: one armed will a connection; what waits is bounded by the sessions.
@@ -82,8 +82,10 @@ struct WillMetrics {
 
 class Wills {
  public:
-  // Publishes for a client; answers when it is stored, or why not.
-  using Send = Callback<void(const std::string& client_id, const WillRow& will, Callback<void(Status)> done)>;
+  // Publishes for a client, once through any crash; `gone` (the will's row goes) takes effect with what makes that sure, then
+  // comes the answer. Else why not.
+  using Send =
+      Callback<void(const std::string& client_id, const WillRow& will, storage::KvBatch gone, Callback<void(Status)> done)>;
 
   Wills(runtime::Core& core, Rows& rows);
   Wills(const Wills&) = delete;

@@ -1,0 +1,122 @@
+// Wills and delayed messages reach a stored session once, wherever the power goes, in every kind of topic. MQTT5 3.1.2.5; ADR
+// 0013.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+
+#include "broker/session/session_rig.h"
+
+namespace robustmq::broker {
+namespace {
+
+using runtime::sim::CrashKind;
+using test::Client;
+using test::Got;
+using test::SessionRig;
+using Values = std::vector<std::string>;
+
+constexpr const char* kTopics[] = {"light/x", "kept/x", "ram/x", "none/x", "rows/x"};
+
+class OnceTest : public testing::TestWithParam<int>, public SessionRig {
+ protected:
+  OnceTest() : SessionRig(static_cast<CoreIndex>(GetParam())), seed_(std::random_device{}()), random_(seed_) {
+    TopicRule kept;
+    kept.filter = "kept/#";
+    kept.topic = "kept";
+    TopicRule memory_stream = kept;
+    memory_stream.filter = "ram/#";
+    memory_stream.topic = "ram";
+    memory_stream.mode = meta::Mode::memory;
+    TopicRule none;
+    none.filter = "none/#";
+    none.mode = meta::Mode::none;
+    TopicRule rows;
+    rows.filter = "rows/#";
+    set_rules({kept, memory_stream, none, rows});
+    start();
+    Client& client = connect("watch");
+    resume(client, "watch");
+    follow(client, "#", 1);
+    close(client);
+  }
+  // Several crashes, close behind each other.
+  void crash_soon() {
+    for (uint64_t life = 0; life < 1 + random_() % 2; ++life) {
+      world.run_for(Duration::micros(static_cast<int64_t>(random_() % 8000)));
+      restart(random_() % 2 == 0 ? CrashKind::power : CrashKind::process);
+    }
+  }
+  Values received() {
+    Client& client = connect("watch");
+    resume(client, "watch", 1000);
+    world.run_for(Duration::seconds(1));
+    Values values = client.values();
+    std::sort(values.begin(), values.end());
+    return values;
+  }
+
+  uint64_t seed_;
+  std::mt19937_64 random_;
+};
+INSTANTIATE_TEST_SUITE_P(Cores, OnceTest, testing::Values(1, 3), testing::PrintToStringParamName());
+
+TEST_P(OnceTest, AWillGoesOutOnceWhateverCrashes) {
+  SCOPED_TRACE("seed " + std::to_string(seed_));
+  Values expected;
+  for (int round = 0; round < 8; ++round) {
+    for (const char* topic : kTopics) {
+      expected.push_back(topic + std::to_string(round));
+      Client& meter = connect("meter");
+      OpenSession opening{.client_id = "meter", .clean_start = true, .expiry_s = 0};
+      opening.will = Will{.topic = topic, .payload = Bytes::copy_of(expected.back()), .qos = 1};
+      open(meter, std::move(opening));
+      close(meter);
+      crash_soon();
+      world.run_for(Duration::seconds(3));
+    }
+  }
+  std::sort(expected.begin(), expected.end());
+  EXPECT_EQ(received(), expected);
+}
+
+TEST_P(OnceTest, ADelayedMessageComesOnceWhateverCrashesWhenItIsDue) {
+  SCOPED_TRACE("seed " + std::to_string(seed_));
+  Values expected;
+  for (int round = 0; round < 25; ++round) {
+    Client& publisher = connect("p");
+    const int64_t at_s = node.core(0).wall_now().ms / 1000 + 2;
+    for (const char* topic : kTopics) {
+      expected.push_back(topic + std::to_string(round));
+      EXPECT_EQ(publish(publisher, "$delayed/" + std::to_string(at_s) + "/" + topic, expected.back(), 1), Code::ok);
+    }
+    world.run_for(Duration::millis(at_s * 1000 - node.core(0).wall_now().ms));
+    crash_soon();
+    world.run_for(Duration::seconds(3));
+  }
+  std::sort(expected.begin(), expected.end());
+  EXPECT_EQ(received(), expected);
+}
+
+// What the spool keeps of the ledger goes when the ledger has forgotten it.
+TEST_P(OnceTest, NothingOfTheLedgerStaysInTheSpool) {
+  options.spool_segment_bytes = 1 << 16;
+  restart(CrashKind::process);
+  const std::string payload(4000, 'x');
+  for (int round = 0; round < 50; ++round) publish(connect("p"), "$delayed/1/light/x", payload, 1);
+  world.run_for(Duration::seconds(3));
+  Client& client = connect("watch");
+  resume(client, "watch", 1000);
+  world.run_for(Duration::seconds(1));
+  ASSERT_EQ(client.received.size(), 50u);
+  Settle request;
+  for (const Got& got : client.received) request.leases.push_back({got.lease, Settle::Outcome::done});
+  ask(client, std::move(request));
+  world.run_for(Duration::millis(2 * broker_options.retention_check_ms + 3000));
+  uint64_t bytes = 0;
+  for (const auto& hall : halls) bytes += hall->spool_bytes();
+  EXPECT_LT(bytes, 140'000u);
+}
+
+}  // namespace
+}  // namespace robustmq::broker
