@@ -51,13 +51,16 @@ void Journal::start_round() {
   uint64_t taken_bytes = 0;
   bool has_leading = false;
   std::vector<JournalEntry> next_round;
+  std::vector<void*> waiting_owners;
   const auto waits = [&](const JournalEntry& entry) {
     if (entry.is_behind && has_leading) return true;
-    return std::any_of(next_round.begin(), next_round.end(), [&](const JournalEntry& one) { return one.owner == entry.owner; });
+    return std::find(waiting_owners.begin(), waiting_owners.end(), entry.owner.get()) != waiting_owners.end();
   };
   while (!queue_.empty() && (entries.empty() || taken_bytes < static_cast<uint64_t>(options_.round_bytes_max))) {
     JournalEntry& next = queue_.front();
     if (waits(next)) {
+      if (std::find(waiting_owners.begin(), waiting_owners.end(), next.owner.get()) == waiting_owners.end())
+        waiting_owners.push_back(next.owner.get());
       next_round.push_back(std::move(next));
       queue_.pop_front();
       continue;

@@ -33,6 +33,7 @@ struct SessionOptions {
   OverLimit over_limit = OverLimit::drop_oldest;
   int64_t flush_ms = 1000;
   int64_t spool_segment_bytes = 64 << 20;
+  int32_t spool_rewrite_percent = 50;
   int64_t cache_bytes = 16 << 20;
 
   template <class V>
@@ -67,6 +68,13 @@ struct SessionOptions {
             {.doc = "Size of a segment of the spool, the log of messages that sessions wait for and no stream keeps.",
              .unit = "bytes",
              .min = 1 << 16});
+    v.field(
+        "spool_rewrite_percent", &S::spool_rewrite_percent,
+        {.doc = "When fewer of a spool's records than this are still owed to anybody, the oldest of those are written again at "
+                "its end, so that the rest can go; 0: never.",
+         .unit = "%",
+         .min = 0,
+         .max = 90});
     v.field("cache_bytes", &S::cache_bytes,
             {.doc = "Memory for what sessions are about to be sent, on each core.", .unit = "bytes", .min = 1 << 16});
   }
@@ -82,6 +90,7 @@ struct SessionMetrics {
   uint64_t row_failures_total = 0;
   uint64_t messages_spooled_total = 0;
   uint64_t messages_referred_total = 0;
+  uint64_t messages_rewritten_total = 0;
   uint64_t spool_failures_total = 0;
   uint64_t messages_handed_total = 0;
   uint64_t batches_read_total = 0;
@@ -104,6 +113,8 @@ struct SessionMetrics {
     v.field("messages_spooled_total", &M::messages_spooled_total, {.doc = "Messages written to the spool."});
     v.field("messages_referred_total", &M::messages_referred_total,
             {.doc = "Messages that sessions wait for and a stream keeps: written to the spool as a reference."});
+    v.field("messages_rewritten_total", &M::messages_rewritten_total,
+            {.doc = "Records of the spool written again, so that those around them, which nobody is owed, could go."});
     v.field("spool_failures_total", &M::spool_failures_total,
             {.doc = "Batches that the spool could not store; their publishers were told."});
     v.field("messages_handed_total", &M::messages_handed_total, {.doc = "Messages handed to the clients of sessions."});

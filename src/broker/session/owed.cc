@@ -43,6 +43,20 @@ uint64_t Runs::bytes_from(Offset from) const {
   return bytes_ - at->bytes_before - in_run / at->length * skipped;
 }
 
+void Runs::put_in_front(const Runs& older) {
+  std::vector<Run> all(older.runs_.begin() + static_cast<ptrdiff_t>(older.gone_), older.runs_.end());
+  for (size_t i = gone_; i < runs_.size(); ++i) {
+    Run run = runs_[i];
+    run.count_before += older.count_;
+    run.bytes_before += older.bytes_;
+    all.push_back(run);
+  }
+  runs_ = std::move(all);
+  gone_ = 0;
+  count_ += older.count_;
+  bytes_ += older.bytes_;
+}
+
 void Runs::trim(Offset below) {
   while (gone_ < runs_.size() && runs_[gone_].first + static_cast<Offset>(runs_[gone_].length) <= below) ++gone_;
   if (gone_ > runs_.size() / 2) {
@@ -58,9 +72,22 @@ void RefMarks::add(const ShardId& shard, Offset at, Offset in_shard) {
   Marks& of_shard = shards_[shard];
   of_shard.last = std::max(of_shard.last, at);
   std::vector<Mark>& marks = of_shard.marks;
-  if (marks.empty() || at >= marks.back().at + kEvery) marks.push_back({at, in_shard});
   // The offsets of appends that failed are given again.
   for (auto mark = marks.rbegin(); mark != marks.rend() && mark->in_shard > in_shard; ++mark) mark->in_shard = in_shard;
+  if (marks.empty() || at >= marks.back().at + kEvery) marks.push_back({at, in_shard});
+}
+
+void RefMarks::put_in_front(const RefMarks& older) {
+  for (const auto& [shard, before] : older.shards_) {
+    Marks& here = shards_[shard];
+    here.last = std::max(here.last, before.last);
+    here.marks.insert(here.marks.begin(), before.marks.begin(), before.marks.end());
+    Offset lowest = INT64_MAX;
+    for (auto mark = here.marks.rbegin(); mark != here.marks.rend(); ++mark) {
+      lowest = std::min(lowest, mark->in_shard);
+      mark->in_shard = lowest;
+    }
+  }
 }
 
 void RefMarks::trim(Offset below) {

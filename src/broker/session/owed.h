@@ -31,6 +31,8 @@ class Runs {
   std::optional<Offset> next(Offset from) const;
   uint64_t count_from(Offset from) const;
   uint64_t bytes_from(Offset from) const;
+  // Those of `older` lie below all that are here.
+  void put_in_front(const Runs& older);
   // Forgets what lies below, as far as whole entries do.
   void trim(Offset below);
   size_t entry_count() const { return runs_.size() - gone_; }
@@ -59,6 +61,8 @@ class RefMarks {
   static constexpr Offset kEvery = 64;  // offsets of the source between two marks of a shard
   // `at`: not below any before.
   void add(const ShardId& shard, Offset at, Offset in_shard);
+  // The references of `older` lie below all that are here.
+  void put_in_front(const RefMarks& older);
   // Nothing below is wanted.
   void trim(Offset below);
   bool empty() const { return shards_.empty(); }

@@ -10,6 +10,7 @@
 
 #include "base/topic_names.h"
 #include "broker/session/leases.h"
+#include "broker/session/moved.h"
 #include "broker/session/session.h"
 
 namespace robustmq::broker {
@@ -70,6 +71,35 @@ TEST(RefMarks, BeginAtOrBelowEverythingThatIsLeft) {
   }
   marks.trim(at);
   EXPECT_TRUE(marks.empty());
+}
+
+TEST(Moved, FindsEachAtItsLastPlace) {
+  const uint64_t seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937_64 random(seed);
+  Moved moved;
+  std::map<Offset, Offset> model;
+  Offset place = 1000;
+  for (int step = 0; step < 3000; ++step) {
+    const auto offset = static_cast<Offset>(random() % 300);
+    const uint64_t what = random() % 20;
+    if (what == 0) {
+      moved.forget(offset);
+      model.erase(offset);
+    } else {
+      // Runs of neighbours, with holes.
+      for (Offset at = offset; at < offset + static_cast<Offset>(what); at += 1 + static_cast<Offset>(random() % 8 == 0)) {
+        moved.set(at, place);
+        model[at] = place++;
+      }
+    }
+    for (Offset at = 0; at < 330; ++at) {
+      const auto found = model.find(at);
+      ASSERT_EQ(moved.find(at), found == model.end() ? std::nullopt : std::optional<Offset>(found->second)) << at;
+    }
+  }
+  moved.trim(400);
+  EXPECT_TRUE(moved.empty());
 }
 
 // The model keeps for each reader the set of offsets it is owed.

@@ -1,5 +1,6 @@
 #include "broker/session/spool.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/wire.h"
@@ -61,8 +62,13 @@ void Spool::open(Callback<void(Result<std::vector<PacketPair>>)> done) {
                    if (!recovered.ok()) return finish(std::move(recovered));
                    load_rows(std::string(kSessionRows), [this, alive, pairs, finish = std::move(finish)](Status loaded) mutable {
                      if (!*alive) return;
+                     below_ = start();
                      if (!loaded.ok() || start() >= end()) return finish(std::move(loaded));
-                     replay_from(start(), pairs, std::move(finish));
+                     replay_from(start(), pairs, [this, alive, finish = std::move(finish)](Status replayed) mutable {
+                       if (!*alive) return;
+                       finish_replay();
+                       finish(std::move(replayed));
+                     });
                    });
                  });
                });
@@ -117,19 +123,58 @@ Status Spool::replay(ByteSpan batch, std::vector<PacketPair>& pairs) {
   RecordView record;
   while (records.next(record)) {
     const SpoolFacts facts = facts_of(record);
+    // A copy counts once what it was copied from is gone.
+    if (facts.at && *facts.at >= below_) continue;
+    const Offset at = facts.at.value_or(record.offset);
     if (facts.packet) {
       pairs.push_back({std::string(facts.packet->client_id), facts.packet->packet_id, facts.packet->sequence});
-      pinned_[pairs.back().client_id].emplace(facts.packet->sequence, record.offset);
+      pinned_[pairs.back().client_id].emplace(facts.packet->sequence, at);
     }
-    if (!facts.delayed.empty() && from_ledger_.emplace(facts.delayed, record.offset).second)
+    if (facts.is_delayed_own && from_ledger_.emplace(facts.delayed, at).second)
       found_.push_back({std::string(facts.topic), std::string(facts.delayed)});
-    if (facts.topic.empty()) continue;
-    const auto filters = owed_.filters_of(facts.topic);
+    auto filters = facts.topic.empty() ? nullptr : owed_.filters_of(facts.topic);
+    if (facts.at) {
+      found_moved_.push_back({at, record.offset, std::move(filters), size_of_message(record), facts.ref});
+      continue;
+    }
     if (!filters) continue;
-    for (const auto& filter : *filters) filter->runs.add(record.offset, size_of_message(record));
-    if (facts.ref) note_reference(*filters, *facts.ref, record.offset);
+    for (const auto& filter : *filters) filter->runs.add(at, size_of_message(record));
+    if (facts.ref) note_reference(*filters, *facts.ref, at);
   }
   return records.is_malformed() ? Status(Error{Code::corrupt_storage, "a record of the spool"}) : Status();
+}
+
+// Copies lie behind what they are older than.
+void Spool::finish_replay() {
+  std::sort(found_moved_.begin(), found_moved_.end(),
+            [](const FoundMoved& a, const FoundMoved& b) { return std::pair(a.at, a.place) < std::pair(b.at, b.place); });
+  struct Front {
+    Runs runs;
+    RefMarks refs;
+  };
+  std::map<OwedFilter*, Front> fronts;  // what is done for one does not depend on another
+  for (size_t i = 0; i < found_moved_.size(); ++i) {
+    const FoundMoved& one = found_moved_[i];
+    // The last copy counts.
+    if (i + 1 < found_moved_.size() && found_moved_[i + 1].at == one.at) continue;
+    moved_.set(one.at, one.place);
+    if (!one.filters) continue;
+    for (const auto& filter : *one.filters) {
+      Front& front = fronts[filter.get()];
+      front.runs.add(one.at, one.bytes);
+      if (one.ref) front.refs.add(one.ref->shard, one.at, one.ref->offset);
+    }
+    if (!one.ref) continue;
+    const auto [kept, is_new] = kept_.try_emplace(one.ref->shard, one.ref->offset);
+    if (!is_new) kept->second = std::min(kept->second, one.ref->offset);
+  }
+  for (const auto& [filter, front] : fronts) {
+    filter->runs.put_in_front(front.runs);
+    if (front.refs.empty()) continue;
+    if (!filter->refs) filter->refs = std::make_unique<RefMarks>();
+    filter->refs->put_in_front(front.refs);
+  }
+  found_moved_ = {};
 }
 
 // ---- Messages ----

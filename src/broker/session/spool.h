@@ -23,6 +23,7 @@
 #include "base/batch.h"
 #include "broker/rows.h"
 #include "broker/session/batch_cache.h"
+#include "broker/session/moved.h"
 #include "broker/session/options.h"
 #include "broker/session/owed.h"
 #include "broker/session/spool_record.h"
@@ -170,6 +171,19 @@ class Spool final : private runtime::Deferred {
     std::optional<PacketPair> pair;
     std::string delayed;
   };
+  // A copy that the start found, of a message whose first place is gone.
+  struct FoundMoved {
+    Offset at = 0;
+    Offset place = 0;
+    std::shared_ptr<const OwedFilters> filters;
+    uint64_t bytes = 0;
+    std::optional<SpoolRef> ref;
+  };
+  // Whole batches of the spool's log.
+  struct Batches {
+    Bytes bytes;
+    Offset next = 0;
+  };
   // What looking for a message found.
   enum class Look : uint8_t { found, gone, not_here, not_committed };
 
@@ -190,6 +204,17 @@ class Spool final : private runtime::Deferred {
   // A message at `at` refers to this one.
   void note_reference(const OwedFilters& filters, const SpoolRef& ref, Offset at);
   void bound(OwedReader& reader);
+  void read_log(Offset from, uint64_t bytes_max, Callback<void(Result<Batches>)> done);
+  void finish_replay();
+  // Where in the log the message at `offset` lies; nullopt: it is gone.
+  std::optional<Offset> place_of(Offset offset) const {
+    return offset < below_ ? moved_.find(offset) : std::optional<Offset>(offset);
+  }
+  // spool_rewrite.cc
+  bool is_worth_rewriting();
+  bool is_wanted(const SpoolFacts& facts, const RecordView& record, Offset at);
+  void rewrite_from(Offset from, uint64_t left);
+  void rewrite(const Batches& batches, uint64_t left);
   struct ReadingAgain;
   void read_next_again(std::shared_ptr<ReadingAgain> reading);
 
@@ -224,6 +249,11 @@ class Spool final : private runtime::Deferred {
 
   std::map<std::string, Offset, std::less<>> from_ledger_;
   std::vector<FromLedger> found_;
+
+  Moved moved_;
+  Offset below_ = 0;  // what lies below it is gone, or moved
+  std::vector<FoundMoved> found_moved_;
+  bool is_rewriting_ = false;
 
   std::vector<std::string> noted_;
   bool is_pumping_ = false;

@@ -124,14 +124,15 @@ void Spool::pump(OwedReader& reader) {
 
 Spool::Look Spool::look(std::string_view client_id, Offset offset, OwedMessage& message, ShardId& missing,
                         Offset& missing_offset) const {
-  if (offset < start()) return Look::gone;
-  const auto batch = cache_.find(id_, offset);
+  const std::optional<Offset> place = place_of(offset);
+  if (!place) return Look::gone;
+  const auto batch = cache_.find(id_, *place);
   if (!batch) {
     missing = id_;
-    missing_offset = offset;
+    missing_offset = *place;
     return Look::not_here;
   }
-  const RecordView* record = record_at(*batch, offset);
+  const RecordView* record = record_at(*batch, *place);
   if (!record) return Look::gone;
   const SpoolFacts facts = facts_of(*record);
   if (facts.topic.empty()) return Look::gone;
@@ -204,30 +205,37 @@ void Spool::take_bytes(const ShardId& shard, const Result<Bytes>& bytes) {
 
 // ---- Start ----
 
+void Spool::read_log(Offset from, uint64_t bytes_max, Callback<void(Result<Batches>)> done) {
+  shard_->fetch(from, bytes_max, true, [this, alive = alive_, done = std::move(done)](Result<shard::Fetched> fetched) mutable {
+    if (!*alive) return;
+    if (!fetched.ok()) return done(fetched.error());
+    const Offset next = fetched->next;
+    auto take = [alive, next, done = std::move(done)](Result<Bytes> bytes) mutable {
+      if (!*alive) return;
+      if (!bytes.ok()) return done(bytes.error());
+      done(Batches{bytes.take(), next});
+    };
+    std::make_shared<Gathering>(core_, std::move(fetched->pieces), std::move(take))->run();
+  });
+}
+
 void Spool::replay_from(Offset from, std::shared_ptr<std::vector<PacketPair>> pairs, Callback<void(Status)> done) {
   if (from >= shard_->bounds().high_watermark) return done({});
-  shard_->fetch(from, kReplayBytes, true,
-                [this, alive = alive_, from, pairs, done = std::move(done)](Result<shard::Fetched> fetched) mutable {
-                  if (!*alive) return;
-                  if (!fetched.ok()) return done(fetched.error());
-                  if (fetched->next <= from) return done(Error{Code::corrupt_storage, "the spool ends before its end"});
-                  auto take = [this, alive, pairs, next = fetched->next, done = std::move(done)](Result<Bytes> bytes) mutable {
-                    if (!*alive) return;
-                    if (!bytes.ok()) return done(bytes.error());
-                    for (ByteSpan rest = bytes->span(); !rest.empty();) {
-                      const auto size = BatchView::size_at(rest);
-                      if (!size || *size > rest.size()) return done(Error{Code::corrupt_storage, "a batch of the spool is cut"});
-                      const Status status = replay(rest.first(*size), *pairs);
-                      if (!status.ok()) return done(status);
-                      rest = rest.subspan(*size);
-                    }
-                    // In another turn: a long log would be a deep recursion where reads complete inline.
-                    core_.post([this, alive, next, pairs, done = std::move(done)]() mutable {
-                      if (*alive) replay_from(next, std::move(pairs), std::move(done));
-                    });
-                  };
-                  std::make_shared<Gathering>(core_, std::move(fetched->pieces), std::move(take))->run();
-                });
+  read_log(from, kReplayBytes, [this, from, pairs, done = std::move(done)](Result<Batches> read) mutable {
+    if (!read.ok()) return done(read.error());
+    if (read->next <= from) return done(Error{Code::corrupt_storage, "the spool ends before its end"});
+    for (ByteSpan rest = read->bytes.span(); !rest.empty();) {
+      const auto size = BatchView::size_at(rest);
+      if (!size || *size > rest.size()) return done(Error{Code::corrupt_storage, "a batch of the spool is cut"});
+      const Status status = replay(rest.first(*size), *pairs);
+      if (!status.ok()) return done(status);
+      rest = rest.subspan(*size);
+    }
+    // In another turn: a long log would be a deep recursion where reads complete inline.
+    core_.post([this, alive = alive_, next = read->next, pairs, done = std::move(done)]() mutable {
+      if (*alive) replay_from(next, std::move(pairs), std::move(done));
+    });
+  });
 }
 
 // ---- Again ----
@@ -307,7 +315,12 @@ void Spool::tidy() {
       if (!is_new) kept->second = std::min(kept->second, in_shard);
     });
   });
-  if (floor > start()) shard_->trim(floor, [](Status) {});
+  moved_.trim(floor);
+  if (floor > below_) {
+    below_ = floor;
+    shard_->trim(below_, [](Status) {});
+  }
+  if (is_worth_rewriting()) rewrite_from(below_, size_bytes() / 2);
 }
 
 }  // namespace robustmq::broker

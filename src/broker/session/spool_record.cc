@@ -55,7 +55,12 @@ SpoolFacts facts_of(const RecordView& record) {
   if (record.key) facts.ref = decode_ref(*record.key);
   HeaderReader headers(record);
   HeaderView header;
+  // Clients send headers of any name; those in front are the spool's own.
   for (bool is_first = true; headers.next(header); is_first = false) {
+    if (is_first && header.key == kAtHeader && header.value && header.value->size() == 8) {
+      facts.at = static_cast<Offset>(big_endian(*header.value));
+      if (!headers.next(header)) break;
+    }
     if (!header.value || !header.key.starts_with("mqtt.")) continue;
     const std::string_view name = header.key.substr(5);
     const std::string_view value = as_text(*header.value);
@@ -67,8 +72,10 @@ SpoolFacts facts_of(const RecordView& record) {
       facts.packet = decode_packet(*header.value);
     } else if (name == "own") {
       facts.own = value;
-    } else if (name == "delayed" && is_first) {
+    } else if (name == "delayed") {
+      if (!facts.delayed.empty()) continue;
       facts.delayed = value;
+      facts.is_delayed_own = is_first;
     } else if (name == "message_expiry_s") {
       std::from_chars(value.data(), value.data() + value.size(), facts.expiry_s);
     }
@@ -101,6 +108,19 @@ void append_spooled(BatchBuilder& to, std::string_view topic, const RecordView& 
     to.add_encoded_headers(message.raw_headers, message.header_count);
   }
   if (!own.empty()) to.add_header("mqtt.own", as_bytes(own));
+  to.end_record();
+}
+
+void append_moved(BatchBuilder& to, const RecordView& record, Offset at) {
+  to.begin_record(record.timestamp_ms, record.key, record.value);
+  std::string place;
+  put_big_endian(static_cast<uint64_t>(at), 8, place);
+  to.add_header(kAtHeader, as_bytes(place));
+  HeaderReader headers(record);
+  HeaderView header;
+  for (bool is_first = true; headers.next(header); is_first = false) {
+    if (!is_first || header.key != kAtHeader) to.add_header(header.key, header.value);
+  }
   to.end_record();
 }
 

@@ -18,8 +18,11 @@
 namespace robustmq::broker {
 
 constexpr std::string_view kPacketHeader = "mqtt.packet";
-// What waited in the ledger (ADR 0013): its DelayedKey as text. Counts only as the first header, and from the broker itself.
+// What waited in the ledger (ADR 0013): its DelayedKey as text. Counts in what the broker itself publishes, and as the first
+// header of a spool's record.
 constexpr std::string_view kDelayedHeader = "mqtt.delayed";
+// Of a record that was written again (spool_rewrite.cc), the first header: its offset in the spool (8, big-endian).
+constexpr std::string_view kAtHeader = "mqtt.at";
 
 // A record of a stream. It is there only as the epoch says: an offset may be given again after a crash, an epoch is not.
 struct SpoolRef {
@@ -44,8 +47,10 @@ struct SpoolFacts {
   std::string_view topic;  // empty: nobody waits for it
   std::optional<PacketMark> packet;
   std::string_view own;
-  std::string_view delayed;
-  uint8_t qos = 1;  // as of a record without it
+  std::string_view delayed;     // the first there is
+  bool is_delayed_own = false;  // it stands in front: the spool put it there
+  std::optional<Offset> at;     // of a record that was written again
+  uint8_t qos = 1;              // as of a record without it
   uint32_t expiry_s = 0;
 };
 SpoolFacts facts_of(const RecordView& record);
@@ -53,6 +58,9 @@ SpoolFacts facts_of(const RecordView& record);
 // Adds the record of a message to a batch. `own`, `delayed` empty: left out. With `ref` the payload stays where it lies.
 void append_spooled(BatchBuilder& to, std::string_view topic, const RecordView& message, const std::optional<SpoolRef>& ref,
                     std::string_view own, std::string_view delayed);
+
+// Adds a record of the spool as it is, with the offset that it keeps.
+void append_moved(BatchBuilder& to, const RecordView& record, Offset at);
 
 // True when a message stored at `timestamp_ms` is over at `now_ms`.
 inline bool is_expired(uint32_t expiry_s, int64_t timestamp_ms, int64_t now_ms) {
