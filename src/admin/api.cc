@@ -30,6 +30,7 @@ const std::vector<Route>& routes() {
     append_metrics_routes(list);
     append_topics_routes(list);
     append_messages_routes(list);
+    append_clients_routes(list);
     append_options_routes(list);
     append_publish_routes(list);
     return list;

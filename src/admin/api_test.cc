@@ -58,6 +58,52 @@ class OneTopicBroker final : public broker::Broker {
     }
     if (auto* cancel = std::get_if<broker::CancelDelayed>(&request))
       return done(broker::CancelledDelayed{cancel->id == "1f-2" ? Code::ok : Code::not_found});
+    if (auto* list = std::get_if<broker::ListClients>(&request)) {
+      broker::ListedClients reply;
+      reply.clients.push_back({.id = "one", .host = "192.0.2.1", .is_connected = true, .subscriptions = 2});
+      reply.clients.push_back({.id = "two", .is_stored = true, .expiry_s = 60, .left_at_ms = 1000});
+      if (list->count_max == 2) reply.next = "two";
+      return done(std::move(reply));
+    }
+    if (auto* describe = std::get_if<broker::DescribeClient>(&request)) {
+      broker::DescribedClient reply;
+      if (describe->id == "a/b") {
+        reply.code = Code::ok;
+        reply.facts.id = "a/b";
+        reply.subscriptions.push_back({"t/#", "g", 1});
+      }
+      return done(std::move(reply));
+    }
+    if (auto* end = std::get_if<broker::EndClient>(&request)) {
+      ended = *end;
+      return done(broker::EndedClient{end->id == "one" ? Code::ok : Code::not_found});
+    }
+    if (std::holds_alternative<broker::ListBans>(request)) {
+      broker::ListedBans reply;
+      reply.bans.push_back({broker::BanBy::host, "192.0.2.9", "me", "why", 1000, 2000});
+      return done(std::move(reply));
+    }
+    if (auto* add = std::get_if<broker::AddBan>(&request)) {
+      ban = add->ban;
+      return done(broker::ChangedBans{ban.who == "many" ? Code::quota_exceeded : Code::ok});
+    }
+    if (auto* remove = std::get_if<broker::RemoveBan>(&request))
+      return done(broker::ChangedBans{remove->by == broker::BanBy::host && remove->who == "::1" ? Code::ok : Code::not_found});
+    if (std::holds_alternative<broker::ListSlow>(request)) {
+      broker::ListedSlow reply;
+      reply.subscriptions.push_back({"one", "t", 700, 1000});
+      return done(std::move(reply));
+    }
+    if (std::holds_alternative<broker::ListWatched>(request)) {
+      broker::ListedWatched reply;
+      reply.topics.push_back({"a/b", 1000, 3, 30, {1, 2, 0}, 6});
+      return done(std::move(reply));
+    }
+    if (auto* watch = std::get_if<broker::WatchTopic>(&request)) {
+      if (watch->is_on) return done(broker::WatchedTopic{watch->topic == "a/b" ? Code::already_exists : Code::ok});
+      return done(broker::WatchedTopic{watch->topic == "a/b" ? Code::ok : Code::not_found});
+    }
+    if (std::holds_alternative<broker::ClearSlow>(request)) return done(broker::ClearedSlow{});
     if (auto* publish = std::get_if<broker::Publish>(&request)) {
       broker::Published reply;
       for (const broker::Message& message : publish->messages) {
@@ -106,6 +152,8 @@ class OneTopicBroker final : public broker::Broker {
 
   bool fails = false;
   std::vector<Got> published;
+  broker::EndClient ended;
+  broker::Ban ban;
   broker::CreateTopics::One created;
   broker::ListRetained retained;
 };
@@ -359,6 +407,55 @@ TEST_F(Api, IsRefusedToOtherHostsUntilTheyShowTheKey) {
 TEST_F(Api, IsRefusedToWebPagesWithoutTheKey) {
   EXPECT_EQ(ask("POST", "/api/v5/publish", R"({"topic": "a", "payload": ""})", "origin: http://page.example\r\n").status, 403);
   EXPECT_TRUE(broker.published.empty());
+}
+
+TEST_F(Api, ListsAndEndsClients) {
+  ApiAnswer answer = ask("GET", "/api/v1/clients?limit=2");
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_NE(answer.body.find(R"("host": "192.0.2.1")"), std::string::npos) << answer.body;
+  EXPECT_NE(answer.body.find(R"("left_at_ms": 1000)"), std::string::npos);
+  EXPECT_NE(answer.body.find(R"("next": "two")"), std::string::npos);
+  EXPECT_EQ(ask("GET", "/api/v1/clients?limit=0").status, 400);
+  answer = ask("GET", "/api/v1/clients/a%2Fb");
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_NE(answer.body.find(R"("filter": "$share/g/t/#")"), std::string::npos) << answer.body;
+  EXPECT_EQ(ask("GET", "/api/v1/clients/x").status, 404);
+  EXPECT_EQ(ask("DELETE", "/api/v1/clients/one?session=true").status, 204);
+  EXPECT_TRUE(broker.ended.with_session);
+  EXPECT_EQ(ask("DELETE", "/api/v1/clients/two").status, 404);
+  EXPECT_FALSE(broker.ended.with_session);
+  EXPECT_EQ(ask("DELETE", "/api/v1/clients/one?session=maybe").status, 400);
+}
+
+TEST_F(Api, ListsAndChangesBans) {
+  EXPECT_NE(ask("GET", "/api/v1/bans").body.find(R"("until_ms": 2000)"), std::string::npos);
+  ApiAnswer answer = ask("POST", "/api/v1/bans", R"({"by": "client_id", "who": "a", "reason": "r", "until_ms": 5})");
+  EXPECT_EQ(answer.status, 204) << answer.body;
+  EXPECT_EQ(broker.ban.by, broker::BanBy::client_id);
+  EXPECT_EQ(broker.ban.who, "a");
+  EXPECT_EQ(broker.ban.until_ms, 5);
+  EXPECT_EQ(ask("POST", "/api/v1/bans", R"({"by": "host", "who": "many"})").status, 429);
+  for (const char* body : {"", "[]", "{}", R"({"by": "name", "who": "a"})", R"({"by": "host"})", R"({"who": "a"})",
+                           R"({"by": "host", "who": "a", "until_ms": -1})", R"({"by": "host", "who": "a", "for_s": 0})",
+                           R"({"by": "host", "who": "a", "x": "y"})"})
+    EXPECT_EQ(ask("POST", "/api/v1/bans", body).status, 400) << body;
+  EXPECT_EQ(ask("DELETE", "/api/v1/bans/host/%3A%3A1").status, 204);
+  EXPECT_EQ(ask("DELETE", "/api/v1/bans/client_id/x").status, 404);
+  EXPECT_EQ(ask("DELETE", "/api/v1/bans/name/x").status, 400);
+}
+
+TEST_F(Api, ListsAndClearsSlowSubscriptions) {
+  EXPECT_NE(ask("GET", "/api/v1/slow_subscriptions").body.find(R"("waited_ms": 700)"), std::string::npos);
+  EXPECT_EQ(ask("DELETE", "/api/v1/slow_subscriptions").status, 204);
+}
+
+TEST_F(Api, CountsTopicsOnDemand) {
+  EXPECT_NE(ask("GET", "/api/v1/topic_metrics").body.find(R"("messages_in_qos1": 2)"), std::string::npos);
+  EXPECT_EQ(ask("POST", "/api/v1/topic_metrics", R"({"topic": "x"})").status, 204);
+  EXPECT_EQ(ask("POST", "/api/v1/topic_metrics", R"({"topic": "a/b"})").status, 409);
+  EXPECT_EQ(ask("POST", "/api/v1/topic_metrics", R"({"topic": 1})").status, 400);
+  EXPECT_EQ(ask("DELETE", "/api/v1/topic_metrics/a%2Fb").status, 204);
+  EXPECT_EQ(ask("DELETE", "/api/v1/topic_metrics/x").status, 404);
 }
 
 }  // namespace

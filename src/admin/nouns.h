@@ -7,6 +7,7 @@
 
 namespace robustmq::admin {
 
+void append_clients_routes(std::vector<Route>& to);
 void append_health_routes(std::vector<Route>& to);
 void append_messages_routes(std::vector<Route>& to);
 void append_metrics_routes(std::vector<Route>& to);

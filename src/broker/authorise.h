@@ -8,7 +8,20 @@
 
 namespace robustmq::broker {
 
-enum class Verb : uint8_t { publish, follow, produce, fetch, describe, create, alter, remove, use_group, describe_cluster };
+enum class Verb : uint8_t {
+  publish,
+  follow,
+  produce,
+  fetch,
+  describe,
+  create,
+  alter,
+  remove,
+  use_group,
+  describe_cluster,
+  describe_clients,
+  alter_clients
+};
 
 // ok, or not_authorised. There is no user database in this version: listeners bind loopback unless told otherwise, and whoever
 // reaches one may do everything. Rules come with the security work; every request already passes here.

@@ -30,6 +30,7 @@ struct Context {
   Principal principal;
   Sink* sink = nullptr;
   uint64_t connection_id = 0;     // unique a node start; what No Local compares
+  std::string host;               // of the client; empty: there is none
   std::string session;            // set by OpenSession
   void* state = nullptr;          // the broker's own, for what this context follows
   void* session_state = nullptr;  // the broker's own, of a session with an expiry

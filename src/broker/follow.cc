@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "broker/extensions/topic_watch.h"
 #include "broker/retained_bursts.h"
 #include "broker/session/spool_record.h"
 
@@ -123,6 +124,7 @@ void Follows::deliver(const Targets& targets, std::string_view topic, const Reco
     }
     if (context.session_state && (is_all_owed_ || (shown->qos_max > 0 && facts_of(record).qos > 0))) continue;
     ++metrics_.messages_delivered_total;
+    if (watch_) watch_->note_out(topic);
     if (context.has_burst) bursts_->note_live(context, topic, record);
     context.sink->on_delivery(Delivery{.topic = topic,
                                        .record = record,

@@ -19,6 +19,7 @@ namespace robustmq::broker {
 
 struct Follower;
 class RetainedBursts;
+class TopicWatch;
 
 struct Subscription {
   Follower* follower = nullptr;
@@ -58,6 +59,8 @@ class Follows {
   // A connection with a stored session is owed what has QoS 1 or 2 (ADR 0007) and gets the rest from here; with `is_all_owed`
   // nothing.
   void set_owed(bool is_all_owed) { is_all_owed_ = is_all_owed; }
+  // Told of each copy that is handed on.
+  void set_watch(TopicWatch* watch) { watch_ = watch; }
 
   // Adds or replaces. The caller checked the filter. `is_first`: no other subscription of this core has this filter.
   struct Added {
@@ -74,6 +77,9 @@ class Follows {
   template <class Gone>
   void close(Context& context, Gone&& gone);
   size_t count_of(const Context& context) const;
+  // visit(filter, qos_max) for each subscription of a connection.
+  template <class Visit>
+  void each_of(const Context& context, Visit&& visit) const;
 
   // Changes whenever a subscription does.
   uint64_t generation() const { return generation_; }
@@ -97,6 +103,7 @@ class Follows {
   BrokerMetrics& metrics_;
   RetainedBursts* bursts_ = nullptr;
   bool is_all_owed_ = false;
+  TopicWatch* watch_ = nullptr;
   List<Follower, FollowerTag> followers_;
   FilterTrie<Subscription> trie_;
   std::unordered_map<std::string, std::shared_ptr<const Targets>, TextHash, std::equal_to<>> remembered_;
@@ -118,6 +125,17 @@ void Follows::close(Context& context, Gone&& gone) {
     }
   }
   delete follower;
+}
+
+template <class Visit>
+void Follows::each_of(const Context& context, Visit&& visit) const {
+  const auto* follower = static_cast<const Follower*>(context.state);
+  if (!follower) return;
+  for (const auto* node : follower->nodes) {
+    for (const Subscription& entry : node->entries()) {
+      if (entry.follower == follower) visit(node->filter(), entry.qos_max);
+    }
+  }
 }
 
 }  // namespace robustmq::broker

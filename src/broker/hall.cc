@@ -72,9 +72,16 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
       rewriter_(setup.topic_rewrite, extension_metrics_),
       exclusive_(core_, extensions_, extension_metrics_),
       sys_(core_, extensions_, extension_metrics_, node_, metrics_, follows_, interest_, shared_, fan_out_),
+      ban_options_(setup.bans),
+      bans_(core_, rows_, ban_options_, ban_metrics_),
+      flapping_(ban_options_, ban_metrics_),
+      slow_(extensions_, extension_metrics_),
       tick_(&Hall::on_tick, this),
       sweep_tick_(&Hall::on_sweep_tick, this) {
   follows_.set_bursts(&bursts_);
+  follows_.set_watch(&watch_);
+  shared_.set_watch(&watch_);
+  bans_.set_enforce([this](const Ban& ban) { enforce(ban); });
   publisher_.set_delayed(&delayed_);
   follows_.set_owed(session_options_.keep_qos0);
   fan_out_.set_spools(&spools_);
@@ -83,8 +90,11 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
   meta_.watch([this](const meta::CatalogEvent& event) { on_catalog(event); });
   stored_sessions_.set_hooks({.follow = [this](Context& context, const std::vector<FollowOne>& filters,
                                                Callback<void()> done) { follow_again(context, filters, std::move(done)); },
-                              .handing = [this](Context& context, std::string_view topic,
-                                                const RecordView& record) { bursts_.note_live(context, topic, record); },
+                              .handing =
+                                  [this](Context& context, std::string_view topic, const RecordView& record) {
+                                    if (context.has_burst) bursts_.note_live(context, topic, record);
+                                    watch_.note_out(topic);
+                                  },
                               .ended = [this](std::string_view client_id) { wills_.ended(std::string(client_id)); }});
   wills_.set_send([this](const std::string& client_id, const WillRow& will, storage::KvBatch gone, Callback<void(Status)> done) {
     send_will(client_id, will, std::move(gone), std::move(done));
@@ -99,6 +109,7 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
   std::vector<Shared*> shared;
   std::vector<Exclusive*> exclusive;
   std::vector<SysTopics*> sys;
+  std::vector<Bans*> bans;
   std::vector<Publisher*> publishers;
   std::vector<Fetcher*> fetchers;
   std::vector<Topics*> topics;
@@ -111,6 +122,7 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
     shared.push_back(&hall->shared_);
     exclusive.push_back(&hall->exclusive_);
     sys.push_back(&hall->sys_);
+    bans.push_back(&hall->bans_);
     publishers.push_back(&hall->publisher_);
     fetchers.push_back(&hall->fetcher_);
     topics.push_back(&hall->topics_);
@@ -126,6 +138,7 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
     hall->shared_.set_peers(shared);
     hall->exclusive_.set_peers(exclusive);
     hall->sys_.set_peers(sys);
+    hall->bans_.set_peers(bans);
     hall->publisher_.set_peers(publishers);
     hall->fetcher_.set_peers(fetchers);
     hall->topics_.set_peers(topics);
@@ -172,8 +185,11 @@ void Hall::start(Callback<void(Status)> ready) {
       load_wills(std::move(opened));
     }));
   };
-  const auto load_sessions = [this, then, open_spools](Callback<void(Status)> done) {
-    stored_sessions_.load(then(std::move(done), open_spools));
+  const auto load_bans = [this, then, open_spools](Callback<void(Status)> done) {
+    bans_.load(then(std::move(done), open_spools));
+  };
+  const auto load_sessions = [this, then, load_bans](Callback<void(Status)> done) {
+    stored_sessions_.load(then(std::move(done), load_bans));
   };
   const auto load_lights = [this, then, load_sessions](Callback<void(Status)> done) {
     lights_.load(then(std::move(done), load_sessions));
@@ -221,6 +237,7 @@ void Hall::on_tick(void* self) {
   Hall& hall = *static_cast<Hall*>(self);
   const WallTime now = hall.core_.wall_now();
   hall.spools_.tidy();
+  hall.bans_.tidy();
   hall.streams_.retain(now);
   hall.core_.arm(hall.tick_, hall.core_.now() + Duration::millis(hall.options_.retention_check_ms));
 }
@@ -317,6 +334,13 @@ void Hall::execute(Context& context, Request request, ReplyTo done) {
                  },
                  [&](CancelDelayed& r) {
                    if (!refused(Verb::publish, {})) cancel_delayed(r, std::move(done));
+                 },
+                 [&](ReportSlow& r) {
+                   slow_.report(context.session, r.topic, r.waited_ms, core_.wall_now().ms);
+                   done(ReportedSlow{});
+                 },
+                 [&]<AboutClients R>(R& r) {
+                   if (!refused(R::kIsChange ? Verb::alter_clients : Verb::describe_clients, {})) ask_clients(r, std::move(done));
                  },
                  [&](DescribeCluster&) {
                    if (!refused(Verb::describe_cluster, {})) done(cluster_facts());

@@ -12,10 +12,14 @@
 #include "broker/authorise.h"
 #include "broker/broker.h"
 #include "broker/delayed.h"
+#include "broker/extensions/bans.h"
 #include "broker/extensions/exclusive.h"
+#include "broker/extensions/flapping.h"
 #include "broker/extensions/options.h"
 #include "broker/extensions/rewriter.h"
+#include "broker/extensions/slow.h"
 #include "broker/extensions/sys_topics.h"
+#include "broker/extensions/topic_watch.h"
 #include "broker/fan_out.h"
 #include "broker/fetcher.h"
 #include "broker/follow.h"
@@ -53,6 +57,7 @@ struct HallSetup {
   ExtensionOptions extensions;
   std::vector<RewriteRule> topic_rewrite;  // checked
   std::vector<AutoSubscription> auto_subscribe;
+  BanOptions bans;
 };
 
 class Hall final : public Broker {
@@ -75,6 +80,7 @@ class Hall final : public Broker {
   const SessionMetrics& session_metrics() const { return session_metrics_; }
   uint64_t spool_bytes() const { return spools_.size_bytes(); }
   const ExtensionMetrics& extension_metrics() const { return extension_metrics_; }
+  const BanMetrics& ban_metrics() const { return ban_metrics_; }
   const RetainedMetrics& retained_metrics() const { return retained_.metrics(); }
   const WillMetrics& will_metrics() const { return wills_.metrics(); }
   const DelayedMetrics& delayed_metrics() const { return delayed_.metrics(); }
@@ -109,6 +115,27 @@ class Hall final : public Broker {
   ReplyTo telling_of(const Context& context, const Follow& request, ReplyTo done);
   void welcome(const Context& opened);
   void say_goodbye(const Context& context);
+  // hall_clients.cc
+  ClientFacts facts_of(const std::string& id) const;
+  std::vector<ClientFacts> clients_after(const std::string& after, size_t count) const;
+  void list_clients(const ListClients& request, ReplyTo done);
+  DescribedClient describe_client(const std::string& id) const;
+  void end_client(const EndClient& request, ReplyTo done);
+  template <class Ask>
+  void at_client(const std::string& id, Ask ask, ReplyTo done);
+  void ask_clients(ListClients& request, ReplyTo done);
+  void ask_clients(DescribeClient& request, ReplyTo done);
+  void ask_clients(EndClient& request, ReplyTo done);
+  void ask_clients(ListBans& request, ReplyTo done);
+  void ask_clients(AddBan& request, ReplyTo done);
+  void ask_clients(RemoveBan& request, ReplyTo done);
+  void ask_clients(ListSlow& request, ReplyTo done);
+  void ask_clients(ClearSlow& request, ReplyTo done);
+  void ask_clients(WatchTopic& request, ReplyTo done);
+  void ask_clients(ListWatched& request, ReplyTo done);
+  Code watch_here(const WatchTopic& request);
+  void enforce(const Ban& ban);
+  void watch_for_flapping(const std::string& client_id);
   void produce(Context& context, Produce request, ReplyTo done);
   void allocate_producer_id(ReplyTo done);
   ClusterFacts cluster_facts() const;
@@ -153,6 +180,12 @@ class Hall final : public Broker {
   Rewriter rewriter_;
   Exclusive exclusive_;
   SysTopics sys_;
+  const BanOptions ban_options_;
+  BanMetrics ban_metrics_;
+  Bans bans_;
+  Flapping flapping_;
+  SlowSubscriptions slow_;
+  TopicWatch watch_;
   runtime::Timer tick_;
   runtime::Timer sweep_tick_;
 };

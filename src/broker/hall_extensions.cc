@@ -10,11 +10,12 @@
 namespace robustmq::broker {
 
 void Hall::publish_asked(Context& context, Publish request, ReplyTo done) {
-  if (rewriter_.is_empty()) return publish(context, std::move(request), std::move(done));
+  if (rewriter_.is_empty() && watch_.is_empty()) return publish(context, std::move(request), std::move(done));
   std::deque<std::string> names;  // live until publish() returns
   for (Message& message : request.messages) {
     const auto name = rewriter_.publish(message.topic, context.session, context.principal.name);
     if (name) message.topic = names.emplace_back(*name);
+    watch_.note_in(message);
   }
   publish(context, std::move(request), std::move(done));
 }

@@ -126,6 +126,7 @@ class HallRig {
       setup.extensions = extensions;
       setup.topic_rewrite = topic_rewrite;
       setup.auto_subscribe = auto_subscribe;
+      setup.bans = bans;
       room.hall = std::make_unique<Hall>(setup, options, *life_->rules, facts_);
       all.push_back(room.hall.get());
     }
@@ -184,6 +185,7 @@ class HallRig {
   ExtensionOptions extensions;
   std::vector<RewriteRule> topic_rewrite;
   std::vector<AutoSubscription> auto_subscribe;
+  BanOptions bans;
   RetainedOptions retained_options;
   DelayedOptions delayed_options;
   storage::StorageOptions storage_options;

@@ -11,6 +11,10 @@ CoreIndex Hall::session_home(TenantId tenant, std::string_view client_id) const 
 }
 
 void Hall::open_session(Context& context, OpenSession request, ReplyTo done) {
+  if (bans_.concerns(request.client_id, context.host)) {
+    ++ban_metrics_.refused_connections_total;
+    return done(ClientBanned{});
+  }
   context.principal.name = std::move(request.user);
   context.session = request.client_id;
   auto [at, is_new] = sessions_.try_emplace(request.client_id, &context);
@@ -19,6 +23,7 @@ void Hall::open_session(Context& context, OpenSession request, ReplyTo done) {
     ++metrics_.takeovers_total;
     lose_session(*older);
     say_goodbye(*older);
+    watch_for_flapping(older->session);
     older->session.clear();  // no longer its own
     stop_following(*older);
     older->sink->on_notice(Notice::taken_over);
@@ -151,6 +156,7 @@ void Hall::close(Context& context) {
     --metrics_.sessions;
     lose_session(context);
     say_goodbye(context);
+    watch_for_flapping(context.session);
   } else {
     stored_sessions_.let_go(context);
   }

@@ -5,6 +5,7 @@
 
 #include "base/batch.h"
 #include "base/hash.h"
+#include "broker/extensions/topic_watch.h"
 
 namespace robustmq::broker {
 namespace {
@@ -103,6 +104,17 @@ void Shared::close(Context& context) {
 size_t Shared::count_of(const Context& context) const {
   const auto holder = holders_.find(context.connection_id);
   return holder == holders_.end() ? 0 : holder->second.groups.size();
+}
+
+void Shared::each_of(const Context& context, Callback<void(const std::string&, const std::string&, uint8_t)> visit) const {
+  const auto holder = holders_.find(context.connection_id);
+  if (holder == holders_.end()) return;
+  for (const Name& name : holder->second.groups) {
+    const auto group = groups_.find(name);
+    if (group == groups_.end()) continue;
+    const auto local = group->second->locals.find(context.connection_id);
+    if (local != group->second->locals.end()) visit(name.filter, name.share, local->second.qos_max);
+  }
 }
 
 Code Shared::settle(const Context& context, const Settle::One& one) {
@@ -239,6 +251,7 @@ bool Shared::deliver(Group& group, Parcel& parcel) {
     if (lease == 0) return false;
   }
   ++metrics_.messages_delivered_total;
+  if (watch_) watch_->note_out(parcel.topic);
   // Held before it is delivered: the connection may settle or end at once. The delivery's own share keeps the record meanwhile.
   const std::string topic = parcel.topic;
   const Bytes owner = parcel.owner;

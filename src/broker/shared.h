@@ -25,6 +25,8 @@
 
 namespace robustmq::broker {
 
+class TopicWatch;
+
 class Shared final : private runtime::Deferred {
  public:
   Shared(runtime::Core& core, const BrokerOptions& options, BrokerMetrics& metrics);
@@ -32,6 +34,8 @@ class Shared final : private runtime::Deferred {
   ~Shared();
   // Those of all cores, by core; once, before the first subscription.
   void set_peers(std::vector<Shared*> peers) { peers_ = std::move(peers); }
+  // Told of each copy that is handed on.
+  void set_watch(TopicWatch* watch) { watch_ = watch; }
 
   // ---- Subscriptions of this core's connections ----
   // Adds or replaces; true when it is new. `done` when every core knows, inline where it is none.
@@ -41,6 +45,8 @@ class Shared final : private runtime::Deferred {
   // The connection ends: its subscriptions too, and others get what it had not acknowledged.
   void close(Context& context);
   size_t count_of(const Context& context) const;
+  // visit(filter, share, qos_max) for each subscription of a connection.
+  void each_of(const Context& context, Callback<void(const std::string&, const std::string&, uint8_t)> visit) const;
   // A delivery of this connection is over. not_found: no such lease.
   Code settle(const Context& context, const Settle::One& one);
 
@@ -122,6 +128,7 @@ class Shared final : private runtime::Deferred {
   const BrokerOptions& options_;
   BrokerMetrics& metrics_;
   std::vector<Shared*> peers_;
+  TopicWatch* watch_ = nullptr;
   std::map<Name, std::unique_ptr<Group>> groups_;
   FilterTrie<Group*> trie_;
   std::unordered_map<uint64_t, Holder> holders_;      // by connection

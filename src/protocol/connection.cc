@@ -24,6 +24,8 @@ std::string_view close_why_name(CloseWhy why) {
       return "over_limit";
     case CloseWhy::stopping:
       return "stopping";
+    case CloseWhy::ended:
+      return "ended";
   }
   return "?";
 }

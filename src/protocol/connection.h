@@ -35,6 +35,7 @@ enum class CloseWhy : uint8_t {
   slow_reader,  // its output limit is reached
   over_limit,   // another declared limit
   stopping,
+  ended,  // by who looks after the node: a ban, or by hand
 };
 std::string_view close_why_name(CloseWhy why);
 

@@ -3,6 +3,7 @@
 
 #include "admin/access.h"
 #include "broker/delayed_options.h"
+#include "broker/extensions/ban_options.h"
 #include "broker/extensions/options.h"
 #include "broker/group/options.h"
 #include "broker/options.h"
@@ -33,6 +34,7 @@ void for_each_metrics_struct(Visit&& visit) {
   visit.template operator()<broker::SessionMetrics>("session", "Sessions");
   visit.template operator()<broker::ExtensionMetrics>("extension",
                                                       "Exclusive and automatic subscriptions, rewritten topics, $SYS");
+  visit.template operator()<broker::BanMetrics>("ban", "Bans");
   visit.template operator()<broker::GroupMetrics>("consumer_group", "Consumer groups");
   visit.template operator()<broker::RetainedMetrics>("retained", "Retained messages");
   visit.template operator()<broker::WillMetrics>("will", "Wills");

@@ -190,11 +190,13 @@ Task<Status> Node::open_halls() {
     setup.extensions = options_.extension;
     setup.topic_rewrite = options_.topic_rewrite;
     setup.auto_subscribe = options_.auto_subscribe;
+    setup.bans = options_.ban;
     room.hall = std::make_unique<broker::Hall>(setup, options_.broker, rules_, facts_);
     room.hall->set_option_facts(settings);
     room.metrics.add("broker", room.hall->metrics());
     room.metrics.add("session", room.hall->session_metrics());
     room.metrics.add("extension", room.hall->extension_metrics());
+    room.metrics.add("ban", room.hall->ban_metrics());
     room.metrics.add("retained", room.hall->retained_metrics());
     room.metrics.add("will", room.hall->will_metrics());
     room.metrics.add("delayed", room.hall->delayed_metrics());

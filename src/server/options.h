@@ -9,6 +9,7 @@
 #include "base/describe.h"
 #include "base/result.h"
 #include "broker/delayed_options.h"
+#include "broker/extensions/ban_options.h"
 #include "broker/extensions/options.h"
 #include "broker/group/options.h"
 #include "broker/options.h"
@@ -143,6 +144,7 @@ struct ServerOptions {
   meta::CatalogLimits catalog;
   storage::StorageOptions storage;
   broker::ExtensionOptions extension;
+  broker::BanOptions ban;
   std::vector<broker::TopicRule> topic_rule;
   std::vector<broker::RewriteRule> topic_rewrite;
   std::vector<broker::AutoSubscription> auto_subscribe;
@@ -171,7 +173,8 @@ struct ServerOptions {
     v.field("delayed", &O::delayed, {.doc = "Delayed messages of MQTT: `$delayed/{seconds}/{topic}`."});
     v.field("catalog", &O::catalog, {.doc = "Limits of the catalog of streams."});
     v.field("storage", &O::storage, {.doc = "The journal, segments and memory logs."});
-    v.field("extension", &O::extension, {.doc = "Exclusive subscriptions and $SYS."});
+    v.field("extension", &O::extension, {.doc = "Exclusive subscriptions, $SYS and slow subscriptions."});
+    v.field("ban", &O::ban, {.doc = "Clients that may not connect."});
     v.field("topic_rewrite", &O::topic_rewrite,
             {.doc = "Rules that rewrite the topics of messages and subscriptions; of those that match the last one holds."});
     v.field("auto_subscribe", &O::auto_subscribe, {.doc = "Subscriptions made for each client that connects."});

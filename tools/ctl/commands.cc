@@ -74,6 +74,24 @@ std::string show_topic(const Json& json) {
   return out;
 }
 
+// A list of objects, a column a key.
+std::string show_rows(const Json& json, const std::string& list, const std::vector<std::string>& keys) {
+  std::vector<std::vector<std::string>> rows(1);
+  for (std::string key : keys) {
+    for (char& c : key) c = c == '_' ? ' ' : static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+    rows[0].push_back(std::move(key));
+  }
+  if (json.is_object() && json.contains(list)) {
+    for (const Json& each : json[list]) {
+      std::vector<std::string>& row = rows.emplace_back();
+      for (const std::string& key : keys) row.push_back(text_at(each, key.c_str()));
+    }
+  }
+  if (rows.size() == 1) return "There are none.\n";
+  const std::string next = text_at(json, "next");
+  return columns(rows) + (next.empty() ? "" : "there is more: --after '" + next + "'\n");
+}
+
 // A page of messages, and how to get the next one.
 std::string show_messages(const Json& json, bool is_delayed) {
   std::vector<std::vector<std::string>> rows = {is_delayed ? std::vector<std::string>{"ID", "DUE", "TOPIC", "PAYLOAD"}
@@ -140,10 +158,36 @@ std::optional<Command> parse_commands(int argc, char** argv, int& exit_code) {
   CLI::App* delayed_list = delayed->add_subcommand("list", "Delayed messages, by the time at which they are due");
   CLI::App* delayed_cancel = delayed->add_subcommand("cancel", "Cancel a delayed message");
   delayed_cancel->add_option("id", name, "Its id, as list shows it")->required();
-  for (CLI::App* page : {retained_list, delayed_list}) {
-    page->add_option("--limit", limit, "Most messages of a page")->check(CLI::Range(1, 1'000))->capture_default_str();
+  CLI::App* clients = app.add_subcommand("clients", "List, describe and end clients");
+  clients->require_subcommand(1);
+  bool with_session = false;
+  CLI::App* clients_list = clients->add_subcommand("list", "Connected clients and stored sessions, by id");
+  for (CLI::App* page : {retained_list, delayed_list, clients_list}) {
+    page->add_option("--limit", limit, "Most rows of a page")->check(CLI::Range(1, 1'000))->capture_default_str();
     page->add_option("--after", after, "Where the page before ended");
   }
+  CLI::App* clients_show = clients->add_subcommand("describe", "A client and its subscriptions");
+  CLI::App* clients_end = clients->add_subcommand("end", "End a client's connection");
+  for (CLI::App* one : {clients_show, clients_end}) one->add_option("id", name, "Its client id")->required();
+  clients_end->add_flag("--session", with_session, "Drop its stored session too");
+  CLI::App* bans = app.add_subcommand("bans", "List, add and remove bans");
+  bans->require_subcommand(1);
+  std::string by;
+  std::string reason;
+  int64_t for_s = 0;
+  CLI::App* bans_list = bans->add_subcommand("list", "Who may not connect");
+  CLI::App* bans_add = bans->add_subcommand("add", "Ban a client; its connections are ended");
+  CLI::App* bans_remove = bans->add_subcommand("remove", "Take a ban back");
+  for (CLI::App* one : {bans_add, bans_remove}) {
+    one->add_option("by", by, "client_id or host")->required()->check(CLI::IsMember({"client_id", "host"}));
+    one->add_option("who", name, "The client id, or the host's address")->required();
+  }
+  bans_add->add_option("--reason", reason, "Why");
+  bans_add->add_option("--for", for_s, "For how many seconds; left out: for ever")->check(CLI::Range(1LL, 10'000'000'000LL));
+  CLI::App* slow = app.add_subcommand("slow", "Clients for which messages waited long");
+  slow->require_subcommand(1);
+  CLI::App* slow_list = slow->add_subcommand("list", "The slowest of late");
+  CLI::App* slow_clear = slow->add_subcommand("clear", "Begin the list anew");
   CLI::App* publish = app.add_subcommand("publish", "Publish a message");
   std::string payload;
   int64_t qos = 0;
@@ -207,6 +251,46 @@ std::optional<Command> parse_commands(int argc, char** argv, int& exit_code) {
     command.request.method = "DELETE";
     command.request.path = "/api/v1/delayed/" + net::percent_encode(name);
     command.done_text = fmt::format("cancelled {}\n", name);
+  } else if (clients_list->parsed()) {
+    command.request.path = "/api/v1/clients";
+    command.request.query = "limit=" + std::to_string(limit);
+    if (!after.empty()) command.request.query += "&after=" + net::percent_encode(after);
+    command.show = Show::rows;
+    command.list = "clients";
+    command.columns = {"id", "connected", "host", "stored", "subscriptions"};
+  } else if (clients_show->parsed()) {
+    command.request.path = "/api/v1/clients/" + net::percent_encode(name);
+  } else if (clients_end->parsed()) {
+    command.request.method = "DELETE";
+    command.request.path = "/api/v1/clients/" + net::percent_encode(name);
+    if (with_session) command.request.query = "session=true";
+    command.done_text = fmt::format("ended {}\n", name);
+  } else if (bans_list->parsed()) {
+    command.request.path = "/api/v1/bans";
+    command.show = Show::rows;
+    command.list = "bans";
+    command.columns = {"by", "who", "until_ms", "author", "reason"};
+  } else if (bans_add->parsed()) {
+    Json body = {{"by", by}, {"who", name}, {"author", "robust-ctl"}};
+    if (!reason.empty()) body["reason"] = reason;
+    if (for_s > 0) body["for_s"] = for_s;
+    command.request.method = "POST";
+    command.request.path = "/api/v1/bans";
+    command.done_text = fmt::format("banned {}\n", name);
+    command.request.body = body.dump(-1, ' ', false, Json::error_handler_t::replace);
+  } else if (bans_remove->parsed()) {
+    command.request.method = "DELETE";
+    command.request.path = "/api/v1/bans/" + by + "/" + net::percent_encode(name);
+    command.done_text = fmt::format("{} is not banned any more\n", name);
+  } else if (slow_list->parsed()) {
+    command.request.path = "/api/v1/slow_subscriptions";
+    command.show = Show::rows;
+    command.list = "slow_subscriptions";
+    command.columns = {"client_id", "topic", "waited_ms", "at_ms"};
+  } else if (slow_clear->parsed()) {
+    command.request.method = "DELETE";
+    command.request.path = "/api/v1/slow_subscriptions";
+    command.done_text = "cleared\n";
   } else if (publish->parsed()) {
     const Json body = {{"topic", name}, {"payload", payload}, {"qos", qos}, {"retain", is_retained}};
     command.request.method = "POST";
@@ -236,6 +320,8 @@ std::string show(const Command& command, const std::string& body) {
       return show_messages(json, true);
     case Show::cleared:
       return fmt::format("cleared {}\n", text_at(json, "cleared"));
+    case Show::rows:
+      return show_rows(json, command.list, command.columns);
     case Show::topic:
     case Show::text:
       break;

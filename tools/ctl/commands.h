@@ -3,12 +3,13 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "net/http_machine.h"
 
 namespace robustmq::ctl {
 
-enum class Show { text, topic_list, topic, retained_list, delayed_list, cleared };
+enum class Show { text, topic_list, topic, retained_list, delayed_list, cleared, rows };
 
 struct Command {
   std::string server;  // "127.0.0.1:58080"
@@ -16,6 +17,8 @@ struct Command {
   Show show = Show::text;
   bool as_json = false;
   std::string done_text;  // said when the answer has no body
+  std::string list;       // Show::rows: the name of the list in the answer, and of its columns
+  std::vector<std::string> columns;
 };
 
 // nullopt: help was printed, or what is wrong; `exit_code` says how to end.

@@ -62,6 +62,31 @@ TEST(Commands, ListAndClearMessages) {
   EXPECT_EQ(show(*cancel, ""), "cancelled 1f-2\n");
 }
 
+TEST(Commands, LookAfterClientsAndBans) {
+  auto list = parse({"clients", "list", "--limit", "2", "--after", "a"});
+  ASSERT_TRUE(list);
+  EXPECT_EQ(list->request.path, "/api/v1/clients");
+  EXPECT_EQ(list->request.query, "limit=2&after=a");
+  EXPECT_EQ(show(*list, R"({"clients":[{"id":"b","connected":true,"host":"::1","stored":false,"subscriptions":3}],"next":"b"})"),
+            "ID  CONNECTED  HOST  STORED  SUBSCRIPTIONS\nb   true       ::1   false   3\nthere is more: --after 'b'\n");
+  EXPECT_EQ(show(*list, R"({"clients":[]})"), "There are none.\n");
+  auto end = parse({"clients", "end", "a/b", "--session"});
+  ASSERT_TRUE(end);
+  EXPECT_EQ(end->request.method, "DELETE");
+  EXPECT_EQ(end->request.path, "/api/v1/clients/a%2Fb");
+  EXPECT_EQ(end->request.query, "session=true");
+  auto add = parse({"bans", "add", "client_id", "x", "--for", "60", "--reason", "floods"});
+  ASSERT_TRUE(add);
+  EXPECT_EQ(add->request.body, R"({"by":"client_id","who":"x","author":"robust-ctl","reason":"floods","for_s":60})");
+  auto remove = parse({"bans", "remove", "host", "::1"});
+  ASSERT_TRUE(remove);
+  EXPECT_EQ(remove->request.path, "/api/v1/bans/host/%3A%3A1");
+  EXPECT_FALSE(parse({"bans", "add", "name", "x"}));
+  auto slow = parse({"slow", "list"});
+  ASSERT_TRUE(slow);
+  EXPECT_EQ(slow->request.path, "/api/v1/slow_subscriptions");
+}
+
 TEST(Commands, PublishAMessage) {
   auto publish = parse({"-k", "secret", "publish", "a/b", "on", "-q", "1", "--retain"});
   ASSERT_TRUE(publish);

@@ -67,6 +67,9 @@ struct ExtensionOptions {
   int64_t exclusive_max = 100'000;
   int64_t sys_interval_ms = 10'000;
   bool sys_client_events = true;
+  int64_t slow_subscriptions_max = 10;
+  int64_t slow_keep_ms = 300'000;
+  int64_t watched_topics_max = 512;
 
   template <class V>
   static void describe(V& v) {
@@ -77,6 +80,14 @@ struct ExtensionOptions {
             {.doc = "How often $SYS topics are published; 0: never.", .unit = "ms", .min = 0});
     v.field("sys_client_events", &E::sys_client_events,
             {.doc = "Clients that come and go are told of under $SYS/brokers/NODE/clients/."});
+    v.field("slow_subscriptions_max", &E::slow_subscriptions_max,
+            {.doc = "Most slow subscriptions that are listed, and kept on each core; mqtt.slow_ms_min says what is slow.",
+             .min = 1,
+             .max = 1'000});
+    v.field("slow_keep_ms", &E::slow_keep_ms,
+            {.doc = "How long a slow subscription is listed after its last slow message.", .unit = "ms", .min = 1});
+    v.field("watched_topics_max", &E::watched_topics_max,
+            {.doc = "Most topics that are counted on demand.", .min = 1, .max = 100'000});
   }
 };
 
@@ -89,6 +100,8 @@ struct ExtensionMetrics {
   uint64_t exclusive_refused_total = 0;
   int64_t exclusive_subscriptions = 0;
   uint64_t sys_messages_total = 0;
+  uint64_t slow_reports_total = 0;
+  int64_t watched_topics = 0;
 
   template <class V>
   static void describe(V& v) {
@@ -104,6 +117,9 @@ struct ExtensionMetrics {
             {.doc = "Exclusive subscriptions refused because another client has the topic, or there are too many."});
     v.field("exclusive_subscriptions", &M::exclusive_subscriptions, {.doc = "Exclusive subscriptions, on their home core."});
     v.field("sys_messages_total", &M::sys_messages_total, {.doc = "Messages published under $SYS to somebody."});
+    v.field("slow_reports_total", &M::slow_reports_total,
+            {.doc = "Times a client was found slow: a message had waited for mqtt.slow_ms_min; at most once a second for each."});
+    v.field("watched_topics", &M::watched_topics, {.doc = "Topics that are counted on demand."});
   }
 };
 

@@ -40,6 +40,7 @@ enum class Notice : uint8_t {
   stopping,    // the node stops
   topic_deleted,
   over_limit,  // more waits for its session than that may keep
+  ended,       // by who looks after the node: a ban, or by hand
 };
 
 }  // namespace robustmq::broker

@@ -10,6 +10,7 @@
 #include <variant>
 
 #include "base/result.h"
+#include "broker/menu/clients.h"
 #include "broker/menu/consumers.h"
 #include "broker/menu/delivery.h"
 #include "broker/menu/groups.h"
@@ -28,17 +29,18 @@ using AnyRequest =
                  DescribeGroups, ListGroups, DeleteGroups, DeleteRecords, DescribeProducers, DescribeLogs, GrowTopics,
                  ConfigureTopics, DeleteOffsets, HeartbeatConsumer, DescribeConsumers, ConfigureGroups, DescribeGroupConfigs,
                  InitProducer, AddToTransaction, AddOffsetsToTransaction, EndTransaction, CommitInTransaction, WriteMarkers,
-                 DescribeTransactions, ListTransactions>;
+                 DescribeTransactions, ListTransactions, ListClients, DescribeClient, EndClient, ListBans, AddBan, RemoveBan,
+                 ReportSlow, ListSlow, ClearSlow, WatchTopic, ListWatched>;
 
 // Error where the request as a whole failed (overloaded, shutting_down, not_authorised).
-using AnyReply =
-    std::variant<Error, Published, Followed, Unfollowed, SessionOpened, SessionEnded, Released, Settled, Produced, FetchReply,
-                 ListedOffsets, DescribedTopics, CreatedTopics, DeletedTopics, ListedRetained, ClearedRetained, ListedDelayed,
-                 CancelledDelayed, ClusterFacts, AllocatedProducerId, JoinedGroup, SyncedGroup, HeartbeatReply, LeftGroup,
-                 CommittedOffsets, FetchedOffsets, DescribedGroups, ListedGroups, DeletedGroups, DeletedRecords,
-                 DescribedProducers, DescribedLogs, GrownTopics, ConfiguredTopics, DeletedOffsets, ConsumerHeartbeatReply,
-                 DescribedConsumers, ConfiguredGroups, DescribedGroupConfigs, InitedProducer, AddedToTransaction,
-                 TransactionReply, EndedTransaction, WrittenMarkers, DescribedTransactions, ListedTransactions>;
+using AnyReply = std::variant<
+    Error, Published, Followed, Unfollowed, SessionOpened, SessionEnded, Released, Settled, Produced, FetchReply, ListedOffsets,
+    DescribedTopics, CreatedTopics, DeletedTopics, ListedRetained, ClearedRetained, ListedDelayed, CancelledDelayed, ClusterFacts,
+    AllocatedProducerId, JoinedGroup, SyncedGroup, HeartbeatReply, LeftGroup, CommittedOffsets, FetchedOffsets, DescribedGroups,
+    ListedGroups, DeletedGroups, DeletedRecords, DescribedProducers, DescribedLogs, GrownTopics, ConfiguredTopics, DeletedOffsets,
+    ConsumerHeartbeatReply, DescribedConsumers, ConfiguredGroups, DescribedGroupConfigs, InitedProducer, AddedToTransaction,
+    TransactionReply, EndedTransaction, WrittenMarkers, DescribedTransactions, ListedTransactions, ListedClients, DescribedClient,
+    EndedClient, ClientBanned, ListedBans, ChangedBans, ReportedSlow, ListedSlow, ClearedSlow, WatchedTopic, ListedWatched>;
 
 template <typename T, typename Variant>
 constexpr bool kIsOneOf = false;

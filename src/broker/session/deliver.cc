@@ -228,7 +228,7 @@ void Sessions::deliver(Session& session, const OwedMessage& message, uint16_t le
   DeliveryScratch scratch;
   const SessionMatch& match = match_of(session, message);
   ++metrics_.messages_handed_total;
-  if (session.context->has_burst && hooks_.handing) hooks_.handing(*session.context, message.topic, message.record);
+  if (hooks_.handing) hooks_.handing(*session.context, message.topic, message.record);
   session.context->sink->on_delivery(Delivery{.topic = message.topic,
                                               .record = message.record,
                                               .owner = message.owner,

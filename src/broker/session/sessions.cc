@@ -120,6 +120,11 @@ void Sessions::remove(Session& session, Callback<void(Status)> done) {
   if (hooks_.ended) hooks_.ended(id);
 }
 
+void Sessions::drop(std::string_view client_id, Callback<void(Status)> done) {
+  ++metrics_.discarded_total;
+  remove(*sessions_.find(client_id)->second, std::move(done));
+}
+
 // ---- Expiry ----
 
 uint32_t Sessions::granted(uint32_t asked) const { return std::min(asked, options_.expiry_s_max); }

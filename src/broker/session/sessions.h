@@ -40,7 +40,7 @@ class Sessions {
   struct Hooks {
     // Follows for a connection that came back; `done` when that is known everywhere.
     Callback<void(Context&, const std::vector<FollowOne>&, Callback<void()>)> follow;
-    // A message goes to a connection that is sent retained messages (Context::has_burst).
+    // A message goes to a connection.
     Callback<void(Context&, std::string_view topic, const RecordView&)> handing;
     // The session is over (expired, or its client asked for a clean start or left for good).
     Callback<void(std::string_view client_id)> ended;
@@ -51,6 +51,17 @@ class Sessions {
   void load(Callback<void(Status)> done);
 
   bool has(std::string_view client_id) const { return sessions_.contains(client_id); }
+  // nullptr: there is none.
+  const Session* look_up(std::string_view client_id) const {
+    const auto found = sessions_.find(client_id);
+    return found == sessions_.end() ? nullptr : found->second.get();
+  }
+  template <class Visit>
+  void each(Visit&& visit) const {
+    for (const auto& [id, session] : sessions_) visit(*session);
+  }
+  // Ends a session that is there; its connection, if it has one, goes on without it.
+  void drop(std::string_view client_id, Callback<void(Status)> done);
   // Opens the session for `context`; nobody else has it any more (let_go). Answers SessionOpened, or quota_exceeded.
   void open(Context& context, const OpenSession& request, ReplyTo done);
   // The client was told: what it is owed goes out from now on, first what was leased before.

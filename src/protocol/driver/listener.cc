@@ -18,6 +18,7 @@ observe::Level level_of(CloseWhy why) {
     case CloseWhy::stopping:
       return observe::Level::debug;
     case CloseWhy::timed_out:
+    case CloseWhy::ended:
       return observe::Level::info;
     case CloseWhy::protocol_error:
     case CloseWhy::not_supported:
@@ -155,7 +156,8 @@ void Listener::welcome(std::unique_ptr<runtime::Socket> socket, std::string comm
   LinkFacts facts;
   facts.id = static_cast<uint64_t>(core_.index()) << 48 | ++last_id_;
   facts.seed = core_.random();
-  facts.peer = socket->peer().to_string();
+  const runtime::Endpoint peer = socket->peer();
+  facts.peer = peer.to_string();
   facts.mountpoint = rules_.mountpoint;
   facts.advertised_host = rules_.advertised.host;
   facts.advertised_port = rules_.advertised.port;
@@ -163,6 +165,7 @@ void Listener::welcome(std::unique_ptr<runtime::Socket> socket, std::string comm
   if (rules_.entrance.identity == net::TlsIdentity::user) facts.certificate_user = common_name;
   if (rules_.entrance.identity == net::TlsIdentity::client_id) facts.certificate_client_id = std::move(common_name);
   auto owned = std::make_unique<Link>(*this, std::move(socket), facts.id);
+  owned->context_.host = peer.host;
   owned->connection_ = connections_.make(facts);
   Link& link = *owned;
   add(std::move(owned));

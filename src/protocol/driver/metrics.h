@@ -101,6 +101,7 @@ struct ListenerMetrics {
   uint64_t closed_slow_reader_total = 0;
   uint64_t closed_over_limit_total = 0;
   uint64_t closed_stopping_total = 0;
+  uint64_t closed_ended_total = 0;
 
   uint64_t& closed(CloseWhy why) {
     switch (why) {
@@ -123,6 +124,8 @@ struct ListenerMetrics {
         return closed_over_limit_total;
       case CloseWhy::stopping:
         return closed_stopping_total;
+      case CloseWhy::ended:
+        return closed_ended_total;
     }
     return closed_peer_closed_total;
   }
@@ -173,6 +176,7 @@ struct ListenerMetrics {
     v.field("closed_slow_reader_total", &M::closed_slow_reader_total, {.doc = "Closed because the client read too slowly."});
     v.field("closed_over_limit_total", &M::closed_over_limit_total, {.doc = "Closed over another limit."});
     v.field("closed_stopping_total", &M::closed_stopping_total, {.doc = "Closed because the node stopped."});
+    v.field("closed_ended_total", &M::closed_ended_total, {.doc = "Closed by who looks after the node: banned, or by hand."});
   }
 };
 

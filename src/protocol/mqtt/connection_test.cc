@@ -243,6 +243,56 @@ TEST(Connection, SharesItsListenersRates) {
   EXPECT_EQ(broker_two.published.size(), 2u);
 }
 
+TEST(Connection, TellsWhoIsBannedAndWhoIsEnded) {
+  const auto refused = [](std::string_view connect, Version version) {
+    ScriptedLink link;
+    link.receive(as_bytes(packet(connect, version)));
+    link.reply(link.calls.at(0).id, broker::ClientBanned{});
+    EXPECT_EQ(link.why, protocol::CloseWhy::ended);
+    return link.sent;
+  };
+  EXPECT_EQ(refused("CONNECT v3.1.1 id=a", Version::v3_1_1), std::string("\x20\x02\x00\x05", 4));
+  EXPECT_EQ(refused("CONNECT v5 id=a", Version::v5).at(3), '\x8A');
+  ScriptedLink link;
+  link.receive(as_bytes(packet("CONNECT v5 id=a", Version::v5)));
+  link.notice(broker::Notice::ended);
+  EXPECT_EQ(link.sent.at(3), '\x8A') << "its ban came while its session opened";
+  EXPECT_TRUE(link.is_closed());
+  ScriptedLink open;
+  open.receive(as_bytes(packet("CONNECT v5 id=a", Version::v5)));
+  open.reply(open.calls.at(0).id, broker::SessionOpened{});
+  const size_t before = open.sent.size();
+  open.notice(broker::Notice::ended);
+  EXPECT_EQ(open.sent.at(before), '\xE0');
+  EXPECT_EQ(open.sent.at(before + 2), '\x98');
+}
+
+TEST(Connection, TellsOfMessagesThatWaitedLong) {
+  MqttOptions options;
+  options.slow_ms_min = 500;
+  options.inflight_max = 1;
+  ScriptedLink link(options);
+  link.receive(as_bytes(packet("CONNECT v3.1.1 id=a", Version::v3_1_1)));
+  link.reply(link.calls.at(0).id, broker::SessionOpened{});
+  const auto reports = [&] {
+    size_t count = 0;
+    for (const protocol::Outbox::Call& call : link.calls) count += std::holds_alternative<broker::ReportSlow>(call.request);
+    return count;
+  };
+  link.deliver("t", TestRecord::make("1", {{"mqtt.qos", "1"}}, link.wall.ms - 10'000), 1);
+  EXPECT_EQ(reports(), 0u) << "it is older than the connection's first";
+  link.deliver("u", TestRecord::make("2", {{"mqtt.qos", "1"}}, link.wall.ms), 1);
+  link.deliver("v", TestRecord::make("3", {{"mqtt.qos", "1"}}, link.wall.ms), 1);
+  link.pass(Duration::millis(700));
+  link.receive(as_bytes(packet("PUBACK id=1", Version::v3_1_1)));
+  EXPECT_EQ(reports(), 1u);
+  const auto& report = std::get<broker::ReportSlow>(link.calls.back().request);
+  EXPECT_EQ(report.topic, "u");
+  EXPECT_EQ(report.waited_ms, 700);
+  link.receive(as_bytes(packet("PUBACK id=2", Version::v3_1_1)));
+  EXPECT_EQ(reports(), 1u) << "once a second";
+}
+
 TEST(Connection, TakesTenThousandPacketsInOneRead) {
   ScriptedLink link;
   Agreeable broker(link);

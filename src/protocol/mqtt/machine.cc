@@ -123,6 +123,11 @@ void Machine::on_notice(broker::Notice notice, Outbox& out) {
     case broker::Notice::over_limit:
       end(CloseWhy::over_limit, "more waits for the session than it may keep", out, ReasonCode::quota_exceeded);
       return;
+    case broker::Notice::ended:
+      if (state_ == State::opening)  // its ban came meanwhile
+        return refuse(ReasonCode::banned, ReturnCode::not_authorized, CloseWhy::ended, "ended by the operator", out);
+      end(CloseWhy::ended, "ended by the operator", out, ReasonCode::administrative_action);
+      return;
     case broker::Notice::topic_deleted:
       return;
   }

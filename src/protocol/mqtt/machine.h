@@ -107,6 +107,8 @@ class Machine final : public protocol::Connection {
       bool is_answered = false;
     };
     std::vector<Settling> settling;  // in order; only those that a PUBREL waits for
+    int64_t since_ms = 0;            // wall time; what came before does not count as waiting
+    Instant slow_told_at{};
     uint32_t in_flight() const { return own.in_use() + leases.in_use() + shared.in_use(); }
   };
   // A SUBSCRIBE or UNSUBSCRIBE that waits for the broker.
@@ -191,6 +193,7 @@ class Machine final : public protocol::Connection {
   }
   bool send_aliased(Outgoing& message, uint16_t packet_id, Outbox& out);
   void send_first_waiting(uint16_t id, uint32_t expiry_left_s, Outbox& out);
+  void note_wait(std::string_view topic, int64_t timestamp_ms, Outbox& out);
   void drop_waiting();
   // acknowledgements of messages to the client: machine_acks.cc
   void on_ack(const Frame& frame, Outbox& out);

@@ -189,6 +189,8 @@ void Machine::refuse(ReasonCode reason, ReturnCode code, CloseWhy why, const cha
 }
 
 void Machine::on_session(broker::Reply& reply, Outbox& out) {
+  if (std::holds_alternative<broker::ClientBanned>(reply))
+    return refuse(ReasonCode::banned, ReturnCode::not_authorized, CloseWhy::ended, "the client is banned", out);
   const auto* opened = std::get_if<broker::SessionOpened>(&reply);
   if (!opened) {
     const auto* error = std::get_if<Error>(&reply);

@@ -87,6 +87,7 @@ void Machine::deliver(const broker::Delivery& delivery, const RecordFacts& facts
                    .scratch = scratch_of(delivery)};
   if (send_message(message, id, out)) {
     ++metrics_->publishes_sent_total;
+    if (!delivery.is_retained) note_wait(delivery.topic, delivery.record.timestamp_ms, out);
     return;
   }
   // As if it had been delivered, but for a shared one, which others may have (MQTT5 3.1.2.11.4).
@@ -171,10 +172,23 @@ void Machine::send_first_waiting(uint16_t id, uint32_t expiry_left_s, Outbox& ou
                    .subscription_ids = front.subscription_ids.empty() ? nullptr : &front.subscription_ids};
   if (send_message(message, id, out)) {
     ++metrics_->publishes_sent_total;
+    note_wait(front.topic, front.record.timestamp_ms, out);
   } else {
     free_id(id, broker::Settle::Outcome::refused);
     ++metrics_->dropped_too_large_total;
   }
+}
+
+// Tells the broker of a message that waited long for this client, at most once a second.
+void Machine::note_wait(std::string_view topic, int64_t timestamp_ms, Outbox& out) {
+  if (options_->slow_ms_min == 0) return;
+  constexpr Duration kTellEvery = Duration::seconds(1);
+  Outbound& to = *outbound_;
+  if (to.since_ms == 0) to.since_ms = out.wall_now().ms;
+  const int64_t waited_ms = out.wall_now().ms - (timestamp_ms > to.since_ms ? timestamp_ms : to.since_ms);
+  if (waited_ms < options_->slow_ms_min || out.now() - to.slow_told_at < kTellEvery) return;
+  to.slow_told_at = out.now();
+  out.call(broker::ReportSlow{.topic = std::string(topic), .waited_ms = waited_ms});
 }
 
 // An alias is bound by a packet that is sent, never by one that is dropped.

@@ -31,6 +31,7 @@ struct MqttOptions {
   uint32_t subscribe_filters_max = 1024;
   uint32_t queue_messages_max = 10'000;
   uint64_t queue_bytes_max = 4 << 20;
+  int64_t slow_ms_min = 0;
   uint32_t publish_batch_messages = 512;
   uint32_t publish_batch_bytes = 256 << 10;
 
@@ -108,6 +109,11 @@ struct MqttOptions {
             {.doc = "Bytes of QoS 1 and 2 messages that wait for a slow client; beyond it the client is disconnected.",
              .unit = "bytes",
              .min = 1024});
+    v.field(
+        "slow_ms_min", &O::slow_ms_min,
+        {.doc = "Time from a QoS 1 or 2 message's arrival to its sending from which its client is listed as slow; 0: none is.",
+         .unit = "ms",
+         .min = 0});
     v.field("publish_batch_messages", &O::publish_batch_messages,
             {.doc = "Most messages handed on in one publish request.", .min = 1, .max = 65'536});
     v.field("publish_batch_bytes", &O::publish_batch_bytes,
