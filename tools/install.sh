@@ -7,7 +7,7 @@ build="python3 clang-19 lld-19 llvm-19 libstdc++-12-dev ccache cmake ninja-build
   nlohmann-json3-dev libcli11-dev libhttp-parser-dev libssl-dev zlib1g-dev libsnappy-dev liblz4-dev libzstd-dev libbz2-dev
   libxxhash-dev librocksdb-dev libre2-dev"
 test="clang-format-19 clang-tidy-19 libclang-rt-19-dev libgtest-dev libbenchmark-dev mosquitto-clients kcat
-  python3-paho-mqtt python3-kafka"
+  python3-paho-mqtt python3-kafka python3-confluent-kafka"
 bench="mosquitto"
 
 wanted=()

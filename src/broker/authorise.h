@@ -18,6 +18,7 @@ enum class Verb : uint8_t {
   alter,
   remove,
   use_group,
+  transact,
   describe_cluster,
   describe_clients,
   alter_clients

@@ -86,6 +86,17 @@ bool FanOut::is_stream_followed(const meta::Topic& topic, bool by_others) const 
                    [&](std::string_view filter) { return by_others ? interest_.overlaps(filter) : follows_.overlaps(filter); });
 }
 
+bool FanOut::is_wanted(const meta::Topic& topic) const {
+  if (spools_ && spools_->is_used()) return true;
+  if (is_stream_followed(topic, false) || is_stream_followed(topic, true)) return true;
+  return !shared_.empty() && may_match(topic, [&](std::string_view filter) { return shared_.overlaps(filter); });
+}
+
+bool FanOut::is_wanted_light(std::string_view topic) const {
+  if (spools_ && spools_->is_used()) return true;
+  return interest_.cores_of(topic) != 0 || follows_.find_targets(topic) != nullptr || shared_.groups_of(topic) != nullptr;
+}
+
 template <class Overlaps>
 bool FanOut::may_match(const meta::Topic& topic, Overlaps&& overlaps) const {
   if (overlaps(mqtt_name_of_kafka(topic.name))) return true;

@@ -38,6 +38,10 @@ class FanOut {
   // Every core's fan-out, by core; set once before the first message.
   void set_peers(std::vector<FanOut*> peers) { peers_ = std::move(peers); }
 
+  // Whether anybody on this node, connected or not, may follow records of the topic.
+  bool is_wanted(const meta::Topic& topic) const;
+  bool is_wanted_light(std::string_view topic) const;
+
   // What stored sessions are owed goes there; before the first message.
   void set_spools(Spools* spools) { spools_ = spools; }
 

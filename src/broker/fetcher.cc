@@ -38,6 +38,7 @@ class Fetcher::Reading : public std::enable_shared_from_this<Fetcher::Reading> {
         return self->finish_one(code);
       row.high_watermark = bounds.high_watermark;
       row.log_start = bounds.log_start;
+      row.last_stable = bounds.last_stable;
       if (wanted.wanted.last_fetched_epoch >= 0) {
         const shard::Replica::EpochEnd ended = (*shard)->end_of_epoch(wanted.wanted.last_fetched_epoch);
         if (ended.epoch < 0) return self->finish_one(Code::offset_out_of_range);
@@ -51,11 +52,13 @@ class Fetcher::Reading : public std::enable_shared_from_this<Fetcher::Reading> {
       // An empty answer needs no read; the order of limits is KIP-74's.
       if (wanted.wanted.from == bounds.high_watermark || (self->bytes_left_ == 0 && self->has_data_))
         return self->finish_one(Code::ok);
-      (*shard)->fetch(wanted.wanted.from, limit, !self->has_data_, [self](Result<shard::Fetched> fetched) {
+      (*shard)->fetch(wanted.wanted.from, limit, !self->has_data_, wanted.read_committed, [self](Result<shard::Fetched> fetched) {
         FetchedPartition& into = self->result_.partitions[self->next_];
         if (!fetched) return self->finish_one(fetched.code());
         into.high_watermark = fetched->high_watermark;
         into.log_start = fetched->log_start;
+        into.last_stable = fetched->last_stable;
+        for (const shard::AbortedRange& each : fetched->aborted) into.aborted.push_back({each.producer, each.first});
         const uint64_t size = size_of(fetched->pieces);
         self->bytes_left_ -= std::min(self->bytes_left_, size);
         self->has_data_ |= size > 0;
@@ -132,7 +135,7 @@ void Fetcher::fetch(const Context& asker, Fetch request, ReplyTo done) {
     const CoreIndex home = locator_.home(topic, wanted.partition);
     auto part = std::find_if(operation.parts.begin(), operation.parts.end(), [&](const Part& p) { return p.home == home; });
     if (part == operation.parts.end()) part = operation.parts.insert(part, Part{home, {}});
-    part->items.push_back({i, topic, wanted, -1});
+    part->items.push_back({i, topic, wanted, -1, request.read_committed});
   }
   operation.request = std::move(request);
   read(operation);
@@ -191,7 +194,7 @@ void Fetcher::settle(Operation& operation) {
     const uint64_t size = size_of(partition.batches);
     // Parts of several cores may add up to more than was asked; what is over comes with the next fetch.
     if (bytes > 0 && bytes + size > bytes_max)
-      partition.batches.clear();
+      partition.batches.clear();  // and what it says of aborted transactions is true all the same
     else
       bytes += size;
   }

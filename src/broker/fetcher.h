@@ -41,6 +41,7 @@ class Fetcher {
     Located topic;
     FetchPartition wanted;
     Offset seen = -1;  // high watermark at the last read
+    bool read_committed = false;
   };
   // What one core reads of a request.
   struct Part {

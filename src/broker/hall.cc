@@ -17,6 +17,7 @@ constexpr int64_t kSweepsATick = 16;
 
 const RetainedOptions kRetainedDefaults;
 const DelayedOptions kDelayedDefaults;
+const TransactionOptions kTransactionDefaults;
 constexpr int32_t kDelayedPageMax = 10'000;
 
 // Several announcements, and what comes when all cores know of them.
@@ -67,6 +68,7 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
       stored_sessions_(core_, rows_, spools_, session_options_, session_metrics_, meta_.starts()),
       wills_(core_, rows_),
       delayed_(core_, rows_, meta_, publisher_, retained_, setup.delayed ? *setup.delayed : kDelayedDefaults),
+      markers_(core_, locator_, fan_out_, streams_, lights_, transaction_metrics_),
       extensions_(setup.extensions),
       auto_subscriptions_(std::move(setup.auto_subscribe)),
       rewriter_(setup.topic_rewrite, extension_metrics_),
@@ -86,6 +88,11 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
   follows_.set_owed(session_options_.keep_qos0);
   fan_out_.set_spools(&spools_);
   publisher_.set_sessions(&stored_sessions_, &spools_);
+  if (core_.index() == 0) {
+    transactions_ =
+        std::make_unique<Transactions>(core_, rows_, meta_, markers_, groups_,
+                                       setup.transaction ? *setup.transaction : kTransactionDefaults, transaction_metrics_);
+  }
   ROBUSTMQ_CHECK(core_.count() <= Interest::kCoresMax, "at most 64 cores");
   meta_.watch([this](const meta::CatalogEvent& event) { on_catalog(event); });
   stored_sessions_.set_hooks({.follow = [this](Context& context, const std::vector<FollowOne>& filters,
@@ -115,6 +122,7 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
   std::vector<Topics*> topics;
   std::vector<RetainedHome*> retained;
   std::vector<Delayed*> delayed;
+  std::vector<Markers*> markers;
   std::vector<Spools*> spools;
   std::vector<Sessions*> sessions;
   for (Hall* hall : halls) {
@@ -128,6 +136,7 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
     topics.push_back(&hall->topics_);
     retained.push_back(&hall->retained_);
     delayed.push_back(&hall->delayed_);
+    markers.push_back(&hall->markers_);
     spools.push_back(&hall->spools_);
     sessions.push_back(&hall->stored_sessions_);
   }
@@ -144,6 +153,7 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
     hall->topics_.set_peers(topics);
     hall->retained_.set_peers(retained);
     hall->delayed_.set_peers(delayed);
+    hall->markers_.set_peers(markers);
     hall->spools_.set_peers(spools, sessions);
   }
 }
@@ -169,11 +179,15 @@ void Hall::start(Callback<void(Status)> ready) {
     if (core_.index() != 0) return done({});
     topics_.create_rule_streams(std::move(done));
   };
-  const auto load_delayed = [this, then, create_streams](Callback<void(Status)> done) {
-    delayed_.load(then(std::move(done), [this, create_streams](Callback<void(Status)> loaded) {
+  const auto load_transactions = [this, then, create_streams](Callback<void(Status)> done) {
+    if (!transactions_) return create_streams(std::move(done));
+    transactions_->load(then(std::move(done), create_streams));
+  };
+  const auto load_delayed = [this, then, load_transactions](Callback<void(Status)> done) {
+    delayed_.load(then(std::move(done), [this, load_transactions](Callback<void(Status)> loaded) {
       wills_.start();
       delayed_.start();
-      create_streams(std::move(loaded));
+      load_transactions(std::move(loaded));
     }));
   };
   const auto load_wills = [this, then, load_delayed](Callback<void(Status)> done) {
@@ -195,7 +209,33 @@ void Hall::start(Callback<void(Status)> ready) {
     lights_.load(then(std::move(done), load_sessions));
   };
   const auto shards = [this, then, load_lights](Callback<void(Status)> done) { open_shards(then(std::move(done), load_lights)); };
-  retained_.start(then(std::move(ready), shards));
+  auto finish = [this, ready = std::move(ready)](Status status) mutable { finish_start(std::move(status), std::move(ready)); };
+  retained_.start(then(std::move(finish), shards));
+}
+
+void Hall::when_started(Callback<void()> told) {
+  if (has_started_) return told();
+  waiting_for_start_.push_back(std::move(told));
+}
+
+// What transactions ended before is told to shards of all cores: core 0 waits for the others.
+void Hall::finish_start(Status status, Callback<void(Status)> ready) {
+  has_started_ = true;
+  for (Callback<void()>& told : std::exchange(waiting_for_start_, {})) told();
+  if (!transactions_ || !status.ok()) return ready(std::move(status));
+  auto telling = std::make_shared<Telling>();
+  telling->then = [this, ready = std::move(ready)]() mutable {
+    transactions_->start();
+    ready({});
+  };
+  for (Hall* peer : halls_) {
+    if (peer == this) continue;
+    ++telling->waiting;
+    core_.send(peer->core_.index(), [this, peer, telling] {
+      peer->when_started([this, peer, telling] { peer->core_.send(core_.index(), [telling] { telling->finish_one(); }); });
+    });
+  }
+  telling->finish_one();
 }
 
 // Each core's ledger hears what the spools of all cores have of it.
@@ -348,8 +388,13 @@ void Hall::execute(Context& context, Request request, ReplyTo done) {
                  [&](AllocateProducerId&) {
                    if (!refused(Verb::produce, {})) allocate_producer_id(std::move(done));
                  },
+                 [&](WriteMarkers& r) {
+                   if (!refused(Verb::alter, {})) write_markers(std::move(r), std::move(done));
+                 },
                  [&](auto& r) {
-                   if (!refused(Verb::use_group, {})) ask_groups(context.tenant, Request(std::move(r)), std::move(done));
+                   Request asked(std::move(r));
+                   const Verb verb = Transactions::takes(asked) ? Verb::transact : Verb::use_group;
+                   if (!refused(verb, {})) ask_home(context.tenant, std::move(asked), std::move(done));
                  },
              },
              request);
@@ -519,6 +564,8 @@ void Hall::produce(Context& context, Produce request, ReplyTo done) {
   producing->reply.partitions.resize(request.partitions.size());
   producing->waiting += request.partitions.size();
   metrics_.batches_produced_total += request.partitions.size();
+  TransactionalProduce transactional{context.tenant,           context.connection_id,   core_.index(),
+                                     request.transactional_id, request.adds_partitions, {}};
   const auto epoch = static_cast<LeaderEpoch>(meta_.starts());
   for (size_t i = 0; i < request.partitions.size(); ++i) {
     ProducePartition& wanted = request.partitions[i];
@@ -541,6 +588,12 @@ void Hall::produce(Context& context, Produce request, ReplyTo done) {
         take(Error{Code::invalid_timestamp, "the record's time is too far from the broker's"});
         continue;
       }
+    }
+    if (BatchView(wanted.batch).is_transactional()) {
+      transactional.batches.push_back({ref, topic, wanted.partition, std::move(wanted.batch), std::move(take)});
+      continue;
+    }
+    if (topic.stream) {
       publisher_.append_to_stream(topic.stream, wanted.partition, std::move(wanted.batch), context.connection_id,
                                   std::move(take));
     } else {
@@ -548,6 +601,7 @@ void Hall::produce(Context& context, Produce request, ReplyTo done) {
                                  context.connection_id, std::move(take));
     }
   }
+  if (!transactional.batches.empty()) produce_in_transaction(std::move(transactional));
   producing->finish_one();
 }
 

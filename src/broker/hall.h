@@ -26,6 +26,7 @@
 #include "broker/interest.h"
 #include "broker/light_topics.h"
 #include "broker/locate.h"
+#include "broker/markers.h"
 #include "broker/options.h"
 #include "broker/publisher.h"
 #include "broker/retained_bursts.h"
@@ -36,6 +37,7 @@
 #include "broker/streams.h"
 #include "broker/topic_rules.h"
 #include "broker/topics.h"
+#include "broker/transactions.h"
 #include "broker/wills.h"
 #include "runtime/timer.h"
 #include "storage/kv.h"
@@ -58,6 +60,7 @@ struct HallSetup {
   std::vector<RewriteRule> topic_rewrite;  // checked
   std::vector<AutoSubscription> auto_subscribe;
   BanOptions bans;
+  const TransactionOptions* transaction = nullptr;  // nullptr: the defaults
 };
 
 class Hall final : public Broker {
@@ -84,6 +87,7 @@ class Hall final : public Broker {
   const RetainedMetrics& retained_metrics() const { return retained_.metrics(); }
   const WillMetrics& will_metrics() const { return wills_.metrics(); }
   const DelayedMetrics& delayed_metrics() const { return delayed_.metrics(); }
+  const TransactionMetrics& transaction_metrics() const { return transaction_metrics_; }
   // Facts of a node's options shown by DescribeCluster; set by server at start.
   void set_option_facts(std::vector<TopicFacts::Setting> facts) { option_facts_ = std::move(facts); }
 
@@ -92,6 +96,8 @@ class Hall final : public Broker {
   static void on_sweep_tick(void* self);
   void on_catalog(const meta::CatalogEvent& event);
   void open_shards(Callback<void(Status)> ready);
+  void finish_start(Status status, Callback<void(Status)> ready);
+  void when_started(Callback<void()> told);
 
   void publish(Context& context, Publish request, ReplyTo done);
   // `exclusive`: those of the filters that end with the connection and are not stored; empty: none.
@@ -139,8 +145,30 @@ class Hall final : public Broker {
   void produce(Context& context, Produce request, ReplyTo done);
   void allocate_producer_id(ReplyTo done);
   ClusterFacts cluster_facts() const;
-  void ask_groups(TenantId tenant, Request request, ReplyTo done);
-  void send_to_groups(TenantId tenant, Request request, ReplyTo done);
+  void ask_home(TenantId tenant, Request request, ReplyTo done);
+  void send_home(TenantId tenant, Request request, ReplyTo done);
+  void execute_home(TenantId tenant, Request request, ReplyTo done);
+
+  // hall_transactions.cc
+  struct TransactionalBatch {
+    TopicRef topic;  // of a light one: with its id, once that is known
+    Located at;
+    int32_t partition = 0;
+    Bytes batch;
+    Publisher::AppendDone done;  // on the asking core
+  };
+  struct TransactionalProduce {
+    TenantId tenant = kDefaultTenant;
+    uint64_t origin = 0;
+    CoreIndex asker = 0;
+    std::string transactional_id;
+    bool adds = false;
+    std::vector<TransactionalBatch> batches;
+  };
+  void produce_in_transaction(TransactionalProduce request);
+  void produce_in_transaction_home(TransactionalProduce request);
+  void append_in_transaction(CoreIndex asker, uint64_t origin, bool adds, TransactionalBatch batch);
+  void write_markers(WriteMarkers request, ReplyTo done);
 
   runtime::Core& core_;
   meta::Meta& meta_;
@@ -170,6 +198,11 @@ class Hall final : public Broker {
   Sessions stored_sessions_;
   Wills wills_;
   Delayed delayed_;
+  TransactionMetrics transaction_metrics_;
+  Markers markers_;
+  std::unique_ptr<Transactions> transactions_;  // on core 0
+  bool has_started_ = false;                    // or failed to
+  std::vector<Callback<void()>> waiting_for_start_;
   std::vector<TopicFacts::Setting> option_facts_;
   ProducerId next_producer_id_ = 0;
   ProducerId producer_ids_end_ = 0;

@@ -8,7 +8,9 @@
 
 namespace robustmq::broker {
 
+// Records of a transaction are handed out when it commits (hand_out).
 void OpenLight::on_committed(const ShardId&, const Bytes& batch, uint64_t origin) {
+  if (BatchView(batch).is_transactional()) return;
   fan_out.light(topic.name(), batch, origin, known);
 }
 
@@ -82,6 +84,11 @@ void LightTopics::add(std::unique_ptr<LightTopic> topic) {
   by_id_.add(made);
   by_name_.add(made);
   ++metrics_.light_topics;
+}
+
+void LightTopics::hand_out(const TopicId& id, const Bytes& batch) {
+  LightTopic* topic = find(id);
+  if (topic && topic->open) fan_out_.light(topic->name(), batch, 0, topic->open->known);
 }
 
 Result<LightTopic*> LightTopics::make(std::string_view mqtt_name, std::string_view kafka_name, const TopicRule* rule) {

@@ -46,6 +46,8 @@ class LightTopics final : private runtime::Deferred {
     if (!topic.is_persistent) return topic.open->shard->append(std::move(batch), origin, std::move(done));
     append_to_rows(topic, std::move(batch), origin, std::move(done));
   }
+  // A stored batch of a transaction that commits: to who follows it.
+  void hand_out(const TopicId& id, const Bytes& batch);
   template <class Use>
   void for_each(Use&& use) const {
     for (size_t part = 0; part < LightsByName::kParts; ++part) by_name_.for_each_in(part, use);

@@ -13,11 +13,15 @@ using What = ListOffsetsPartition::What;
 using Answer = Callback<void(ListedOffset)>;
 
 // On the shard's home core.
-void ask(shard::Shard& shard, const ListOffsetsPartition& wanted, Answer answer) {
+void ask(shard::Shard& shard, const ListOffsetsPartition& wanted, bool read_committed, Answer answer) {
   if (const Code code = check_epoch(wanted.current_leader_epoch, shard); code != Code::ok) return answer({code, -1, -1, -1});
   const shard::ShardBounds bounds = shard.bounds();
-  Callback<void(Result<shard::TimedOffset>)> done = [answer = std::move(answer)](Result<shard::TimedOffset> found) mutable {
+  const Offset end = read_committed ? bounds.last_stable : bounds.high_watermark;
+  const bool is_looked_up = wanted.what == What::at_time || wanted.what == What::max_timestamp;
+  Callback<void(Result<shard::TimedOffset>)> done = [end, is_looked_up,
+                                                     answer = std::move(answer)](Result<shard::TimedOffset> found) mutable {
     if (!found) return answer({found.code(), -1, -1, -1});
+    if (is_looked_up && found->offset >= end) return answer({Code::ok, -1, -1, -1});
     answer({Code::ok, found->offset, found->timestamp_ms, found->leader_epoch});
   };
   switch (wanted.what) {
@@ -25,7 +29,7 @@ void ask(shard::Shard& shard, const ListOffsetsPartition& wanted, Answer answer)
     case What::earliest_local:
       return done(shard::TimedOffset{bounds.log_start, -1, bounds.leader_epoch});
     case What::latest:
-      return done(shard::TimedOffset{bounds.high_watermark, -1, bounds.leader_epoch});
+      return done(shard::TimedOffset{end, -1, bounds.leader_epoch});
     case What::latest_tiered:  // nothing is tiered here: no such offset
     case What::earliest_pending_upload:
       return done(shard::TimedOffset{});
@@ -51,7 +55,10 @@ void Fetcher::at_homes(const std::vector<TopicRef>& topics, const std::vector<Wa
 
 void Fetcher::list_offsets(ListOffsets request, ReplyTo done) {
   at_homes<ListedOffset>(
-      request.topics, request.partitions, ask,
+      request.topics, request.partitions,
+      [read_committed = request.read_committed](shard::Shard& shard, const ListOffsetsPartition& wanted, Answer answer) {
+        ask(shard, wanted, read_committed, std::move(answer));
+      },
       [done = std::move(done)](std::vector<ListedOffset> rows) mutable { done(ListedOffsets{std::move(rows)}); });
 }
 
@@ -75,7 +82,7 @@ void Fetcher::describe_producers(DescribeProducers request, ReplyTo done) {
   const auto list = [](shard::Shard& shard, const PartitionRef&, Callback<void(One)> answer) {
     One row;
     for (const shard::ProducerFacts& facts : shard.producers())
-      row.producers.push_back({facts.id, facts.epoch, facts.last_sequence, facts.last_ms});
+      row.producers.push_back({facts.id, facts.epoch, facts.last_sequence, facts.last_ms, facts.transaction_start});
     answer(std::move(row));
   };
   at_homes<One>(request.topics, request.partitions, list,

@@ -19,14 +19,18 @@ CoreIndex home_of(const ShardId& id, CoreIndex cores) {
   return cores == 1 ? 0 : static_cast<CoreIndex>((ShardIdHash{}(id) >> 16) % cores);
 }
 
-// Sessions that wait for messages of a durable stream are owed references to them; the stream's own batch comes behind.
+// Sessions that wait for messages of a durable stream are owed references to them; the stream's own batch comes behind, and so
+// does the marker of a transaction, whose references are written before it.
 bool Streams::Stream::on_appending(const ShardId& id, const Bytes& batch, uint64_t origin) {
+  if (BatchView(batch).is_transactional()) return has_handed_out && BatchView(batch).is_control();
   const uint64_t ticket = fan_out.refer(topic, id, batch, origin);
   if (ticket != 0) referred.emplace_back(BatchView(batch.span()).base_offset(), ticket);
   return ticket != 0;
 }
 
+// Records of a transaction are handed out when it commits (hand_out).
 void Streams::Stream::on_committed(const ShardId& id, const Bytes& batch, uint64_t origin) {
+  if (BatchView(batch).is_transactional()) return;
   fan_out.stream(topic, batch, origin, known);
   if (referred.empty() || referred.front().first != BatchView(batch.span()).base_offset()) return;
   const auto [base, ticket] = referred.front();
@@ -38,6 +42,17 @@ void Streams::Stream::on_failed(const ShardId& id, Offset base_offset) {
   if (referred.empty() || referred.front().first != base_offset) return;
   referred.pop_front();
   fan_out.finish_reference(id, base_offset, nullptr, 0);
+}
+
+void Streams::hand_out(const ShardId& id, const Bytes& batch) {
+  const auto found = streams_.find(id);
+  if (found == streams_.end()) return;
+  Stream& stream = *found->second;
+  const uint64_t ticket = fan_out_.refer(stream.topic, id, batch, 0);
+  fan_out_.stream(stream.topic, batch, 0, stream.known);
+  if (ticket == 0) return;
+  stream.has_handed_out = true;
+  fan_out_.finish_reference(id, BatchView(batch).base_offset(), &batch, ticket);
 }
 
 Streams::Streams(runtime::Core& core, FanOut& fan_out, Engines engines, int64_t starts)

@@ -34,6 +34,8 @@ class Streams {
 
   // Calls `use` with the open shard, now or once it is open; or with why it cannot be. Calls for one shard keep their order.
   void with(const std::shared_ptr<const meta::Topic>& topic, int32_t partition, Callback<void(Result<shard::Shard*>)> use);
+  // A stored batch of a transaction that commits: to who follows it.
+  void hand_out(const ShardId& id, const Bytes& batch);
   // The topic is gone: closes its shards here and removes their logs.
   void remove(const meta::Topic& topic);
   // The topic has more partitions, or other settings: those of its shards here take effect.
@@ -60,6 +62,7 @@ class Streams {
     std::shared_ptr<const meta::Topic> topic;
     FollowedHere known;
     bool is_opening = false;
+    bool has_handed_out = false;                       // a transaction that stored sessions are owed
     std::deque<std::pair<Offset, uint64_t>> referred;  // batches under way that sessions wait for: base, the spool's ticket
     std::unique_ptr<shard::Shard> shard;
     std::vector<Callback<void(Result<shard::Shard*>)>> waiting;

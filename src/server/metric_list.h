@@ -9,6 +9,7 @@
 #include "broker/options.h"
 #include "broker/retained/options.h"
 #include "broker/session/options.h"
+#include "broker/transaction/options.h"
 #include "broker/wills.h"
 #include "net/stream.h"
 #include "observe/metrics.h"
@@ -36,6 +37,7 @@ void for_each_metrics_struct(Visit&& visit) {
                                                       "Exclusive and automatic subscriptions, rewritten topics, $SYS");
   visit.template operator()<broker::BanMetrics>("ban", "Bans");
   visit.template operator()<broker::GroupMetrics>("consumer_group", "Consumer groups");
+  visit.template operator()<broker::TransactionMetrics>("transaction", "Transactions");
   visit.template operator()<broker::RetainedMetrics>("retained", "Retained messages");
   visit.template operator()<broker::WillMetrics>("will", "Wills");
   visit.template operator()<broker::DelayedMetrics>("delayed", "Delayed messages");

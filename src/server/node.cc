@@ -191,6 +191,7 @@ Task<Status> Node::open_halls() {
     setup.topic_rewrite = options_.topic_rewrite;
     setup.auto_subscribe = options_.auto_subscribe;
     setup.bans = options_.ban;
+    setup.transaction = &options_.transaction;
     room.hall = std::make_unique<broker::Hall>(setup, options_.broker, rules_, facts_);
     room.hall->set_option_facts(settings);
     room.metrics.add("broker", room.hall->metrics());
@@ -200,6 +201,7 @@ Task<Status> Node::open_halls() {
     room.metrics.add("retained", room.hall->retained_metrics());
     room.metrics.add("will", room.hall->will_metrics());
     room.metrics.add("delayed", room.hall->delayed_metrics());
+    room.metrics.add("transaction", room.hall->transaction_metrics());
     room.metrics.add("memory", room.budget.metrics());
     room.metrics.add("net", room.streams.counters());
     done({});

@@ -15,6 +15,7 @@
 #include "broker/options.h"
 #include "broker/retained/options.h"
 #include "broker/session/options.h"
+#include "broker/transaction/options.h"
 #include "config/config.h"
 #include "meta/commands.h"
 #include "observe/log.h"
@@ -139,6 +140,7 @@ struct ServerOptions {
   broker::BrokerOptions broker;
   broker::SessionOptions session;
   broker::GroupOptions consumer_group;
+  broker::TransactionOptions transaction;
   broker::RetainedOptions retained;
   broker::DelayedOptions delayed;
   meta::CatalogLimits catalog;
@@ -169,6 +171,7 @@ struct ServerOptions {
     v.field("broker", &O::broker, {.doc = "Topics and limits, whatever the protocol."});
     v.field("session", &O::session, {.doc = "Sessions that outlive their connection."});
     v.field("consumer_group", &O::consumer_group, {.doc = "Consumer groups."});
+    v.field("transaction", &O::transaction, {.doc = "Kafka's transactions."});
     v.field("retained", &O::retained, {.doc = "Retained messages of MQTT."});
     v.field("delayed", &O::delayed, {.doc = "Delayed messages of MQTT: `$delayed/{seconds}/{topic}`."});
     v.field("catalog", &O::catalog, {.doc = "Limits of the catalog of streams."});

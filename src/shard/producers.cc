@@ -37,6 +37,7 @@ Result<Offset> Producers::check(const BatchView& batch) const {
   const int32_t last = last_sequence_of(batch);
   for (int i = producer.count - 1; i >= 0; --i) {
     const Batch& known = producer.batches[i];
+    if (known.is_aborted && known.first_sequence == first) return Offset{-1};
     if (known.first_sequence == first && known.last_sequence == last) return known.base_offset;
   }
   if (first != producer.next_sequence)
@@ -51,8 +52,26 @@ void Producers::note(const BatchView& batch, Offset base_offset, WallTime now) {
     producer.epoch = batch.producer_epoch();
     producer.count = 0;
   }
-  producer.remember({base_offset, base_offset + batch.last_offset_delta(), batch.base_sequence(), last_sequence_of(batch)});
+  producer.remember(
+      {base_offset, base_offset + batch.last_offset_delta(), batch.base_sequence(), last_sequence_of(batch), false});
   expire(now);
+}
+
+void Producers::note_end(ProducerId id, int16_t epoch, Offset aborted_from, WallTime now) {
+  Producer& producer = touch(id, now);
+  if (producer.epoch != epoch) {
+    producer.epoch = epoch;
+    producer.count = 0;
+    producer.next_sequence = 0;
+  } else if (aborted_from >= 0) {
+    for (int i = 0; i < producer.count; ++i) producer.batches[i].is_aborted |= producer.batches[i].base_offset >= aborted_from;
+  }
+  expire(now);
+}
+
+int16_t Producers::epoch_of(ProducerId id) const {
+  const auto found = by_id_.find(id);
+  return found == by_id_.end() ? int16_t{-1} : found->second->epoch;
 }
 
 void Producers::forget_from(Offset end) {
@@ -76,17 +95,22 @@ Producers::Producer& Producers::touch(ProducerId id, WallTime now) {
 
 void Producers::expire(WallTime now) {
   // The newest stays whatever the clock does.
-  while (by_age_.size() > 1 &&
-         (by_age_.size() > limits_.producers_max || by_age_.front().last_ms + limits_.idle_ms_max < now.ms)) {
-    by_id_.erase(by_age_.front().id);
-    by_age_.pop_front();
+  auto at = by_age_.begin();
+  while (by_age_.size() > 1 && std::next(at) != by_age_.end() &&
+         (by_age_.size() > limits_.producers_max || at->last_ms + limits_.idle_ms_max < now.ms)) {
+    if (stays_ && stays_(at->id)) {
+      ++at;
+      continue;
+    }
+    by_id_.erase(at->id);
+    at = by_age_.erase(at);
   }
 }
 
 std::vector<ProducerFacts> Producers::facts() const {
   std::vector<ProducerFacts> facts;
   for (const auto& [id, at] : by_id_)
-    facts.push_back({id, at->epoch, at->count > 0 ? at->batches[at->count - 1].last_sequence : -1, at->last_ms});
+    facts.push_back({id, at->epoch, at->count > 0 ? at->batches[at->count - 1].last_sequence : -1, at->last_ms, -1});
   return facts;
 }
 
@@ -97,9 +121,11 @@ std::vector<ProducerRow> Producers::snapshot(Offset as_of) const {
     for (int i = 0; i < producer.count; ++i) {
       const Batch& batch = producer.batches[i];
       if (batch.last_offset < as_of)
-        row.batches.push_back({batch.base_offset, batch.last_offset, batch.first_sequence, batch.last_sequence});
+        row.batches.push_back(
+            {batch.base_offset, batch.last_offset, batch.first_sequence, batch.last_sequence, batch.is_aborted});
     }
-    if (!row.batches.empty()) rows.push_back(std::move(row));
+    // One without batches was told its epoch by a marker.
+    if (!row.batches.empty() || producer.count == 0) rows.push_back(std::move(row));
   }
   return rows;
 }
@@ -113,7 +139,7 @@ Status Producers::restore(const std::vector<ProducerRow>& rows) {
     Producer& producer = touch(row.id, WallTime{row.last_ms});
     producer.epoch = row.epoch;
     for (const ProducerBatchRow& batch : row.batches)
-      producer.remember({batch.base_offset, batch.last_offset, batch.first_sequence, batch.last_sequence});
+      producer.remember({batch.base_offset, batch.last_offset, batch.first_sequence, batch.last_sequence, batch.is_aborted});
   }
   return {};
 }

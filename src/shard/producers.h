@@ -4,8 +4,11 @@
 //   - a batch equal in epoch and sequences to a remembered one is a repeat: answered with the first offset, not stored again;
 //   - its first sequence must follow the last one of the producer, 2^31-1 being followed by 0; otherwise out_of_order_sequence;
 //   - an older epoch is fenced_producer; a newer one must begin at sequence 0 (out_of_order_sequence otherwise);
-//   - a producer that is not known (new, expired, its records deleted) may begin at any sequence.
-// Bounded: the producer idle longest goes first when there are more than `producers_max`, or after `idle_ms_max`.
+//   - a producer that is not known (new, expired, its records deleted) may begin at any sequence;
+//   - a batch of an aborted transaction is no repeat of anything: its sequence may be used again (clients do that where the
+//     answer to it got lost).
+// Bounded: the producer idle longest goes first when there are more than `producers_max`, or after `idle_ms_max`; one with an
+// open transaction stays.
 #pragma once
 
 #include <array>
@@ -16,6 +19,7 @@
 
 #include "base/batch.h"
 #include "base/bytes.h"
+#include "base/callback.h"
 #include "base/ids.h"
 #include "base/result.h"
 #include "base/time.h"
@@ -40,6 +44,7 @@ struct ProducerBatchRow {
   Offset last_offset = -1;
   int32_t first_sequence = -1;
   int32_t last_sequence = -1;
+  bool is_aborted = false;
 
   template <class V>
   static void describe(V& v) {
@@ -47,6 +52,7 @@ struct ProducerBatchRow {
     v.field("last_offset", &ProducerBatchRow::last_offset);
     v.field("first_sequence", &ProducerBatchRow::first_sequence);
     v.field("last_sequence", &ProducerBatchRow::last_sequence);
+    v.field("is_aborted", &ProducerBatchRow::is_aborted);
   }
 };
 struct ProducerRow {
@@ -69,6 +75,7 @@ struct ProducerFacts {
   int16_t epoch = -1;
   int32_t last_sequence = -1;
   int64_t last_ms = -1;
+  Offset transaction_start = -1;  // of the one that is open; -1: none
 };
 
 class Producers {
@@ -80,6 +87,13 @@ class Producers {
   Result<Offset> check(const BatchView& batch) const;
   // Remembers a batch that is stored at `base_offset`.
   void note(const BatchView& batch, Offset base_offset, WallTime now);
+  // A marker of this epoch is stored. `aborted_from`: where the transaction began that it aborts; -1: none.
+  void note_end(ProducerId id, int16_t epoch, Offset aborted_from, WallTime now);
+  bool knows(ProducerId id) const { return by_id_.contains(id); }
+  // -1: not known.
+  int16_t epoch_of(ProducerId id) const;
+  // Whether a producer has to stay, however old it is.
+  void set_stays(Callback<bool(ProducerId)> stays) { stays_ = std::move(stays); }
   // Forgets batches at or past `end`: they were not stored after all. Their producers go on with the first one forgotten, so a
   // later one that was on its way already does not take its place.
   void forget_from(Offset end);
@@ -96,6 +110,7 @@ class Producers {
     Offset last_offset = -1;
     int32_t first_sequence = -1;
     int32_t last_sequence = -1;
+    bool is_aborted = false;
   };
   struct Producer {
     ProducerId id = -1;
@@ -112,6 +127,7 @@ class Producers {
   void expire(WallTime now);
 
   ProducerLimits limits_;
+  Callback<bool(ProducerId)> stays_;
   std::list<Producer> by_age_;  // idle longest first
   std::map<ProducerId, std::list<Producer>::iterator> by_id_;
 };

@@ -7,8 +7,16 @@
 namespace robustmq::shard {
 
 Producers& Replica::producers() {
-  if (!producers_) producers_ = std::make_unique<Producers>();
+  if (!producers_) {
+    producers_ = std::make_unique<Producers>();
+    producers_->set_stays([this](ProducerId id) { return open_since(id).has_value(); });
+  }
   return *producers_;
+}
+
+OpenTransactions& Replica::transactions() {
+  if (!transactions_) transactions_ = std::make_unique<OpenTransactions>();
+  return *transactions_;
 }
 
 Result<Replica::Assigned> Replica::assign(Bytes& batch, WallTime now) {
@@ -18,23 +26,52 @@ Result<Replica::Assigned> Replica::assign(Bytes& batch, WallTime now) {
     const Result<Offset> repeat = producers().check(view);
     if (!repeat.ok()) return repeat.error();
     if (*repeat >= 0) return Assigned{*repeat, true};
+    if (!view.is_transactional() && open_since(view.producer_id()))
+      return Error{Code::invalid_transaction_state, "the producer has a transaction open"};
   }
   const Offset base = end_;
   patch_batch(batch, base, epoch_);
   note_epoch(epoch_, base);
   end_ = base + view.last_offset_delta() + 1;
+  // Begun before the producer is noted: one with an open transaction stays.
+  if (is_idempotent && view.is_transactional()) transactions().note_batch(view.producer_id(), base);
   if (is_idempotent) producers_->note(view, base, now);
   return Assigned{base, false};
+}
+
+Result<Replica::Assigned> Replica::assign_marker(Bytes& batch, const Marker& marker, WallTime now) {
+  const int16_t known = producers_ ? producers_->epoch_of(marker.producer) : int16_t{-1};
+  if (known > marker.epoch)
+    return Error{Code::fenced_producer,
+                 "a marker of epoch " + std::to_string(marker.epoch) + ", the newest is " + std::to_string(known)};
+  const std::optional<Offset> first = open_since(marker.producer);
+  if (!first && known == marker.epoch) return Assigned{-1, true};
+  const Offset base = end_;
+  patch_batch(batch, base, epoch_);
+  note_epoch(epoch_, base);
+  end_ = base + 1;
+  if (first) transactions_->note_marker(marker, base);
+  producers().note_end(marker.producer, marker.epoch, first && !marker.commits ? *first : Offset{-1}, now);
+  return Assigned{base, false};
+}
+
+std::vector<ProducerFacts> Replica::producer_facts() const {
+  if (!producers_) return {};
+  std::vector<ProducerFacts> facts = producers_->facts();
+  for (ProducerFacts& each : facts) each.transaction_start = open_since(each.id).value_or(-1);
+  return facts;
 }
 
 void Replica::commit(Offset offset) {
   ROBUSTMQ_CHECK(offset >= high_watermark_ && offset <= end_, "a commit outside what was assigned");
   high_watermark_ = offset;
+  if (transactions_) transactions_->commit(offset);
 }
 
 void Replica::roll_back() {
   end_ = high_watermark_;
   while (!epochs_.empty() && epochs_.back().start >= end_) epochs_.pop_back();
+  if (transactions_) transactions_->roll_back(end_);
   if (producers_) producers_->forget_from(end_);
 }
 
@@ -42,6 +79,11 @@ Status Replica::restore(ByteSpan bytes) {
   if (bytes.empty()) return {};
   Result<State> state = decode_described<State>(bytes);
   if (!state.ok()) return state.error();
+  if (!state->open.empty() || !state->aborted.empty()) {
+    const Status status = transactions().restore(state->open, state->aborted);
+    if (!status.ok()) return status;
+    transactions_->roll_back(end_);
+  }
   if (!state->producers.empty()) {
     const Status status = producers().restore(state->producers);
     if (!status.ok()) return status;
@@ -56,7 +98,19 @@ Status Replica::restore(ByteSpan bytes) {
 
 void Replica::replay(const BatchView& batch, WallTime now) {
   note_epoch(batch.leader_epoch(), batch.base_offset());
-  if (batch.producer_id() >= 0) producers().note(batch, batch.base_offset(), now);
+  if (batch.producer_id() < 0) return;
+  if (batch.is_control()) {
+    const std::optional<Marker> marker = marker_of(batch);
+    if (!marker) return;
+    const std::optional<Offset> first = open_since(marker->producer);
+    if (first) {
+      transactions_->note_marker(*marker, batch.base_offset());
+      transactions_->commit(high_watermark_);
+    }
+    return producers().note_end(marker->producer, marker->epoch, first && !marker->commits ? *first : Offset{-1}, now);
+  }
+  if (batch.is_transactional()) transactions().note_batch(batch.producer_id(), batch.base_offset());
+  producers().note(batch, batch.base_offset(), now);
 }
 
 Bytes Replica::snapshot() const {
@@ -66,7 +120,11 @@ Bytes Replica::snapshot() const {
     if (one.start < high_watermark_) state.epochs.push_back(one);
   }
   state.start = start_;
-  if (state.producers.empty() && state.epochs.empty() && start_ == 0) return {};
+  if (transactions_) {
+    state.open = transactions_->open_rows(high_watermark_);
+    state.aborted = transactions_->aborted_rows(high_watermark_);
+  }
+  if (state.producers.empty() && state.epochs.empty() && start_ == 0 && state.open.empty() && state.aborted.empty()) return {};
   Buffer buffer;
   encode_described(state, buffer);
   return buffer.take();

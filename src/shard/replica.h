@@ -13,6 +13,8 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "shard/marker.h"
+#include "shard/open_transactions.h"
 #include "shard/producers.h"
 
 namespace robustmq::shard {
@@ -24,11 +26,15 @@ class Replica {
     bool is_repeat = false;  // stored before at base_offset; not to be stored again
   };
 
+  Replica(const Replica&) = delete;
   Replica(Offset end, LeaderEpoch epoch) : end_(end), high_watermark_(end), epoch_(epoch) {}
 
   // Gives the batch its offset and epoch (patched in place), unless it is a repeat. The caller ensures its shape and that nobody
   // else sees it yet. Errors: out_of_order_sequence, fenced_producer.
   Result<Assigned> assign(Bytes& batch, WallTime now);
+  // The same of a marker (marker_batch). is_repeat: the producer's transaction has ended already in that epoch, nothing is to be
+  // stored. Error: fenced_producer.
+  Result<Assigned> assign_marker(Bytes& batch, const Marker& marker, WallTime now);
   // Everything below `offset` is committed.
   void commit(Offset offset);
   // Nothing below `offset`, which is committed, is given to readers any more, though the log may keep some of it.
@@ -44,7 +50,19 @@ class Replica {
     Offset end = -1;
   };
   EpochEnd end_of_epoch(LeaderEpoch epoch) const;
-  std::vector<ProducerFacts> producer_facts() const { return producers_ ? producers_->facts() : std::vector<ProducerFacts>(); }
+  std::vector<ProducerFacts> producer_facts() const;
+  bool knows_producer(ProducerId id) const { return producers_ && producers_->knows(id); }
+
+  // Below it every transaction has ended; at most the high watermark.
+  Offset last_stable() const { return transactions_ ? transactions_->last_stable(high_watermark_) : high_watermark_; }
+  std::optional<Offset> open_since(ProducerId id) const { return transactions_ ? transactions_->open_since(id) : std::nullopt; }
+  std::vector<AbortedRange> aborted_in(Offset from, Offset until) const {
+    return transactions_ ? transactions_->aborted_in(from, until) : std::vector<AbortedRange>();
+  }
+  // The log begins there.
+  void forget_below(Offset log_start) {
+    if (transactions_) transactions_->forget_below(log_start);
+  }
 
   // Rebuilding after a start: the state of the last seal, then each stored batch behind it, in order.
   Status restore(ByteSpan state);
@@ -73,25 +91,31 @@ class Replica {
     std::vector<ProducerRow> producers;  // idle longest first
     std::vector<EpochStart> epochs;
     int64_t start = 0;
+    std::vector<OpenRow> open;
+    std::vector<AbortedRow> aborted;
 
     template <class V>
     static void describe(V& v) {
       v.field("producers", &State::producers);
       v.field("epochs", &State::epochs);
       v.field("start", &State::start);
+      v.field("open", &State::open);
+      v.field("aborted", &State::aborted);
     }
   };
   static constexpr size_t kEpochsMax = 1000;
 
   Producers& producers();
+  OpenTransactions& transactions();
   void note_epoch(LeaderEpoch epoch, Offset start);
 
   Offset end_;
   Offset high_watermark_;
   Offset start_ = 0;
   LeaderEpoch epoch_;
-  std::vector<EpochStart> epochs_;        // those that have records, the oldest first; at most kEpochsMax
-  std::unique_ptr<Producers> producers_;  // made with the first idempotent producer
+  std::vector<EpochStart> epochs_;                  // those that have records, the oldest first; at most kEpochsMax
+  std::unique_ptr<Producers> producers_;            // made with the first idempotent producer
+  std::unique_ptr<OpenTransactions> transactions_;  // made with the first transaction
 };
 
 }  // namespace robustmq::shard

@@ -56,6 +56,9 @@ Shard::~Shard() {
   if (waiting_starts_) {
     for (WaitingStart& one : *waiting_starts_) one.done(Code::shutting_down);
   }
+  if (const std::unique_ptr<Readings> readings = std::move(readings_)) {
+    for (auto& [number, done] : readings->done) done(Code::shutting_down);
+  }
   wake();
 }
 
@@ -87,11 +90,30 @@ void Shard::append(Bytes batch, uint64_t origin, Callback<void(Result<Appended>)
   const WallTime now = core_.wall_now();
   const Result<Replica::Assigned> assigned = replica_.assign(batch, now);
   if (!assigned.ok()) return done(assigned.error());
+  append_assigned(std::move(batch), origin, *assigned, now, std::move(done));
+}
+
+void Shard::end_transaction(const Marker& marker, Callback<void(Status)> done) {
+  if (has_failed()) return done(Code::storage_failed);
+  if (failure_ != Code::ok) return done(failure_);
+  const WallTime now = core_.wall_now();
+  Bytes batch = marker_batch(marker, now);
+  const Result<Replica::Assigned> assigned = replica_.assign_marker(batch, marker, now);
+  if (!assigned.ok()) return done(assigned.error());
+  // Known to have ended: stored for good, or on its way behind what is not.
+  if (assigned->is_repeat && in_log_ == 0) return done({});
+  Replica::Assigned at = *assigned;
+  if (at.is_repeat) at.base_offset = replica_.end() - 1;
+  append_assigned(std::move(batch), 0, at, now,
+                  [done = std::move(done)](Result<Appended> appended) mutable { done(appended ? Status() : appended.error()); });
+}
+
+void Shard::append_assigned(Bytes batch, uint64_t origin, const Replica::Assigned& assigned, WallTime now,
+                            Callback<void(Result<Appended>)> done) {
   const int64_t append_time_ms = log_append_time_ ? now.ms : -1;
-  Waiting waiting{{},     origin, std::move(done), assigned->base_offset, replica_.end(), append_time_ms, assigned->is_repeat,
-                  nullptr};
-  if (assigned->is_repeat) {
-    waiting.next_offset = assigned->base_offset + BatchView(batch).last_offset_delta() + 1;
+  Waiting waiting{{}, origin, std::move(done), assigned.base_offset, replica_.end(), append_time_ms, assigned.is_repeat, nullptr};
+  if (assigned.is_repeat) {
+    waiting.next_offset = assigned.base_offset + BatchView(batch).last_offset_delta() + 1;
     if (waiting.next_offset <= replica_.high_watermark()) return settle(waiting, Status());
     // Its first time is on its way to the disk: in the list or, being a nested call, just in front of it.
     if (inline_) enqueue(std::move(*std::exchange(inline_, nullptr)));
@@ -184,24 +206,59 @@ void Shard::settle(Waiting& waiting, const Status& status) {
   waiting.done(Appended{waiting.base_offset, waiting.append_time_ms, log_start, false});
 }
 
-void Shard::fetch(Offset from, uint64_t bytes_max, bool first_batch_over_limit, Callback<void(Result<Fetched>)> done) {
-  read(from, start(), bytes_max, first_batch_over_limit, std::move(done));
+void Shard::fetch(Offset from, uint64_t bytes_max, bool first_batch_over_limit, bool until_stable,
+                  Callback<void(Result<Fetched>)> done) {
+  read(from, start(), bytes_max, first_batch_over_limit, until_stable, std::move(done));
 }
 
 void Shard::fetch_kept(Offset from, uint64_t bytes_max, bool first_batch_over_limit, Callback<void(Result<Fetched>)> done) {
-  read(from, log_->bounds().start, bytes_max, first_batch_over_limit, std::move(done));
+  read(from, log_->bounds().start, bytes_max, first_batch_over_limit, false, std::move(done));
 }
 
-void Shard::read(Offset from, Offset start, uint64_t bytes_max, bool first_batch_over_limit,
+void Shard::read(Offset from, Offset start, uint64_t bytes_max, bool first_batch_over_limit, bool until_stable,
                  Callback<void(Result<Fetched>)> done) {
   if (from < start || from > log_->bounds().end) return done(Code::offset_out_of_range);
-  const Offset high_watermark = replica_.high_watermark();
-  if (from >= high_watermark) return done(Fetched{{}, from, high_watermark, start});
-  log_->read(from, {.bytes_max = bytes_max, .first_batch_over_limit = first_batch_over_limit, .end = high_watermark},
-             [high_watermark, start, done = std::move(done)](Result<storage::ReadResult> read) mutable {
+  Fetched fetched{{}, from, replica_.high_watermark(), start, std::max(replica_.last_stable(), start), {}};
+  const Offset end = until_stable ? replica_.last_stable() : fetched.high_watermark;
+  if (from >= end) return done(std::move(fetched));
+  // What is below the last stable offset now stays as it is.
+  if (until_stable) fetched.aborted = replica_.aborted_in(from, end);
+  log_->read(from, {.bytes_max = bytes_max, .first_batch_over_limit = first_batch_over_limit, .end = end},
+             [fetched = std::move(fetched), done = std::move(done)](Result<storage::ReadResult> read) mutable {
                if (!read.ok()) return done(read.error());
-               done(Fetched{std::move(read->pieces), read->next, high_watermark, start});
+               fetched.pieces = std::move(read->pieces);
+               fetched.next = read->next;
+               std::erase_if(fetched.aborted, [&](const AbortedRange& each) { return each.first >= fetched.next; });
+               done(std::move(fetched));
              });
+}
+
+void Shard::read_batches(Offset from, Offset until, Callback<Status(ByteSpan)> each, Callback<void(Status)> done) {
+  struct Reading {
+    Offset until;
+    Callback<Status(ByteSpan)> each;
+    bool is_over = false;
+  };
+  auto reading = std::make_shared<Reading>(Reading{until, std::move(each)});
+  if (!readings_) readings_ = std::make_unique<Readings>();
+  const uint64_t number = ++readings_->last;
+  readings_->done.emplace(number, std::move(done));
+  storage::replay_batches(
+      core_, *log_, std::max(from, log_->bounds().start), [self = anchor_.anchor(this)] { return self.get() != nullptr; },
+      [reading](ByteSpan batch) {
+        reading->is_over = BatchView(batch).base_offset() >= reading->until;
+        if (reading->is_over) return Status(Code::not_found);  // only to end it
+        return reading->each(batch);
+      },
+      [reading, number, self = anchor_.anchor(this)](Status status) {
+        Shard* shard = self.get();
+        if (!shard) return;  // told at its end
+        const auto found = shard->readings_->done.find(number);
+        Callback<void(Status)> told = std::move(found->second);
+        shard->readings_->done.erase(found);
+        if (shard->readings_->done.empty()) shard->readings_.reset();
+        told(reading->is_over ? Status() : std::move(status));
+      });
 }
 
 void Shard::find_by_time(int64_t timestamp_ms, Callback<void(Result<TimedOffset>)> done) {
@@ -250,6 +307,7 @@ void Shard::seal(Callback<void(Status)> done) {
   if (is_sealing_) return done(Code::overloaded);
   is_sealing_ = true;
   unsealed_bytes_ = 0;
+  replica_.forget_below(log_->bounds().start);
   log_->seal(replica_.snapshot(), replica_.high_watermark(),
              [self = anchor_.anchor(this), start = replica_.start(), done = std::move(done)](Status status) mutable {
                if (Shard* shard = self.get()) return shard->on_sealed(start, status, done);
@@ -290,7 +348,8 @@ void Shard::configure(const ShardSettings& settings) {
 
 ShardBounds Shard::bounds() const {
   const storage::Bounds bounds = log_->bounds();
-  return {start(), replica_.high_watermark(), replica_.end(), replica_.epoch(), bounds.size_bytes};
+  const Offset last_stable = std::max(replica_.last_stable(), start());
+  return {start(), replica_.high_watermark(), last_stable, replica_.end(), replica_.epoch(), bounds.size_bytes};
 }
 
 }  // namespace robustmq::shard

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -33,11 +34,14 @@ struct Fetched {
   Offset next = 0;
   Offset high_watermark = 0;
   Offset log_start = 0;
+  Offset last_stable = 0;
+  std::vector<AbortedRange> aborted;  // of what was read; when it is read up to the last stable offset
 };
 
 struct ShardBounds {
   Offset log_start = 0;
   Offset high_watermark = 0;
+  Offset last_stable = 0;  // below it every transaction has ended
   Offset log_end = 0;
   LeaderEpoch leader_epoch = 0;
   uint64_t size_bytes = 0;
@@ -92,7 +96,7 @@ class Shard final : private runtime::Deferred {
  public:
   // `opened`: from the engine. `epoch`: larger than any before for a log that may have lost records. Call recover() first.
   Shard(runtime::Core& core, ShardId id, storage::OpenedLog opened, LeaderEpoch epoch, const ShardSettings& settings);
-  ~Shard();  // wakes its watchers; fails waiting appends with shutting_down
+  ~Shard();  // wakes its watchers; fails waiting appends and readings with shutting_down
 
   // Rebuilds producer state from the log behind the last seal. Must complete before anything else.
   void recover(Callback<void(Status)> done);
@@ -104,8 +108,22 @@ class Shard final : private runtime::Deferred {
   void append(Bytes batch, uint64_t origin, Callback<void(Result<Appended>)> done);
   void append(Bytes batch, Callback<void(Result<Appended>)> done) { append(std::move(batch), 0, std::move(done)); }
 
-  // Reads committed batches. Never parks: the caller watches. Errors: offset_out_of_range, corrupt_storage.
-  void fetch(Offset from, uint64_t bytes_max, bool first_batch_over_limit, Callback<void(Result<Fetched>)> done);
+  // Appends the marker that ends the producer's transaction here, and fences its older epochs; does nothing where it ended in
+  // that epoch before. Errors: fenced_producer, storage_*, shutting_down.
+  void end_transaction(const Marker& marker, Callback<void(Status)> done);
+  // The first offset of the producer's open transaction.
+  std::optional<Offset> open_since(ProducerId producer) const { return replica_.open_since(producer); }
+  bool knows_producer(ProducerId producer) const { return replica_.knows_producer(producer); }
+  // Gives every batch in [from, until) to `each`; a status that is not ok ends it.
+  void read_batches(Offset from, Offset until, Callback<Status(ByteSpan)> each, Callback<void(Status)> done);
+
+  // Reads committed batches; with `until_stable` only those below the last stable offset. Never parks: the caller watches.
+  // Errors: offset_out_of_range, corrupt_storage.
+  void fetch(Offset from, uint64_t bytes_max, bool first_batch_over_limit, Callback<void(Result<Fetched>)> done) {
+    fetch(from, bytes_max, first_batch_over_limit, false, std::move(done));
+  }
+  void fetch(Offset from, uint64_t bytes_max, bool first_batch_over_limit, bool until_stable,
+             Callback<void(Result<Fetched>)> done);
   // First record at or past the time, looked up inside the batch, also a compressed one. Errors: corrupt_storage.
   void find_by_time(int64_t timestamp_ms, Callback<void(Result<TimedOffset>)> done);
   void find_max_time(Callback<void(Result<TimedOffset>)> done);
@@ -130,7 +148,7 @@ class Shard final : private runtime::Deferred {
   const ShardId& id() const { return id_; }
   bool has_failed() const { return has_failed_ || log_->has_failed(); }
   // Nothing is under way and nobody waits: it may be closed.
-  bool is_idle() const { return in_log_ == 0 && !first_waiting_ && !inline_ && !is_sealing_ && watchers_.empty(); }
+  bool is_idle() const { return in_log_ == 0 && !first_waiting_ && !inline_ && !is_sealing_ && watchers_.empty() && !readings_; }
 
   static constexpr uint64_t kSealEveryBytes = 16 << 20;  // appended between two seals: what recover() reads at most, about
 
@@ -150,9 +168,12 @@ class Shard final : private runtime::Deferred {
   void run_deferred() override { wake(); }
   void wake();
   Offset start() const { return std::max(log_->bounds().start, replica_.start()); }
-  void read(Offset from, Offset start, uint64_t bytes_max, bool first_batch_over_limit, Callback<void(Result<Fetched>)> done);
+  void read(Offset from, Offset start, uint64_t bytes_max, bool first_batch_over_limit, bool until_stable,
+            Callback<void(Result<Fetched>)> done);
   void keep_start(Callback<void(Status)> done);
   void on_sealed(Offset start, const Status& status, Callback<void(Status)>& done);
+  void append_assigned(Bytes batch, uint64_t origin, const Replica::Assigned& assigned, WallTime now,
+                       Callback<void(Result<Appended>)> done);
   void enqueue(Waiting&& waiting);
   std::unique_ptr<Waiting> dequeue();
   void on_log_done(Status status);
@@ -182,6 +203,12 @@ class Shard final : private runtime::Deferred {
     Callback<void(Status)> done;
   };
   std::unique_ptr<std::vector<WaitingStart>> waiting_starts_;  // nullptr: none
+  // Of read_batches; nullptr: none is under way.
+  struct Readings {
+    std::map<uint64_t, Callback<void(Status)>> done;
+    uint64_t last = 0;
+  };
+  std::unique_ptr<Readings> readings_;
   // Of the last seal, until recover(); nullptr when there was none.
   struct Kept {
     Bytes state;

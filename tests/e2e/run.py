@@ -15,11 +15,8 @@ import unittest
 import warnings
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-<<<<<<< HEAD
-MODULES = ("checker_test", "story_test", "interop_test", "listeners_test", "light_test", "sessions_test", "consumers_test", "badinput_test")
-=======
-MODULES = ("checker_test", "story_test", "interop_test", "listeners_test", "light_test", "sessions_test", "extensions_test", "badinput_test")
->>>>>>> afa4d70 (broker, admin: clients listed and ended, bans, flapping, slow subscriptions, topics counted on demand)
+MODULES = ("checker_test", "story_test", "interop_test", "listeners_test", "light_test", "sessions_test", "extensions_test", "consumers_test",
+           "transactions_test", "badinput_test")
 
 
 class Result(unittest.TestResult):

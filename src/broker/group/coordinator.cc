@@ -31,6 +31,7 @@ GroupCoordinator::GroupCoordinator(runtime::Core& core, storage::Kv& kv, meta::M
       meta_(meta),
       options_(options),
       offsets_(kv, options_, metrics_),
+      pending_(kv, offsets_),
       retention_timer_([](void* self) { static_cast<GroupCoordinator*>(self)->expire_offsets(); }, this),
       lag_timer_([](void* self) { static_cast<GroupCoordinator*>(self)->on_lag_timer(); }, this) {}
 
@@ -55,16 +56,19 @@ void GroupCoordinator::start(Callback<void(Status)> done) {
   });
   offsets_.load([this, done = std::move(done)](Status status) mutable {
     if (!status.ok()) return done(status);
-    load_groups(kv_, [this, alive = std::weak_ptr<bool>(alive_), done = std::move(done)](Result<StoredGroups> stored) mutable {
-      if (alive.expired()) return;
-      if (!stored.ok()) return done(stored.error());
-      started_at_ = core_.wall_now();
-      for (const auto& [key, rows] : offsets_.groups()) groups_.emplace(key, std::make_unique<Entry>(*this, key));
-      restore(stored.take());
-      metrics_.groups = static_cast<int64_t>(groups_.size());
-      is_loaded_ = true;
-      core_.arm(retention_timer_, core_.now() + Duration::millis(options_.offsets_retention_check_ms));
-      done({});
+    pending_.load([this, done = std::move(done)](const Status& read) mutable {
+      if (!read.ok()) return done(read);
+      load_groups(kv_, [this, alive = std::weak_ptr<bool>(alive_), done = std::move(done)](Result<StoredGroups> stored) mutable {
+        if (alive.expired()) return;
+        if (!stored.ok()) return done(stored.error());
+        started_at_ = core_.wall_now();
+        for (const auto& [key, rows] : offsets_.groups()) groups_.emplace(key, std::make_unique<Entry>(*this, key));
+        restore(stored.take());
+        metrics_.groups = static_cast<int64_t>(groups_.size());
+        is_loaded_ = true;
+        core_.arm(retention_timer_, core_.now() + Duration::millis(options_.offsets_retention_check_ms));
+        done({});
+      });
     });
   });
 }
@@ -239,6 +243,15 @@ std::optional<GroupCoordinator::ResolvedTopic> GroupCoordinator::resolve(TenantI
   return ResolvedTopic{topic->name, topic->id, topic->partitions, false};
 }
 
+Code GroupCoordinator::check_commit(TenantId tenant, const CommitOffsets& request) {
+  Entry* entry = find(tenant, request.group);
+  if (entry == nullptr) return Code::illegal_generation;
+  const Code code = entry->consumers ? entry->consumers->check_commit(request) : entry->group.check_commit(request, core_.now());
+  if (!entry->group.outputs().empty()) carry_out(*entry);
+  // Producers know of generations alone.
+  return code == Code::stale_member_epoch ? Code::illegal_generation : code;
+}
+
 void GroupCoordinator::commit(TenantId tenant, CommitOffsets request, Callback<void(Reply)> done) {
   CommittedOffsets reply;
   const auto refuse = [&](Code code) {
@@ -307,6 +320,14 @@ FetchedOffsets GroupCoordinator::fetch(TenantId tenant, const FetchOffsets& requ
     one.leader_epoch = row.leader_epoch;
     one.metadata = row.metadata;
   };
+  // What it will be is decided by a transaction that has not ended.
+  const auto hide_unstable = [&](FetchedOffsets::One& one) {
+    if (!request.require_stable || !pending_.is_pending(tenant, request.group, {one.topic_id, one.partition})) return;
+    one.offset = -1;
+    one.leader_epoch = -1;
+    one.metadata.clear();
+    one.code = Code::unstable_offset;
+  };
   if (request.all) {
     if (rows == nullptr) return reply;
     for (const auto& [shard, row] : *rows) {
@@ -318,6 +339,7 @@ FetchedOffsets GroupCoordinator::fetch(TenantId tenant, const FetchOffsets& requ
       one.topic_id = shard.topic;
       one.partition = shard.partition;
       fill(one, row);
+      hide_unstable(one);
     }
     return reply;
   }
@@ -337,8 +359,10 @@ FetchedOffsets GroupCoordinator::fetch(TenantId tenant, const FetchOffsets& requ
       if (request.topics[index].name.empty()) one.code = Code::unknown_topic_id;
       continue;
     }
-    if (rows == nullptr) continue;
-    if (const auto at = rows->find(ShardId{one.topic_id, partition}); at != rows->end()) fill(one, at->second);
+    if (rows != nullptr) {
+      if (const auto at = rows->find(ShardId{one.topic_id, partition}); at != rows->end()) fill(one, at->second);
+    }
+    hide_unstable(one);
   }
   return reply;
 }

@@ -17,6 +17,7 @@
 #include "broker/group/group_rows.h"
 #include "broker/group/offsets.h"
 #include "broker/group/options.h"
+#include "broker/group/pending_offsets.h"
 #include "broker/menu/request.h"
 #include "meta/meta.h"
 #include "observe/metrics.h"
@@ -63,6 +64,12 @@ class GroupCoordinator {
   // Join and Sync may wait: up to the largest rebalance timeout of the members.
   void execute(TenantId tenant, Request request, Callback<void(Reply)> done);
 
+  // Offsets that are the group's when the producer's transaction commits: with `producer` the request is part of it, which the
+  // caller has seen to. Answered with CommittedOffsets.
+  void commit_in_transaction(TenantId tenant, ProducerId producer, CommitOffsets request, Callback<void(Reply)> done);
+  // The producer's transaction has ended for the group, durably when `done` says ok. Again does nothing.
+  void end_transaction(TenantId tenant, const std::string& group, ProducerId producer, bool commits, Callback<void(Status)> done);
+
   const GroupMetrics& metrics() const { return metrics_; }
   // How far each group is behind, as of the last look: robustmq_consumer_group_lag{group, topic, partition}.
   void add_lag(observe::MetricsSnapshot& to) const;
@@ -103,6 +110,8 @@ class GroupCoordinator {
   void configure(TenantId tenant, const ConfigureGroups& request, Callback<void(Reply)> done);
   DescribedGroupConfigs describe(TenantId tenant, const DescribeGroupConfigs& request) const;
 
+  // Whether who commits is a member of the group's generation.
+  Code check_commit(TenantId tenant, const CommitOffsets& request);
   Entry* find(TenantId tenant, const std::string& group) const;
   Entry* find_or_make(TenantId tenant, const std::string& group);  // nullptr at the limit
   void carry_out(Entry& entry);                                    // answers what the machine decided, arms its timer
@@ -127,6 +136,7 @@ class GroupCoordinator {
   GroupOptions options_;
   GroupMetrics metrics_;
   Offsets offsets_;
+  PendingOffsets pending_;
   std::map<Key, std::unique_ptr<Entry>> groups_;
   std::map<Key, GroupConfig> configs_;
   runtime::Timer retention_timer_;

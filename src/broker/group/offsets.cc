@@ -93,12 +93,24 @@ void Offsets::commit(TenantId tenant, const std::string& group, std::vector<Chan
     metrics_.offsets_refused_total += changes.size();
     return done(Error{Code::quota_exceeded, "the number of committed offsets is at its limit"});
   }
+  write(std::move(batch), {tenant, group}, std::move(changes), added, std::move(done));
+}
+
+void Offsets::commit_with(storage::KvBatch batch, TenantId tenant, const std::string& group, std::vector<Change> changes,
+                          Callback<void(Status)> done) {
+  for (const Change& change : changes) batch.put(offset_key(tenant, group, change.shard), encode_described(change.row));
+  write(std::move(batch), {tenant, group}, std::move(changes), 0, std::move(done));
+}
+
+void Offsets::write(storage::KvBatch batch, const GroupKey& group, std::vector<Change> changes, int64_t added,
+                    Callback<void(Status)> done) {
   rows_under_way_ += added;
-  auto written = [this, alive = std::weak_ptr<bool>(alive_), key = GroupKey(tenant, group), added, changes = std::move(changes),
+  auto written = [this, alive = std::weak_ptr<bool>(alive_), key = group, added, changes = std::move(changes),
                   done = std::move(done)](Status status) mutable {
     if (alive.expired()) return;
     rows_under_way_ -= added;
     if (status.ok()) {
+      if (changes.empty()) return done(status);
       Rows& shown = groups_[key];
       for (Change& change : changes) rows_ += shown.insert_or_assign(change.shard, std::move(change.row)).second;
       metrics_.offsets = rows_;

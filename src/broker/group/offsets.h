@@ -69,6 +69,11 @@ class Offsets {
   // Writes rows of one group; they show once durable, then `done` comes. A later call never overtakes an earlier one.
   // Errors: quota_exceeded (one row more than the limit), storage_*: nothing of this call took effect.
   void commit(TenantId tenant, const std::string& group, std::vector<Change> changes, Callback<void(Status)> done);
+  // The same for what was counted before, together with other rows' changes.
+  void commit_with(storage::KvBatch batch, TenantId tenant, const std::string& group, std::vector<Change> changes,
+                   Callback<void(Status)> done);
+  // Whether this many rows more may come.
+  bool has_room(size_t added) const { return rows_ + rows_under_way_ + static_cast<int64_t>(added) <= options_.offsets_max; }
   void remove_group(TenantId tenant, const std::string& group, Callback<void(Status)> done);
   void remove(TenantId tenant, const std::string& group, std::vector<ShardId> shards, Callback<void(Status)> done);
   // Every group's offsets of a topic that is gone.
@@ -80,6 +85,8 @@ class Offsets {
 
  private:
   void load_from(std::string from, Callback<void(Status)> done);
+  void write(storage::KvBatch batch, const GroupKey& key, std::vector<Change> changes, int64_t added,
+             Callback<void(Status)> done);
 
   storage::Kv& kv_;
   const GroupOptions& options_;

@@ -12,6 +12,7 @@
 
 #include "base/topic_names.h"
 #include "broker/fake_meta.h"
+#include "broker/group/coordinator.h"
 #include "broker/hall.h"
 #include "runtime/sim/disk.h"
 #include "runtime/sim/net.h"
@@ -96,6 +97,11 @@ class SessionRig {
       setup.engines.persistent = i == 0 ? static_cast<storage::Engine*>(segment.get()) : remote.back().get();
       far_rows.push_back(i == 0 ? nullptr : std::make_unique<storage::RemoteKv>(node.core(i), 0, node.core(0), *kv));
       setup.kv = i == 0 ? static_cast<storage::Kv*>(kv.get()) : far_rows.back().get();
+      if (i == 0) {
+        groups = std::make_unique<GroupCoordinator>(node.core(0), *kv, *metas[0], group_options);
+        groups->start([](const Status& status) { ASSERT_TRUE(status.ok()); });
+        setup.groups = groups.get();
+      }
       setup.session = options;
       halls.push_back(std::make_unique<Hall>(setup, broker_options, rules, facts));
       all.push_back(halls.back().get());
@@ -114,6 +120,7 @@ class SessionRig {
     if (halls.empty()) return;
     node.crash(kind);
     for (Client& client : clients) client.is_open = false;
+    groups.reset();
     halls.clear();
     far_rows.clear();
     metas.clear();
@@ -195,6 +202,7 @@ class SessionRig {
   storage::StorageOptions storage_options;
   BrokerOptions broker_options;
   SessionOptions options;
+  GroupOptions group_options;
   TopicRules rules{{}};
   NodeFacts facts;
   FakeCatalog catalog;
@@ -205,6 +213,7 @@ class SessionRig {
   std::vector<std::unique_ptr<storage::Engine>> remote;
   std::vector<std::unique_ptr<storage::RemoteKv>> far_rows;
   std::vector<std::unique_ptr<FakeMeta>> metas;
+  std::unique_ptr<GroupCoordinator> groups;
   std::vector<std::unique_ptr<Hall>> halls;
   std::deque<Client> clients;
   uint64_t last_connection = 0;

@@ -32,7 +32,7 @@ Status check_header(const BatchView& batch, int produce_version) {
   if (static_cast<int64_t>(batch.last_offset_delta()) + 1 != batch.record_count())
     return invalid("the record count does not fit the offsets");
   if (batch.is_control()) return invalid("a producer may not write control batches");
-  if (batch.is_transactional()) return Error{Code::not_supported, "transactions are not supported"};
+  if (batch.is_transactional() && batch.producer_id() < 0) return invalid("a transaction's batch without a producer id");
   if (batch.is_log_append_time()) return Error{Code::invalid_timestamp, "the time stamp type is the broker's to set"};
   if (batch.producer_id() >= 0 && (batch.producer_epoch() < 0 || batch.base_sequence() < 0))
     return invalid("a producer id without epoch or sequence");
@@ -102,6 +102,7 @@ Status check_produced_batch(Bytes& records, int produce_version, const BatchChec
     return status;
   }
   if (!batch.crc_is_right()) return Code::corrupt_batch;
+  facts->is_transactional = batch.is_transactional();
   int64_t max_timestamp = INT64_MIN;
   Status status;
   if (batch.compression() == Compression::none) {

@@ -22,7 +22,7 @@ struct BatchCheckLimits {
 //   base offset 0, count = last offset delta + 1 > 0         invalid_record
 //   no control bit                                           invalid_record
 //   no time stamp type of the broker                         invalid_timestamp
-//   not transactional                                        not_supported (this version has no transactions)
+//   transactional: with a producer id                        invalid_record
 //   a codec that exists; zstd from Produce 7 on              unsupported_compression
 //   with a producer id: epoch and sequence not negative      invalid_record
 //   records: offsets 0, 1, ... n-1, sizes right, headers well-formed with keys, nothing left over     invalid_record
@@ -31,6 +31,7 @@ struct BatchCheckLimits {
 // therefore owns the memory: nobody else reads these bytes yet.
 struct BatchCheckFacts {
   int32_t bad_record = -1;  // the index of the one at fault; -1: it is the batch as a whole
+  bool is_transactional = false;
   broker::RecordTimes times;
 };
 Status check_produced_batch(Bytes& records, int produce_version, const BatchCheckLimits& limits,

@@ -132,7 +132,7 @@ TEST(BatchCheck, ChecksTheHeader) {
   EXPECT_EQ(check_with([](Bytes& b) { store<int32_t>(b, 57, INT32_MIN), store<int32_t>(b, 23, INT32_MAX); }),
             Code::invalid_record);
   EXPECT_EQ(check_with([](Bytes& b) { b.patchable()[22] = 8; }), Code::invalid_timestamp);
-  EXPECT_EQ(check_with([](Bytes& b) { b.patchable()[22] = 16; }), Code::not_supported);
+  EXPECT_EQ(check_with([](Bytes& b) { b.patchable()[22] = 16; }), Code::invalid_record);
   EXPECT_EQ(check_with([](Bytes& b) { b.patchable()[22] = 32; }), Code::invalid_record);
   EXPECT_EQ(check_with([](Bytes& b) { b.patchable()[22] = 5; }), Code::unsupported_compression);
 }

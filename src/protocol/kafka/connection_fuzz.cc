@@ -116,6 +116,30 @@ broker::Reply reply_to(const broker::Request& request, uint8_t choice) {
       return reply;
     } else if constexpr (std::is_same_v<T, broker::DeleteGroups>) {
       return broker::DeletedGroups{std::vector<Code>(several(asked.groups.size()), code)};
+    } else if constexpr (std::is_same_v<T, broker::InitProducer>) {
+      return broker::InitedProducer{code, 1, 0};
+    } else if constexpr (std::is_same_v<T, broker::AddToTransaction>) {
+      return broker::AddedToTransaction{std::vector<Code>(several(asked.partitions.size()), code)};
+    } else if constexpr (std::is_same_v<T, broker::AddOffsetsToTransaction>) {
+      return broker::TransactionReply{code};
+    } else if constexpr (std::is_same_v<T, broker::EndTransaction>) {
+      return broker::EndedTransaction{code, 1, 1};
+    } else if constexpr (std::is_same_v<T, broker::CommitInTransaction>) {
+      return broker::CommittedOffsets{std::vector<Code>(several(asked.commit.offsets.size()), code)};
+    } else if constexpr (std::is_same_v<T, broker::WriteMarkers>) {
+      broker::WrittenMarkers reply;
+      for (const auto& marker : asked.markers) reply.markers.emplace_back(several(marker.partitions.size()), code);
+      return reply;
+    } else if constexpr (std::is_same_v<T, broker::DescribeTransactions>) {
+      broker::DescribedTransactions reply;
+      for (size_t i = 0; i < several(asked.ids.size()); ++i)
+        reply.transactions.push_back({code, "t", "Ongoing", 1, 0, 1000, 5, {{"a", 0}, {"b", 1}}});
+      return reply;
+    } else if constexpr (std::is_same_v<T, broker::ListTransactions>) {
+      broker::ListedTransactions reply;
+      reply.code = code;
+      reply.transactions.push_back({Code::ok, "t", "Ongoing", 1, 0, 1000, 5, {}});
+      return reply;
     } else {
       return Error{Code::not_supported, ""};
     }
@@ -141,7 +165,7 @@ std::string play(const uint8_t* data, size_t size, bool by_byte) {
         feed(script.bytes(script.byte()));
         break;
       case 1: {  // a request with a right header and any body
-        const int16_t key = script.byte() % 64;
+        const int16_t key = script.byte() % 96;
         const ApiFacts* api = api_of(key);
         const int16_t version = script.byte() % 20;
         const std::string_view body = script.bytes(script.byte());
@@ -158,7 +182,7 @@ std::string play(const uint8_t* data, size_t size, bool by_byte) {
         break;
       }
       case 2: {  // a request of defaults
-        const int16_t key = script.byte() % 64;
+        const int16_t key = script.byte() % 96;
         const int version = script.byte() % 20;
         with_api(key, [&]<class Request, class Response>() {
           if (version < Request::kVersionMin || version > Request::kVersionMax) return;

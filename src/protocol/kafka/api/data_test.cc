@@ -337,13 +337,37 @@ TEST(Produce, KnowsNoTopicOfTheZeroId) {
   EXPECT_EQ(row(link.take<ProduceResponse>(13)).error_code, wire(K::unknown_topic_id));
 }
 
-TEST(Produce, RefusesTransactionsForGood) {
+TEST(Produce, ABatchOfATransactionNeedsItsId) {
+  Bytes transactional = batch();
+  transactional.patchable()[22] |= 0x10;
+  patch_crc(transactional);
   ConnectionHarness link;
-  ProduceRequest request = produce_request(batch());
-  request.transactional_id = "tx";
-  link.feed(request_bytes(request, 9, 1));
+  link.feed(request_bytes(produce_request(Bytes::copy_of(transactional.text())), 9, 1));
+  EXPECT_EQ(row(link.take<ProduceResponse>(9)).error_code, wire(K::invalid_record)) << "and a producer id";
+  transactional.patchable()[50] = 1;  // the producer id was -1
+  for (int i = 43; i < 50; ++i) transactional.patchable()[i] = 0;
+  for (int i = 51; i < 57; ++i) transactional.patchable()[i] = 0;  // epoch and sequence
+  patch_crc(transactional);
+  link.feed(request_bytes(produce_request(Bytes::copy_of(transactional.text())), 9, 2));
   EXPECT_TRUE(link.calls().empty());
   EXPECT_EQ(row(link.take<ProduceResponse>(9)).error_code, wire(K::transactional_id_authorization_failed));
+  for (const int version : {9, 11, 12, 13}) {
+    ProduceRequest request = produce_request(Bytes::copy_of(transactional.text()));
+    request.transactional_id = "tx";
+    ConnectionHarness other;
+    other.feed(request_bytes(request, version, 1));
+    const auto asked = other.take_call<broker::Produce>();
+    EXPECT_EQ(asked.transactional_id, "tx");
+    EXPECT_EQ(asked.adds_partitions, version >= 12);
+    other.reply_to_taken(broker::Produced{{{.code = Code::invalid_transaction_state}}});
+    EXPECT_EQ(row(other.take<ProduceResponse>(version)).error_code,
+              wire(version >= 11 ? K::transaction_abortable : K::invalid_txn_state));
+    other.feed(request_bytes(request, version, 2));
+    other.take_call<broker::Produce>();
+    other.reply_to_taken(broker::Produced{{{.code = Code::concurrent_transactions}}});
+    EXPECT_EQ(row(other.take<ProduceResponse>(version)).error_code,
+              wire(version >= 12 ? K::concurrent_transactions : K::not_enough_replicas));
+  }
 }
 
 TEST(Produce, SaysWhatTheBrokerCouldNotDo) {
@@ -445,15 +469,46 @@ TEST(InitProducerId, GivesIdsToIdempotentProducers) {
   }
 }
 
-TEST(InitProducerId, RefusesTransactionalIdsForGood) {
+TEST(Case54InitProducerId, MapsTheCoordinatorsAnswersInEveryVersion) {
+  struct Case {
+    Code code;
+    K old_error;
+    K error;
+  };
+  for (int version = 0; version <= 5; ++version) {
+    InitProducerIdRequest request;
+    request.transactional_id = "tx";
+    request.transaction_timeout_ms = 7000;
+    if (version >= 3) {
+      request.producer_id = 9;
+      request.producer_epoch = 3;
+    }
+    for (const Case& one :
+         {Case{Code::ok, K::none, K::none}, Case{Code::fenced_producer, K::invalid_producer_epoch, K::producer_fenced},
+          Case{Code::invalid_transaction_timeout, K::invalid_transaction_timeout, K::invalid_transaction_timeout},
+          Case{Code::concurrent_transactions, K::concurrent_transactions, K::concurrent_transactions},
+          Case{Code::coordinator_loading, K::coordinator_load_in_progress, K::coordinator_load_in_progress},
+          Case{Code::storage_failed, K::coordinator_not_available, K::coordinator_not_available}}) {
+      ConnectionHarness link;
+      link.feed(request_bytes(request, version, 1));
+      const auto asked = link.take_call<broker::InitProducer>();
+      EXPECT_EQ(asked.transactional_id, "tx");
+      EXPECT_EQ(asked.timeout_ms, 7000);
+      EXPECT_EQ(asked.id, version >= 3 ? 9 : -1);
+      EXPECT_EQ(asked.epoch, version >= 3 ? 3 : -1);
+      link.reply_to_taken(broker::InitedProducer{one.code, 9, 4});
+      const auto answer = link.take<InitProducerIdResponse>(version);
+      EXPECT_EQ(answer.fault, "");
+      EXPECT_EQ(answer.body.error_code, wire(version >= 4 ? one.error : one.old_error));
+      EXPECT_EQ(answer.body.producer_id, one.code == Code::ok ? 9 : -1);
+      EXPECT_EQ(answer.body.producer_epoch, one.code == Code::ok ? 4 : -1);
+    }
+  }
+}
+
+TEST(InitProducerId, RefusesAnEmptyTransactionalId) {
   ConnectionHarness link;
   InitProducerIdRequest request;
-  request.transactional_id = "tx";
-  link.feed(request_bytes(request, 4, 1));
-  EXPECT_TRUE(link.calls().empty());
-  auto answer = link.take<InitProducerIdResponse>(4);
-  EXPECT_EQ(answer.body.error_code, wire(K::transactional_id_authorization_failed));
-  EXPECT_EQ(answer.body.producer_id, -1);
   request.transactional_id = "";
   link.feed(request_bytes(request, 4, 2));
   EXPECT_EQ(link.take<InitProducerIdResponse>(4).body.error_code, wire(K::invalid_request));

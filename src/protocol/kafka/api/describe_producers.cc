@@ -41,7 +41,8 @@ class DescribeProducersExchange final : public ExchangeOf<DescribeProducersReque
         row.error_code = wire_error(result.code);
         if (result.code != Code::ok) row.error_message = code_text(result.code);
         for (const auto& producer : result.producers)
-          row.active_producers.push_back({producer.id, producer.epoch, producer.last_sequence, producer.last_ms, -1, -1});
+          row.active_producers.push_back({producer.id, producer.epoch, producer.last_sequence, producer.last_ms,
+                                          producer.transaction_start >= 0 ? 0 : -1, producer.transaction_start});
       }
     }
     answer(response_);

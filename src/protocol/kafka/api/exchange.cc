@@ -98,6 +98,16 @@ std::unique_ptr<Exchange> make_exchange(Link& link, RequestFacts facts) {
       return make_init_producer_id(link, std::move(facts));
     case 23:
       return make_offset_for_leader_epoch(link, std::move(facts));
+    case 24:
+      return make_add_partitions_to_txn(link, std::move(facts));
+    case 25:
+      return make_add_offsets_to_txn(link, std::move(facts));
+    case 26:
+      return make_end_txn(link, std::move(facts));
+    case 27:
+      return make_write_txn_markers(link, std::move(facts));
+    case 28:
+      return make_txn_offset_commit(link, std::move(facts));
     case 32:
       return make_describe_configs(link, std::move(facts));
     case 33:
@@ -128,6 +138,10 @@ std::unique_ptr<Exchange> make_exchange(Link& link, RequestFacts facts) {
       return make_describe_cluster(link, std::move(facts));
     case 61:
       return make_describe_producers(link, std::move(facts));
+    case 65:
+      return make_describe_transactions(link, std::move(facts));
+    case 66:
+      return make_list_transactions(link, std::move(facts));
     case 68:
       return make_consumer_group_heartbeat(link, std::move(facts));
     case 69:

@@ -15,7 +15,8 @@ struct Feature {
   int16_t level;  // the version that is on
 };
 constexpr Feature kFeatures[] = {
-    {"group.version", 0, 1, 1},  // 1: the consumer protocol (KIP-848)
+    {"group.version", 0, 1, 1},        // 1: the consumer protocol (KIP-848)
+    {"transaction.version", 0, 2, 2},  // 2: an epoch for each transaction (KIP-890)
 };
 constexpr int64_t kFeaturesEpoch = 0;
 

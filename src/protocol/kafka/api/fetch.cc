@@ -1,8 +1,7 @@
 // Fetch 4-18: stored batches, sent as they are stored; with sessions (KIP-227) and the check for diverged logs (KIP-595). Pure.
 //
 // A fetch in a session is answered with the partitions that have news: records, an error, or other bounds than told last.
-// There are no transactions, so the last stable offset is the high watermark and read_committed has an empty list of aborted
-// ones.
+// Under read_committed nothing at or past the last stable offset comes, and what was aborted is named, by first offset.
 #include <algorithm>
 #include <map>
 
@@ -48,6 +47,7 @@ class FetchExchange final : public ExchangeOf<FetchRequest> {
     if (fetch.partitions.empty()) return finish(nullptr);
     fetch.bytes_max = std::clamp(request_.max_bytes, 0, link_.options.fetch_bytes_max);
     fetch.bytes_min = std::clamp(request_.min_bytes, 0, fetch.bytes_max);
+    fetch.read_committed = request_.isolation_level == kReadCommitted;
     if (!has_refused) {
       fetch.wait_max_ms = static_cast<int32_t>(std::clamp<int64_t>(request_.max_wait_ms, 0, link_.options.fetch_wait_max_ms));
     }
@@ -171,10 +171,15 @@ class FetchExchange final : public ExchangeOf<FetchRequest> {
     row.partition_index = wanted.partition.partition;
     row.error_code = error;
     row.high_watermark = wanted.result.high_watermark;
-    row.last_stable_offset = wanted.result.high_watermark;
+    row.last_stable_offset = wanted.result.last_stable;
     row.log_start_offset = wanted.result.log_start;
     row.aborted_transactions.reset();
-    if (request_.isolation_level == kReadCommitted) row.aborted_transactions.emplace();
+    if (request_.isolation_level == kReadCommitted) {
+      auto& aborted = row.aborted_transactions.emplace();
+      if (!wanted.result.batches.empty()) {
+        for (const broker::AbortedTransaction& each : wanted.result.aborted) aborted.push_back({each.producer, each.first});
+      }
+    }
     if (version() >= 12 && wanted.result.diverging_epoch >= 0)
       row.diverging_epoch = {wanted.result.diverging_epoch, wanted.result.diverging_end};
     if (wants_leader_ && is_about_leader(error)) row.current_leader = {leader, wanted.result.leader_epoch};

@@ -56,15 +56,19 @@ TEST(Fetch, GivesStoredBatchesInEveryVersion) {
     EXPECT_EQ(asked.bytes_min, 1);
     EXPECT_EQ(asked.bytes_max, 1 << 20);
     const Bytes stored = batch();
-    link.reply_to_taken(
-        broker::FetchReply{{{.high_watermark = 101, .log_start = 5, .batches = {Piece::of(stored), Piece::of(stored)}}}});
+    link.reply_to_taken(broker::FetchReply{{{.high_watermark = 101,
+                                             .log_start = 5,
+                                             .last_stable = 99,
+                                             .aborted = {{1, 2}},
+                                             .batches = {Piece::of(stored), Piece::of(stored)}}}});
     auto answer = link.take<FetchResponse>(version);
     EXPECT_EQ(answer.fault, "") << version;
     EXPECT_EQ(answer.body.session_id, 0);
     const auto& data = answer.body.responses.at(0).partitions.at(0);
     EXPECT_EQ(data.partition_index, 2);
     EXPECT_EQ(data.high_watermark, 101);
-    EXPECT_EQ(data.last_stable_offset, 101);
+    EXPECT_EQ(data.last_stable_offset, 99);
+    EXPECT_FALSE(asked.read_committed);
     EXPECT_EQ(data.log_start_offset, version >= 5 ? 5 : -1);
     EXPECT_EQ(data.preferred_read_replica, -1);
     EXPECT_EQ(data.records->size(), 2 * stored.size());
@@ -72,18 +76,27 @@ TEST(Fetch, GivesStoredBatchesInEveryVersion) {
   }
 }
 
-TEST(Fetch, HasNoAbortedTransactionsToSkip) {
-  ConnectionHarness link;
-  FetchRequest request = fetch_request();
-  request.isolation_level = 1;
-  link.feed(request_bytes(request, 11, 1));
-  link.take_call<broker::Fetch>();
-  link.reply_to_taken(broker::FetchReply{{{.high_watermark = 101}}});
-  const auto answer = link.take<FetchResponse>(11);
-  const auto& data = answer.body.responses.at(0).partitions.at(0);
-  ASSERT_TRUE(data.aborted_transactions.has_value());
-  EXPECT_TRUE(data.aborted_transactions->empty());
-  EXPECT_EQ(data.records->size(), 0u);
+TEST(Case29Fetch, NamesWhatWasAbortedToWhoReadsWhatIsCommitted) {
+  for (const bool has_batches : {false, true}) {
+    ConnectionHarness link;
+    FetchRequest request = fetch_request();
+    request.isolation_level = 1;
+    link.feed(request_bytes(request, 11, 1));
+    EXPECT_TRUE(link.take_call<broker::Fetch>().read_committed);
+    Pieces batches;
+    if (has_batches) batches.push_back(Piece::of(batch()));
+    link.reply_to_taken(
+        broker::FetchReply{{{.high_watermark = 101, .last_stable = 101, .aborted = {{9, 90}, {8, 95}}, .batches = batches}}});
+    const auto answer = link.take<FetchResponse>(11);
+    EXPECT_EQ(answer.fault, "");
+    const auto& data = answer.body.responses.at(0).partitions.at(0);
+    ASSERT_TRUE(data.aborted_transactions.has_value());
+    ASSERT_EQ(data.aborted_transactions->size(), has_batches ? 2u : 0u);
+    if (!has_batches) continue;
+    EXPECT_EQ(data.aborted_transactions->at(0).producer_id, 9);
+    EXPECT_EQ(data.aborted_transactions->at(0).first_offset, 90);
+    EXPECT_EQ(data.aborted_transactions->at(1).first_offset, 95);
+  }
 }
 
 TEST(Fetch, AnswersAtOnceWhatItKnowsToBeWrong) {

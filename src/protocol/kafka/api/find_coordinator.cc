@@ -1,7 +1,6 @@
-// FindCoordinator 0-6: this node coordinates every consumer group. Pure.
+// FindCoordinator 0-6: this node coordinates every consumer group and every transaction. Pure.
 //
-// Coordinators of transactions (type 1) and of share groups (type 2) are not there. Both get an error that ends the search:
-// TRANSACTIONAL_ID_AUTHORIZATION_FAILED, which the Java client and librdkafka treat as fatal, and INVALID_REQUEST.
+// Coordinators of share groups (type 2) are not there: INVALID_REQUEST, which ends the search.
 #include "protocol/kafka/frames/find_coordinator.h"
 #include "protocol/kafka/api/makers.h"
 
@@ -25,10 +24,7 @@ class FindCoordinatorExchange final : public ExchangeOf<FindCoordinatorRequest> 
     broker::ClusterFacts* cluster = reply_as<broker::ClusterFacts>(replies[0], code);
     KafkaError error = cluster ? KafkaError::none : group_error_of(code);
     std::string_view text;
-    if (request_.key_type == kTransaction) {
-      error = KafkaError::transactional_id_authorization_failed;
-      text = "transactions are not served";
-    } else if (request_.key_type != kGroup) {
+    if (request_.key_type != kGroup && request_.key_type != kTransaction) {
       error = KafkaError::invalid_request;
       text = "there are no coordinators of this type";
     } else if (cluster && cluster->nodes.empty()) {

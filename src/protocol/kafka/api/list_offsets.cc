@@ -2,7 +2,7 @@
 //
 // -1 latest, -2 earliest, -3 the record with the largest timestamp (7), -4 earliest local (8), -5 latest tiered (9), -6
 // earliest not uploaded yet (11); one of these below its version is UNSUPPORTED_VERSION. Nothing found is offset -1 without
-// error.
+// error. Under read_committed the last stable offset is the end.
 #include <map>
 #include <utility>
 
@@ -23,6 +23,8 @@ struct SpecialTime {
 constexpr SpecialTime kSpecialTimes[] = {{-1, 0, What::latest},        {-2, 0, What::earliest},
                                          {-3, 7, What::max_timestamp}, {-4, 8, What::earliest_local},
                                          {-5, 9, What::latest_tiered}, {-6, 11, What::earliest_pending_upload}};
+
+constexpr int8_t kReadCommitted = 1;
 
 class ListOffsetsExchange final : public ExchangeOf<ListOffsetsRequest> {
  public:
@@ -56,6 +58,7 @@ class ListOffsetsExchange final : public ExchangeOf<ListOffsetsRequest> {
       }
     }
     if (list.partitions.empty()) return answer(response_);
+    list.read_committed = request_.isolation_level == kReadCommitted;
     call(out, std::move(list));
   }
 

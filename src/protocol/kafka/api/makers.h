@@ -43,6 +43,13 @@ Made make_list_config_resources(Link& link, RequestFacts facts);
 Made make_update_features(Link& link, RequestFacts facts);
 Made make_describe_producers(Link& link, RequestFacts facts);
 Made make_offset_delete(Link& link, RequestFacts facts);
+Made make_add_partitions_to_txn(Link& link, RequestFacts facts);
+Made make_add_offsets_to_txn(Link& link, RequestFacts facts);
+Made make_end_txn(Link& link, RequestFacts facts);
+Made make_write_txn_markers(Link& link, RequestFacts facts);
+Made make_txn_offset_commit(Link& link, RequestFacts facts);
+Made make_describe_transactions(Link& link, RequestFacts facts);
+Made make_list_transactions(Link& link, RequestFacts facts);
 Made make_describe_client_quotas(Link& link, RequestFacts facts);
 Made make_alter_client_quotas(Link& link, RequestFacts facts);
 

@@ -1,8 +1,8 @@
 // OffsetFetch 1-10: one group before version 8, several from then on. Pure.
 //
 // Nothing committed is offset -1 without error. Version 1 has no error of the whole response, so it stands on each partition:
-// a client that read nothing there would begin from the start. No offsets are pending in transactions, so require_stable asks
-// for nothing more.
+// a client that read nothing there would begin from the start. With require_stable (version 7 on) an offset that is pending
+// in a transaction is UNSTABLE_OFFSET_COMMIT.
 #include "protocol/kafka/frames/offset_fetch.h"
 #include "protocol/kafka/api/makers.h"
 
@@ -52,6 +52,7 @@ class OffsetFetchExchange final : public ExchangeOf<OffsetFetchRequest> {
     for (const auto& group : request_.groups) {
       broker::FetchOffsets fetch;
       fetch.group = group.group_id;
+      fetch.require_stable = request_.require_stable;
       fetch.all = !group.topics;
       fetch.member_id = copy_of(group.member_id);
       fetch.member_epoch = group.member_epoch;

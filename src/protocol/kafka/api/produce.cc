@@ -1,8 +1,8 @@
 // Produce 3-13: one record batch a partition, checked here, stored as it came. Pure.
 //
 // acks 0 has no response; an error then closes the connection, since nothing else tells the client. acks 1 and all wait for the
-// topic's durability class. Each partition has its own error; what was good is stored whatever became of the others. There are
-// no transactions: a transactional id is refused with TRANSACTIONAL_ID_AUTHORIZATION_FAILED, which clients take as final.
+// topic's durability class. Each partition has its own error; what was good is stored whatever became of the others. From
+// version 12 on (KIP-890) a partition is added to the transaction by producing to it; before, it has to be in it.
 #include "protocol/kafka/frames/produce.h"
 #include "protocol/kafka/api/makers.h"
 #include "protocol/kafka/batch_check.h"
@@ -12,6 +12,22 @@ namespace robustmq::kafka {
 namespace {
 
 constexpr int kFirstVersionWithLeaders = 10;
+constexpr int kFirstVersionWithAbortable = 11;
+constexpr int kFirstVersionThatAdds = 12;
+
+// Clients take some of the coordinator's answers from the coordinator alone: they are told what leads to the same.
+KafkaError error_of(Code code, int version) {
+  switch (code) {
+    case Code::concurrent_transactions:
+      return version >= kFirstVersionThatAdds ? KafkaError::concurrent_transactions : KafkaError::not_enough_replicas;
+    case Code::coordinator_loading:
+      return version >= kFirstVersionThatAdds ? KafkaError::coordinator_load_in_progress : KafkaError::not_enough_replicas;
+    case Code::invalid_transaction_state:
+      return version >= kFirstVersionWithAbortable ? KafkaError::transaction_abortable : KafkaError::invalid_txn_state;
+    default:
+      return kafka_error_of(code);
+  }
+}
 
 class ProduceExchange final : public ExchangeOf<ProduceRequest> {
  public:
@@ -21,8 +37,8 @@ class ProduceExchange final : public ExchangeOf<ProduceRequest> {
     KafkaError whole = KafkaError::none;
     if (request_.acks < -1 || request_.acks > 1) {
       whole = KafkaError::invalid_required_acks;
-    } else if (request_.transactional_id) {
-      whole = KafkaError::transactional_id_authorization_failed;
+    } else if (request_.transactional_id && request_.transactional_id->empty()) {
+      whole = KafkaError::invalid_request;
     }
     broker::Produce produce;
     for (auto& topic : request_.topic_data) {
@@ -45,6 +61,8 @@ class ProduceExchange final : public ExchangeOf<ProduceRequest> {
       }
     }
     if (produce.partitions.empty()) return finish(out, nullptr);
+    produce.transactional_id = request_.transactional_id.value_or("");
+    produce.adds_partitions = version() >= kFirstVersionThatAdds;
     call(out, std::move(produce));
   }
 
@@ -64,7 +82,7 @@ class ProduceExchange final : public ExchangeOf<ProduceRequest> {
         broker::ProducedPartition& result = produced->partitions[next++];
         row.log_start_offset = result.log_start;
         if (result.code != Code::ok) {
-          refuse(row, kafka_error_of(result.code), std::move(result.detail));
+          refuse(row, error_of(result.code, version()), std::move(result.detail));
           name_record(row, result.bad_record);
           if (version() >= kFirstVersionWithLeaders && is_about_leader(row.error_code)) {
             row.current_leader.leader_epoch = result.leader_epoch;
@@ -89,12 +107,11 @@ class ProduceExchange final : public ExchangeOf<ProduceRequest> {
     const BatchCheckLimits limits{static_cast<size_t>(link_.options.batch_decompressed_bytes_max)};
     BatchCheckFacts facts;
     if (Status status = check_produced_batch(batch, version(), limits, &facts); !status.ok()) {
-      // A transaction's batch without a transactional id: as final as the id itself.
-      const KafkaError error = status.code() == Code::not_supported ? KafkaError::transactional_id_authorization_failed
-                                                                    : kafka_error_of(status.code());
-      refuse(row, error, status.error().detail);
+      refuse(row, kafka_error_of(status.code()), status.error().detail);
       return name_record(row, facts.bad_record);
     }
+    if (facts.is_transactional && !request_.transactional_id)
+      return refuse(row, KafkaError::transactional_id_authorization_failed, "a transaction's batch without a transactional id");
     ++link_.metrics.produced_batches_total;
     link_.metrics.produced_bytes_total += batch.size();
     produce.partitions.push_back({topic_index, partition.index, std::move(batch), facts.times});

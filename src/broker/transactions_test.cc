@@ -1,0 +1,628 @@
+// Transactions over the halls of a simulated node: what readers, followers and stored sessions see of them, and crashes at any
+// moment.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+
+#include "broker/session/session_rig.h"
+#include "shard/marker.h"
+
+namespace robustmq::broker::test {
+namespace {
+
+using runtime::sim::CrashKind;
+
+struct Producer {
+  std::string tid;
+  ProducerId id = -1;
+  int16_t epoch = -1;
+  std::map<std::pair<std::string, int32_t>, int32_t> sequences;  // by partition
+  ProducerOf of() const { return {tid, id, epoch}; }
+};
+
+class TransactionsTest : public ::testing::Test {
+ protected:
+  explicit TransactionsTest(CoreIndex cores = 3, uint64_t seed = 11) : rig(cores, seed) {}
+
+  void begin(int32_t partitions = 4, meta::Mode mode = meta::Mode::persistent) {
+    rig.start();
+    add_topic("t", partitions, mode);
+  }
+  void add_topic(std::string name, int32_t partitions, meta::Mode mode = meta::Mode::persistent) {
+    meta::Topic topic;
+    topic.id = Uuid::random(7, ++topics);
+    topic.name = std::move(name);
+    topic.partitions = partitions;
+    topic.config.mode = mode;
+    rig.metas[0]->create_topic(std::move(topic), [](auto made) { ASSERT_TRUE(made.ok()); });
+  }
+  Client& kafka(CoreIndex core = 0) {
+    Client& client = rig.clients.emplace_back();
+    client.hall = rig.halls[core % rig.halls.size()].get();
+    client.context.sink = &client;
+    client.context.connection_id = ++rig.last_connection;
+    return client;
+  }
+  Code init(Client& client, Producer& producer, int32_t timeout_ms = 60'000) {
+    const auto reply = rig.ask_for<InitedProducer>(client, InitProducer{producer.tid, timeout_ms, -1, -1});
+    if (reply.code == Code::ok) {
+      producer.id = reply.id;
+      producer.epoch = reply.epoch;
+      producer.sequences.clear();
+    }
+    return reply.code;
+  }
+  // Comes again while a transaction of the id is being aborted.
+  void init_at_last(Client& client, Producer& producer, int32_t timeout_ms = 60'000) {
+    Code code = Code::concurrent_transactions;
+    for (int i = 0; i < 100 && code == Code::concurrent_transactions; ++i) {
+      code = init(client, producer, timeout_ms);
+      if (code != Code::ok) rig.settle();
+    }
+    ASSERT_EQ(code, Code::ok);
+  }
+  static Bytes batch_of(const std::vector<std::string>& values, const Producer* producer, int32_t sequence) {
+    BatchBuilder builder;
+    for (const std::string& value : values) {
+      builder.begin_record(1000, std::nullopt, as_bytes(value));
+      builder.end_record();
+    }
+    if (!producer) return builder.finish();
+    builder.set_producer(producer->id, producer->epoch, sequence);
+    Bytes batch = builder.finish();
+    uint8_t* at = batch.patchable();
+    at[22] |= 0x10;
+    const uint32_t crc = crc32c(batch.span().subspan(21));
+    for (int i = 0; i < 4; ++i) at[17 + i] = static_cast<uint8_t>(crc >> (24 - 8 * i));
+    return batch;
+  }
+  Produce produce_request(Producer& producer, const std::string& topic, int32_t partition, const std::vector<std::string>& values,
+                          bool adds = true) {
+    int32_t& sequence = producer.sequences[{topic, partition}];
+    Produce request;
+    request.topics = {{topic, {}}};
+    request.partitions.push_back({0, partition, batch_of(values, &producer, sequence), {}});
+    request.transactional_id = producer.tid;
+    request.adds_partitions = adds;
+    sequence += static_cast<int32_t>(values.size());
+    return request;
+  }
+  Code produce(Client& client, Producer& producer, const std::string& topic, int32_t partition,
+               const std::vector<std::string>& values, bool adds = true) {
+    return rig.ask_for<Produced>(client, produce_request(producer, topic, partition, values, adds)).partitions.at(0).code;
+  }
+  Code produce_plain(Client& client, const std::string& topic, int32_t partition, const std::vector<std::string>& values) {
+    Produce request;
+    request.topics = {{topic, {}}};
+    request.partitions.push_back({0, partition, batch_of(values, nullptr, -1), {}});
+    return rig.ask_for<Produced>(client, std::move(request)).partitions.at(0).code;
+  }
+  Code end(Client& client, Producer& producer, bool commits, bool bumps = true) {
+    const auto reply = rig.ask_for<EndedTransaction>(client, EndTransaction{producer.of(), commits, bumps});
+    if (reply.code == Code::ok && bumps) {
+      producer.id = reply.id;
+      producer.epoch = reply.epoch;
+      producer.sequences.clear();
+    }
+    return reply.code;
+  }
+  FetchedPartition fetch(Client& client, const std::string& topic, int32_t partition, Offset from, bool committed,
+                         int32_t wait_ms = 0) {
+    Fetch request;
+    request.topics = {{topic, {}}};
+    request.partitions.push_back({0, partition, from, -1, 1 << 20, -1});
+    request.read_committed = committed;
+    request.wait_max_ms = wait_ms;
+    return std::move(rig.ask_for<FetchReply>(client, std::move(request)).partitions.at(0));
+  }
+  static Bytes bytes_of(const Pieces& pieces) {
+    Buffer bytes;
+    for (const Piece& piece : pieces) {
+      if (piece.is_stored()) {
+        const auto* file = dynamic_cast<const runtime::sim::SimFile*>(piece.stored.source.get());
+        bytes.append(file->read_now(piece.stored.position, piece.size).span());
+      } else {
+        bytes.append(piece.bytes.span());
+      }
+    }
+    return bytes.take();
+  }
+  // As a client reads what is committed: by the list of what was aborted.
+  std::vector<std::string> read(Client& client, const std::string& topic, int32_t partition, bool committed = true) {
+    std::vector<std::string> values;
+    for (Offset at = 0; true;) {
+      const FetchedPartition got = fetch(client, topic, partition, at, committed);
+      EXPECT_EQ(got.code, Code::ok);
+      if (got.batches.empty()) {
+        EXPECT_EQ(at, committed ? got.last_stable : got.high_watermark);
+        return values;
+      }
+      EXPECT_TRUE(std::is_sorted(got.aborted.begin(), got.aborted.end(), [](auto& a, auto& b) { return a.first < b.first; }));
+      const Bytes bytes = bytes_of(got.batches);
+      std::map<ProducerId, bool> is_void;
+      size_t next = 0;
+      for (ByteSpan rest = bytes.span(); !rest.empty();) {
+        const BatchView batch(rest.first(*BatchView::size_at(rest)));
+        rest = rest.subspan(batch.total_size());
+        at = batch.next_offset();
+        for (; next < got.aborted.size() && got.aborted[next].first <= batch.last_offset(); ++next)
+          is_void[got.aborted[next].producer] = true;
+        if (batch.is_control()) {
+          is_void[batch.producer_id()] = false;
+          continue;
+        }
+        if (batch.is_transactional() && is_void[batch.producer_id()]) continue;
+        RecordReader records(batch, batch.records());
+        RecordView record;
+        while (records.next(record)) values.emplace_back(as_text(*record.value));
+      }
+    }
+  }
+  Offset latest(Client& client, const std::string& topic, int32_t partition, bool committed) {
+    ListOffsets request;
+    request.topics = {{topic, {}}};
+    request.partitions.push_back({0, partition, -1, ListOffsetsPartition::What::latest, 0, -1});
+    request.read_committed = committed;
+    return rig.ask_for<ListedOffsets>(client, std::move(request)).partitions.at(0).offset;
+  }
+
+  using Values = std::vector<std::string>;
+  SessionRig rig;
+  uint64_t topics = 0;
+};
+
+TEST_F(TransactionsTest, CommitsOverPartitionsOfSeveralCores) {
+  begin();
+  Client& client = kafka(1);
+  Producer producer{.tid = "a", .sequences = {}};
+  ASSERT_EQ(init(client, producer), Code::ok);
+  for (int32_t p = 0; p < 4; ++p) ASSERT_EQ(produce(client, producer, "t", p, {"x" + std::to_string(p)}), Code::ok);
+  for (int32_t p = 0; p < 4; ++p) {
+    EXPECT_TRUE(read(client, "t", p).empty());
+    EXPECT_EQ(read(client, "t", p, false).size(), 1u);
+  }
+  ASSERT_EQ(end(client, producer, true), Code::ok);
+  for (int32_t p = 0; p < 4; ++p) EXPECT_EQ(read(client, "t", p), Values{"x" + std::to_string(p)});
+  EXPECT_EQ(producer.epoch, 1);
+  ASSERT_EQ(produce(client, producer, "t", 0, {"y"}), Code::ok);
+  ASSERT_EQ(end(client, producer, false), Code::ok);
+  EXPECT_EQ(read(client, "t", 0), Values{"x0"});
+  rig.settle();
+  const auto& metrics = rig.halls[0]->transaction_metrics();
+  EXPECT_EQ(metrics.begun_total, 2u);
+  EXPECT_EQ(metrics.committed_total, 1u);
+  EXPECT_EQ(metrics.open, 0);
+}
+
+TEST_F(TransactionsTest, Case29ReadersOfWhatIsCommittedSkipWhatWasAborted) {
+  begin(1);
+  Client& client = kafka();
+  Producer a{.tid = "a", .sequences = {}};
+  Producer b{.tid = "b", .sequences = {}};
+  ASSERT_EQ(init(client, a), Code::ok);
+  ASSERT_EQ(init(client, b), Code::ok);
+  ASSERT_EQ(produce(client, a, "t", 0, {"a1"}), Code::ok);
+  ASSERT_EQ(produce(client, b, "t", 0, {"b1"}), Code::ok);
+  ASSERT_EQ(produce_plain(client, "t", 0, {"plain"}), Code::ok);
+  ASSERT_EQ(produce(client, a, "t", 0, {"a2"}), Code::ok);
+  ASSERT_EQ(end(client, b, false), Code::ok);
+  EXPECT_TRUE(read(client, "t", 0).empty()) << "a is open in front of all";
+  ASSERT_EQ(end(client, a, true), Code::ok);
+  EXPECT_EQ(read(client, "t", 0), (Values{"a1", "plain", "a2"}));
+  const FetchedPartition got = fetch(client, "t", 0, 0, false);
+  EXPECT_TRUE(got.aborted.empty()) << "for read_uncommitted";
+  EXPECT_EQ(got.last_stable, 6) << "markers have offsets, and come with the rest";
+}
+
+TEST_F(TransactionsTest, Case37LatestIsTheLastStableOffsetForReadersOfWhatIsCommitted) {
+  begin(1);
+  Client& client = kafka();
+  Producer a{.tid = "a", .sequences = {}};
+  ASSERT_EQ(init(client, a), Code::ok);
+  ASSERT_EQ(produce_plain(client, "t", 0, {"1", "2"}), Code::ok);
+  ASSERT_EQ(produce(client, a, "t", 0, {"3"}), Code::ok);
+  EXPECT_EQ(latest(client, "t", 0, true), 2);
+  EXPECT_EQ(latest(client, "t", 0, false), 3);
+  DescribeProducers describe;
+  describe.topics = {{"t", {}}};
+  describe.partitions = {{0, 0}};
+  const auto producers = rig.ask_for<DescribedProducers>(client, std::move(describe)).partitions.at(0).producers;
+  ASSERT_EQ(producers.size(), 1u);
+  EXPECT_EQ(producers[0].transaction_start, 2);
+  ASSERT_EQ(end(client, a, true), Code::ok);
+  EXPECT_EQ(latest(client, "t", 0, true), 4);
+}
+
+TEST_F(TransactionsTest, Case54ANewProducerFencesTheZombie) {
+  begin(1);
+  Client& client = kafka();
+  Producer zombie{.tid = "a", .sequences = {}};
+  ASSERT_EQ(init(client, zombie), Code::ok);
+  ASSERT_EQ(produce(client, zombie, "t", 0, {"lost"}), Code::ok);
+  Client& other = kafka(2);
+  Producer next{.tid = "a", .sequences = {}};
+  EXPECT_EQ(init(other, next), Code::concurrent_transactions);
+  init_at_last(other, next);
+  EXPECT_EQ(produce(client, zombie, "t", 0, {"late"}), Code::fenced_producer);
+  EXPECT_EQ(end(client, zombie, true), Code::fenced_producer);
+  ASSERT_EQ(produce(other, next, "t", 0, {"mine"}), Code::ok);
+  ASSERT_EQ(end(other, next, true), Code::ok);
+  EXPECT_EQ(read(client, "t", 0), Values{"mine"});
+}
+
+TEST_F(TransactionsTest, Case55OneBadTopicAndNoneIsAdded) {
+  begin(2);
+  Client& client = kafka();
+  Producer a{.tid = "a", .sequences = {}};
+  ASSERT_EQ(init(client, a), Code::ok);
+  AddToTransaction add{a.of(), {{"t", {}}, {"missing", {}}}, {{0, 0}, {1, 0}, {0, 1}, {0, 9}}, false};
+  EXPECT_EQ(rig.ask_for<AddedToTransaction>(client, add).partitions,
+            (std::vector<Code>{Code::not_attempted, Code::unknown_topic, Code::not_attempted, Code::unknown_topic}));
+  EXPECT_EQ(produce(client, a, "t", 0, {"x"}, false), Code::invalid_transaction_state) << "it was not added";
+  a.sequences.clear();
+  add.topics.pop_back();
+  add.partitions = {{0, 0}};
+  EXPECT_EQ(rig.ask_for<AddedToTransaction>(client, add).partitions, std::vector<Code>{Code::ok});
+  EXPECT_EQ(produce(client, a, "t", 0, {"x"}, false), Code::ok);
+  ProducerOf wrong = a.of();
+  wrong.id += 1;
+  EXPECT_EQ(rig.ask_for<AddedToTransaction>(client, AddToTransaction{wrong, {{"t", {}}}, {{0, 0}}, false}).partitions.at(0),
+            Code::invalid_producer_mapping);
+  EXPECT_EQ(rig.ask_for<TransactionReply>(client, AddOffsetsToTransaction{wrong, "g"}).code, Code::invalid_producer_mapping);
+}
+
+TEST_F(TransactionsTest, Case56ACommitAfterATimeoutFails) {
+  begin(1);
+  Client& client = kafka();
+  Producer a{.tid = "a", .sequences = {}};
+  ASSERT_EQ(init(client, a, 500), Code::ok);
+  ASSERT_EQ(produce(client, a, "t", 0, {"x"}), Code::ok);
+  rig.world.run_for(Duration::millis(700));
+  EXPECT_EQ(end(client, a, true), Code::fenced_producer);
+  EXPECT_EQ(produce(client, a, "t", 0, {"y"}), Code::fenced_producer);
+  EXPECT_TRUE(read(client, "t", 0).empty());
+  EXPECT_EQ(rig.halls[0]->transaction_metrics().timed_out_total, 1u);
+}
+
+TEST_F(TransactionsTest, Case57AParkedReaderWakesWhenTheTransactionEnds) {
+  begin(1);
+  Client& client = kafka();
+  Client& reader = kafka(1);
+  Producer a{.tid = "a", .sequences = {}};
+  ASSERT_EQ(init(client, a), Code::ok);
+  ASSERT_EQ(produce(client, a, "t", 0, {"x"}), Code::ok);
+  Fetch request;
+  request.topics = {{"t", {}}};
+  request.partitions.push_back({0, 0, 0, -1, 1 << 20, -1});
+  request.read_committed = true;
+  request.wait_max_ms = 30'000;
+  std::optional<Reply> reply;
+  reader.hall->execute(reader.context, std::move(request), [&](Reply answer) { reply = std::move(answer); });
+  rig.settle();
+  EXPECT_FALSE(reply.has_value());
+  ASSERT_EQ(end(client, a, true), Code::ok);
+  ASSERT_TRUE(rig.world.run_until([&] { return reply.has_value(); }, Duration::millis(100)));
+  EXPECT_FALSE(std::get<FetchReply>(*reply).partitions[0].batches.empty());
+}
+
+TEST_F(TransactionsTest, UnknownProducersBeginTheirTransactionsAtSequence0) {
+  begin(1);
+  Client& client = kafka();
+  Producer a{.tid = "a", .sequences = {}};
+  ASSERT_EQ(init(client, a), Code::ok);
+  a.sequences[{"t", 0}] = 5;
+  EXPECT_EQ(produce(client, a, "t", 0, {"x"}), Code::out_of_order_sequence);
+  EXPECT_EQ(produce(client, a, "t", 0, {"x"}, false), Code::ok) << "before KIP-890 any sequence will do";
+}
+
+TEST_F(TransactionsTest, DescribesAndListsTransactions) {
+  begin(2);
+  Client& client = kafka(1);
+  Producer a{.tid = "a", .sequences = {}};
+  ASSERT_EQ(init(client, a), Code::ok);
+  ASSERT_EQ(produce(client, a, "t", 1, {"x"}), Code::ok);
+  const auto described = rig.ask_for<DescribedTransactions>(client, DescribeTransactions{{"a", "nobody"}}).transactions;
+  ASSERT_EQ(described.size(), 2u);
+  EXPECT_EQ(described[0].state, "Ongoing");
+  EXPECT_EQ(described[0].producer_id, a.id);
+  EXPECT_EQ(described[0].timeout_ms, 60'000);
+  EXPECT_EQ(described[0].partitions, (std::vector<std::pair<std::string, int32_t>>{{"t", 1}}));
+  EXPECT_EQ(described[1].code, Code::transaction_not_found);
+  EXPECT_EQ(rig.ask_for<ListedTransactions>(client, ListTransactions{"b.*"}).transactions.size(), 0u);
+  EXPECT_EQ(rig.ask_for<ListedTransactions>(client, ListTransactions{"a.*"}).transactions.size(), 1u);
+  EXPECT_EQ(rig.ask_for<ListedTransactions>(client, ListTransactions{"("}).code, Code::invalid_pattern);
+}
+
+TEST_F(TransactionsTest, AnOperatorEndsWhatHangs) {
+  begin(1);
+  Client& client = kafka(2);
+  Producer a{.tid = "a", .sequences = {}};
+  ASSERT_EQ(init(client, a), Code::ok);
+  ASSERT_EQ(produce(client, a, "t", 0, {"x"}), Code::ok);
+  WriteMarkers write;
+  write.markers.push_back({a.id, a.epoch, false, {{"t", {}}, {"missing", {}}}, {{0, 0}, {1, 0}}});
+  const auto written = rig.ask_for<WrittenMarkers>(client, std::move(write)).markers;
+  ASSERT_EQ(written.size(), 1u);
+  EXPECT_EQ(written[0], (std::vector<Code>{Code::ok, Code::unknown_topic}));
+  EXPECT_EQ(latest(client, "t", 0, true), 2);
+  EXPECT_TRUE(read(client, "t", 0).empty());
+}
+
+TEST_F(TransactionsTest, ADeletedTopicDoesNotHoldUpTheEnd) {
+  begin(1);
+  add_topic("other", 1);
+  Client& client = kafka();
+  Producer a{.tid = "a", .sequences = {}};
+  ASSERT_EQ(init(client, a), Code::ok);
+  ASSERT_EQ(produce(client, a, "t", 0, {"x"}), Code::ok);
+  ASSERT_EQ(produce(client, a, "other", 0, {"x"}), Code::ok);
+  rig.metas[0]->delete_topic(rig.metas[0]->find(kDefaultTenant, "other")->id,
+                             [](const Status& status) { EXPECT_TRUE(status.ok()); });
+  ASSERT_EQ(end(client, a, true), Code::ok);
+  EXPECT_EQ(read(client, "t", 0), Values{"x"});
+}
+
+// ---- Offsets ----
+
+class Case55Offsets : public TransactionsTest {
+ protected:
+  Code commit_in(Client& client, const Producer& producer, Offset offset, bool adds = true) {
+    CommitInTransaction request{producer.of(), {}, adds};
+    request.commit.group = "g";
+    request.commit.topics = {{"t", {}}};
+    request.commit.offsets = {{0, 0, offset, -1, "note"}};
+    return rig.ask_for<CommittedOffsets>(client, std::move(request)).offsets.at(0);
+  }
+  FetchedOffsets::One fetched(Client& client, bool require_stable) {
+    FetchOffsets request;
+    request.group = "g";
+    request.topics = {{"t", {}}};
+    request.partitions = {{0, 0}};
+    request.require_stable = require_stable;
+    return rig.ask_for<FetchedOffsets>(client, std::move(request)).offsets.at(0);
+  }
+};
+
+TEST_F(Case55Offsets, ShowWhenTheTransactionCommits) {
+  begin(1);
+  Client& client = kafka(1);
+  Producer a{.tid = "a", .sequences = {}};
+  ASSERT_EQ(init(client, a), Code::ok);
+  EXPECT_EQ(commit_in(client, a, 5, false), Code::invalid_transaction_state) << "the group is not in it";
+  ASSERT_EQ(rig.ask_for<TransactionReply>(client, AddOffsetsToTransaction{a.of(), "g"}).code, Code::ok);
+  ASSERT_EQ(commit_in(client, a, 5, false), Code::ok);
+  EXPECT_EQ(fetched(client, false).offset, -1);
+  EXPECT_EQ(fetched(client, true).code, Code::unstable_offset);
+  ASSERT_EQ(end(client, a, true), Code::ok);
+  EXPECT_EQ(fetched(client, true).code, Code::ok);
+  EXPECT_EQ(fetched(client, true).offset, 5);
+  EXPECT_EQ(fetched(client, true).metadata, "note");
+  ASSERT_EQ(commit_in(client, a, 9), Code::ok) << "joined by it";
+  ASSERT_EQ(commit_in(client, a, 10), Code::ok);
+  ASSERT_EQ(end(client, a, false), Code::ok);
+  EXPECT_EQ(fetched(client, true).offset, 5);
+  CommitInTransaction wrong{a.of(), {}, true};
+  wrong.commit.group = "g";
+  wrong.commit.generation = 3;
+  wrong.commit.member_id = "nobody";
+  wrong.commit.topics = {{"t", {}}};
+  wrong.commit.offsets = {{0, 0, 7, -1, ""}};
+  EXPECT_NE(rig.ask_for<CommittedOffsets>(client, std::move(wrong)).offsets.at(0), Code::ok);
+}
+
+TEST_F(Case55Offsets, ArePendingOverACrash) {
+  begin(1);
+  Client& client = kafka();
+  Producer a{.tid = "a", .sequences = {}};
+  ASSERT_EQ(init(client, a), Code::ok);
+  ASSERT_EQ(commit_in(client, a, 5), Code::ok);
+  rig.restart(CrashKind::power);
+  Client& after = kafka(2);
+  EXPECT_EQ(fetched(after, true).code, Code::unstable_offset);
+  ASSERT_EQ(end(after, a, true), Code::ok) << "the same producer goes on";
+  EXPECT_EQ(fetched(after, true).offset, 5);
+  ASSERT_EQ(commit_in(after, a, 6), Code::ok);
+  rig.restart(CrashKind::power);
+  Client& last = kafka(1);
+  Producer next{.tid = "a", .sequences = {}};
+  init_at_last(last, next);
+  EXPECT_EQ(fetched(last, true).offset, 5) << "aborted";
+}
+
+// ---- Followers ----
+
+TEST_F(TransactionsTest, FollowersGetWhatIsCommittedInOrderAndNothingElse) {
+  begin(1);
+  Client& client = kafka();
+  Client& follower = rig.connect("follower");
+  rig.open(follower, {.client_id = "follower"});
+  rig.follow(follower, "t", 1);
+  Client& elsewhere = kafka(2);
+  rig.follow(elsewhere, "t", 0);
+  Producer a{.tid = "a", .sequences = {}};
+  Producer b{.tid = "b", .sequences = {}};
+  ASSERT_EQ(init(client, a), Code::ok);
+  ASSERT_EQ(init(client, b), Code::ok);
+  ASSERT_EQ(produce(client, a, "t", 0, {"a1"}), Code::ok);
+  ASSERT_EQ(produce(client, b, "t", 0, {"b1"}), Code::ok);
+  ASSERT_EQ(produce_plain(client, "t", 0, {"plain"}), Code::ok);
+  ASSERT_EQ(produce(client, a, "t", 0, {"a2", "a3"}), Code::ok);
+  rig.settle();
+  EXPECT_EQ(follower.values(), Values{"plain"}) << "who is in no transaction does not wait for one";
+  ASSERT_EQ(end(client, b, false), Code::ok);
+  ASSERT_EQ(end(client, a, true), Code::ok);
+  rig.settle();
+  EXPECT_EQ(follower.values(), (Values{"plain", "a1", "a2", "a3"}));
+  EXPECT_EQ(elsewhere.values(), follower.values());
+  ASSERT_EQ(produce(client, a, "t", 0, {"a4"}), Code::ok);
+  ASSERT_EQ(end(client, a, true), Code::ok);
+  rig.settle();
+  EXPECT_EQ(follower.values().back(), "a4");
+}
+
+TEST_F(TransactionsTest, StoredSessionsAreOwedWhatIsCommitted) {
+  for (const meta::Mode mode : {meta::Mode::persistent, meta::Mode::memory}) {
+    SCOPED_TRACE(mode == meta::Mode::memory ? "memory" : "persistent");
+    if (rig.halls.empty()) rig.start();
+    const std::string topic = mode == meta::Mode::memory ? "memory" : "t";
+    add_topic(topic, 1, mode);
+    const std::string id = "away-" + topic;
+    Client& away = rig.connect(id);
+    rig.resume(away, id);
+    rig.follow(away, topic, 1);
+    rig.close(away);
+    Client& client = kafka();
+    Producer a{.tid = "tid-" + topic, .sequences = {}};
+    init_at_last(client, a);
+    ASSERT_EQ(produce(client, a, topic, 0, {"aborted"}), Code::ok);
+    ASSERT_EQ(end(client, a, false), Code::ok);
+    ASSERT_EQ(produce(client, a, topic, 0, {"one", "two"}), Code::ok);
+    ASSERT_EQ(end(client, a, true), Code::ok);
+    rig.settle();
+    Client& back = rig.connect(id);
+    rig.resume(back, id);
+    rig.settle();
+    EXPECT_EQ(back.values(), (Values{"one", "two"}));
+  }
+}
+
+TEST_F(TransactionsTest, ALightTopicTakesPartInATransaction) {
+  rig.start();
+  Client& follower = rig.connect("follower");
+  rig.open(follower, {.client_id = "follower"});
+  rig.follow(follower, "plant/one", 1);
+  ASSERT_EQ(rig.publish(follower, "plant/one", "made"), Code::ok);
+  Client& client = kafka(1);
+  Producer a{.tid = "a", .sequences = {}};
+  ASSERT_EQ(init(client, a), Code::ok);
+  ASSERT_EQ(produce(client, a, "plant.one", 0, {"in"}), Code::ok);
+  rig.settle();
+  EXPECT_EQ(follower.values(), Values{"made"});
+  ASSERT_EQ(end(client, a, true), Code::ok);
+  rig.settle();
+  EXPECT_EQ(follower.values(), (Values{"made", "in"}));
+}
+
+// ---- Crashes ----
+
+TEST_F(TransactionsTest, AbortedTransactionsAreKnownAfterARestart) {
+  begin(1);
+  for (const bool is_sealed : {false, true}) {
+    Client& client = kafka();
+    Producer a{.tid = "a", .sequences = {}};
+    init_at_last(client, a);
+    ASSERT_EQ(produce(client, a, "t", 0, {"void"}), Code::ok);
+    ASSERT_EQ(end(client, a, false), Code::ok);
+    ASSERT_EQ(produce(client, a, "t", 0, {"open"}), Code::ok);
+    if (is_sealed) {
+      size_t sealed = 0;
+      for (auto& hall : rig.halls) hall->seal([&](const Status&) { ++sealed; });
+      ASSERT_TRUE(rig.world.run_until([&] { return sealed == rig.halls.size(); }, Duration::seconds(10)));
+    }
+    rig.restart(CrashKind::power);
+    Client& reader = kafka(1);
+    EXPECT_TRUE(read(reader, "t", 0).empty()) << "one is open";
+    Producer next{.tid = "a", .sequences = {}};
+    init_at_last(reader, next);
+    EXPECT_TRUE(read(reader, "t", 0).empty()) << "aborted";
+    EXPECT_EQ(latest(reader, "t", 0, true), latest(reader, "t", 0, false));
+  }
+}
+
+// A transaction over partitions of all cores, cut by a crash at a random moment: all of it is there or nothing, as was answered,
+// and the id goes on. A stored session gets what is committed.
+TEST(TransactionCrash, AllOrNothingWhereverItIsCut) {
+  class Run : public TransactionsTest {
+   public:
+    explicit Run(uint64_t seed) : TransactionsTest(3, seed) {}
+    void TestBody() override {}
+    void run(uint32_t seed, int& decided, int& undone) {
+      std::mt19937 random(seed);
+      begin(4);
+      Client& away = rig.connect("away");
+      rig.resume(away, "away", 1000);
+      rig.follow(away, "t", 1);
+      rig.close(away);
+      std::vector<Values> expected(4);
+      Values all;
+      std::string story;
+      for (int round = 0; round < 6; ++round) {
+        const std::string text = "r" + std::to_string(round);
+        Client& client = kafka(static_cast<CoreIndex>(random() % 3));
+        Producer producer{.tid = "a", .sequences = {}};
+        ASSERT_NO_FATAL_FAILURE(init_at_last(client, producer));
+        const bool bumps = random() % 2;
+        const bool commits = random() % 4 != 0;
+        int produced = 0;
+        std::optional<Code> ended;
+        for (int32_t p = 0; p < 4; ++p) {
+          client.hall->execute(client.context, produce_request(producer, "t", p, {text + "-" + std::to_string(p)}),
+                               [&](const Reply& reply) {
+                                 const auto* done = std::get_if<Produced>(&reply);
+                                 produced += done && done->partitions[0].code == Code::ok;
+                               });
+        }
+        const auto go_until = [&](auto&& is_over) {
+          for (int i = 0; i < 2000 && !is_over(); ++i) {
+            if (random() % 60 == 0) return false;  // cut here
+            rig.world.run_for(Duration::micros(static_cast<int64_t>(random() % 150)));
+          }
+          return true;
+        };
+        bool is_cut = !go_until([&] { return produced == 4; });
+        if (!is_cut) {
+          client.hall->execute(client.context, EndTransaction{producer.of(), commits, bumps}, [&](const Reply& reply) {
+            const auto* done = std::get_if<EndedTransaction>(&reply);
+            ended = done ? done->code : Code::shutting_down;
+          });
+          is_cut = !go_until([&] { return ended.has_value(); });
+        }
+        const bool was_answered = ended == Code::ok;
+        rig.restart(random() % 2 ? CrashKind::power : CrashKind::process);
+        Client& after = kafka(static_cast<CoreIndex>(random() % 3));
+        Producer next{.tid = "a", .sequences = {}};
+        ASSERT_NO_FATAL_FAILURE(init_at_last(after, next));
+        rig.settle();
+        int there = 0;
+        for (int32_t p = 0; p < 4; ++p) {
+          const Values values = read(after, "t", p);
+          ASSERT_EQ(latest(after, "t", p, true), latest(after, "t", p, false)) << "nothing is open";
+          const bool is_new = values.size() == expected[static_cast<size_t>(p)].size() + 1;
+          there += is_new;
+          if (is_new) expected[static_cast<size_t>(p)].push_back(text + "-" + std::to_string(p));
+          ASSERT_EQ(values, expected[static_cast<size_t>(p)]);
+        }
+        ASSERT_TRUE(there == 0 || there == 4) << there << " of 4 in round " << round;
+        if (was_answered) ASSERT_EQ(there == 4, commits) << "otherwise than was answered, in round " << round;
+        if (!commits) ASSERT_EQ(there, 0);
+        ++(there == 4 ? decided : undone);
+        story += text + (is_cut ? " cut" : " done") + (commits ? " commit" : " abort") + (there == 4 ? " there\n" : "\n");
+      }
+      for (const Values& values : expected) all.insert(all.end(), values.begin(), values.end());
+      Client& back = rig.connect("away");
+      rig.resume(back, "away", 1000);
+      rig.world.run_for(Duration::seconds(2));
+      Values got = back.values();
+      std::sort(got.begin(), got.end());
+      // A crash while it is handed out may bring it again.
+      got.erase(std::unique(got.begin(), got.end()), got.end());
+      std::sort(all.begin(), all.end());
+      EXPECT_EQ(got, all) << story;
+    }
+  };
+  int decided = 0;
+  int undone = 0;
+  for (uint32_t seed = 1; seed <= 25; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Run run(seed);
+    run.run(seed, decided, undone);
+    if (::testing::Test::HasFatalFailure()) return;
+  }
+  EXPECT_GT(decided, 20);
+  EXPECT_GT(undone, 20);
+}
+
+}  // namespace
+}  // namespace robustmq::broker::test
