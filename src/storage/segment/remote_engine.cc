@@ -48,6 +48,8 @@ struct Link {
   Outbox to_caller;       // home
 };
 using LinkPtr = std::shared_ptr<Link>;
+// What waits in an outbox must not keep it: nobody empties it after a crash of the simulated node.
+using WeakLink = std::weak_ptr<Link>;
 
 // What is known of a log on the caller's core.
 struct Mirror {
@@ -132,7 +134,7 @@ class RemoteLog final : public Log {
 
   template <class T, class Verb>
   struct Call {
-    LinkPtr link;
+    WeakLink link;
     HomeLogPtr home;
     MirrorPtr mirror;
     uint32_t generation;
@@ -157,8 +159,7 @@ class RemoteLog final : public Log {
           call->has_failed = log->has_failed();
         }
         call->answer.emplace(std::move(value));
-        LinkPtr link = call->link;
-        link->to_caller.add([call = std::move(call)] { take_back(*call); });
+        if (const LinkPtr link = call->link.lock()) link->to_caller.add([call = std::move(call)] { take_back(*call); });
       }));
     });
   }
@@ -195,7 +196,7 @@ class RemoteEngine final : public Engine {
 
   void open(ShardId id, const LogSettings& settings, Offset first_offset, Callback<void(Result<OpenedLog>)> done) override {
     struct Opening {
-      LinkPtr link;
+      WeakLink link;
       std::shared_ptr<std::set<ShardId>> ids;
       ShardId id;
       Callback<void(Result<OpenedLog>)> done;
@@ -208,20 +209,24 @@ class RemoteEngine final : public Engine {
     opening->id = id;
     opening->done = std::move(done);
     link_->to_home.add([opening = std::move(opening), settings, first_offset]() mutable {
-      SegmentEngine& engine = opening->link->engine;
+      const LinkPtr link = opening->link.lock();
+      if (!link) return;
       const ShardId asked = opening->id;
-      engine.open(asked, settings, first_offset, [opening = std::move(opening)](Result<OpenedLog> opened) mutable {
+      link->engine.open(asked, settings, first_offset, [opening = std::move(opening)](Result<OpenedLog> opened) mutable {
         auto home = std::make_shared<HomeLog>();
         opening->opened = std::move(opened);
         if (opening->opened.ok()) {
           home->log = std::move(opening->opened->log);
           opening->mirror->bounds = home->log->bounds();
         }
-        LinkPtr link = opening->link;
+        const LinkPtr link = opening->link.lock();
+        if (!link) return;
         link->to_caller.add([opening = std::move(opening), home = std::move(home)]() mutable {
+          LinkPtr link = opening->link.lock();
+          if (!link) return;
           if (opening->opened.ok()) {
             opening->ids->insert(opening->id);
-            opening->opened->log = std::make_unique<RemoteLog>(opening->link, std::move(home), opening->mirror);
+            opening->opened->log = std::make_unique<RemoteLog>(std::move(link), std::move(home), opening->mirror);
           }
           opening->done(std::move(opening->opened));
         });
@@ -233,7 +238,7 @@ class RemoteEngine final : public Engine {
 
   void remove(ShardId id, Callback<void(Status)> done) override {
     struct Removing {
-      LinkPtr link;
+      WeakLink link;
       std::shared_ptr<std::set<ShardId>> ids;
       ShardId id;
       Callback<void(Status)> done;
@@ -241,11 +246,13 @@ class RemoteEngine final : public Engine {
     };
     auto removing = std::make_unique<Removing>(Removing{link_, ids_, id, std::move(done), {}});
     link_->to_home.add([removing = std::move(removing)]() mutable {
-      SegmentEngine& engine = removing->link->engine;
+      const LinkPtr link = removing->link.lock();
+      if (!link) return;
       const ShardId asked = removing->id;
-      engine.remove(asked, [removing = std::move(removing)](Status status) mutable {
+      link->engine.remove(asked, [removing = std::move(removing)](Status status) mutable {
         removing->status = std::move(status);
-        LinkPtr link = removing->link;
+        const LinkPtr link = removing->link.lock();
+        if (!link) return;
         link->to_caller.add([removing = std::move(removing)] {
           if (removing->status.ok()) removing->ids->erase(removing->id);
           removing->done(std::move(removing->status));

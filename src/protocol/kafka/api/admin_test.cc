@@ -264,7 +264,7 @@ TEST(DescribeConfigs, AnswersEachResourceForItself) {
   add(4, "8");
   add(4, "");
   add(8, "7");
-  add(32, "group");
+  add(16, "metrics");
   const auto answer = describe(request, 4, {{Code::unknown_topic, {}}});
   const auto& rows = answer.body.results;
   EXPECT_EQ(rows.at(0).error_code, wire(K::unknown_topic_or_partition));
