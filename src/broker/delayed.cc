@@ -4,6 +4,7 @@
 
 #include "base/topic_names.h"
 #include "base/wire.h"
+#include "storage/row_key.h"
 
 namespace robustmq::broker {
 namespace {
@@ -56,7 +57,7 @@ void Delayed::load(Callback<void(Status)> done) {
 
 void Delayed::load_batches(Callback<void(Status)> done) {
   const std::string from(kDelayedBatchRows);
-  rows_.scan(from, Rows::end_of(from), SIZE_MAX,
+  rows_.scan(from, storage::end_of(from), SIZE_MAX,
              [this, alive = std::weak_ptr<bool>(alive_), done = std::move(done)](Result<storage::KvRows> rows) mutable {
                if (alive.expired()) return;
                if (!rows.ok()) return done(rows.error());
@@ -87,7 +88,7 @@ void Delayed::load_rows(std::string from, Callback<void(Status)> done) {
     if (rows->size() < kRowsAPage) return done({});
     load_rows(rows->back().first + '\0', std::move(done));
   };
-  rows_.scan(std::move(from), Rows::end_of(std::string(kDelayedRows)), kRowsAPage, std::move(page));
+  rows_.scan(std::move(from), storage::end_of(std::string(kDelayedRows)), kRowsAPage, std::move(page));
 }
 
 void Delayed::start() {
@@ -255,7 +256,7 @@ void Delayed::cancel_here(const DelayedKey& key, Callback<void(Status)> done) {
 }
 
 void Delayed::list(const DelayedKey& after, size_t count, Callback<void(Result<std::vector<DelayedMessage>>)> done) {
-  rows_.scan(after.row_key() + '\0', Rows::end_of(std::string(kDelayedRows)), count,
+  rows_.scan(after.row_key() + '\0', storage::end_of(std::string(kDelayedRows)), count,
              [done = std::move(done)](Result<storage::KvRows> rows) mutable {
                if (!rows.ok()) return done(rows.error());
                std::vector<DelayedMessage> messages;

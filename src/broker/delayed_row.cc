@@ -4,20 +4,15 @@
 
 #include "base/batch.h"
 #include "base/topic_names.h"
+#include "storage/row_key.h"
 
 namespace robustmq::broker {
 namespace {
 
 constexpr size_t kKeyBytes = kDelayedRows.size() + 4 + 8 + 8;
 
-void put_big_endian(uint64_t value, size_t bytes, std::string& to) {
-  for (size_t i = bytes; i-- > 0;) to.push_back(static_cast<char>(value >> (8 * i)));
-}
-uint64_t big_endian(std::string_view bytes) {
-  uint64_t value = 0;
-  for (char c : bytes) value = value << 8 | static_cast<uint8_t>(c);
-  return value;
-}
+using storage::big_endian;
+using storage::put_big_endian;
 template <class T>
 bool parse_number(std::string_view text, int base, T& out) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out, base);

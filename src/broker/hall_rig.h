@@ -19,6 +19,7 @@
 #include "storage/kv_log.h"
 #include "storage/memory/memory_log.h"
 #include "storage/remote_kv.h"
+#include "storage/row_key.h"
 #include "storage/segment/engine.h"
 
 namespace robustmq::broker {
@@ -175,7 +176,8 @@ class HallRig {
   void settle(Duration time = Duration::millis(50)) { world.run_for(time); }
   size_t rows(std::string_view prefix) {
     size_t count = 0;
-    kv().scan(prefix, Rows::end_of(std::string(prefix)), SIZE_MAX, [&](Result<storage::KvRows> rows) { count = rows->size(); });
+    kv().scan(prefix, storage::end_of(std::string(prefix)), SIZE_MAX,
+              [&](Result<storage::KvRows> rows) { count = rows->size(); });
     return count;
   }
 

@@ -4,6 +4,7 @@
 
 #include "base/topic_names.h"
 #include "base/wire.h"
+#include "storage/row_key.h"
 
 namespace robustmq::broker {
 namespace {
@@ -65,7 +66,7 @@ void RetainedHome::start(Callback<void(Status)> ready) {
 }
 
 void RetainedHome::load_from(std::string from) {
-  rows_.scan(std::move(from), Rows::end_of(std::string(kPrefix)), kRowsAPage,
+  rows_.scan(std::move(from), storage::end_of(std::string(kPrefix)), kRowsAPage,
              [this, alive = std::weak_ptr<bool>(alive_)](Result<storage::KvRows> rows) {
                if (alive.expired()) return;
                Status status = rows.ok() ? Status() : Status(rows.error());

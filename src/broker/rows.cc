@@ -67,10 +67,4 @@ void Rows::scan(std::string from, std::string to, size_t rows_max, Callback<void
   });
 }
 
-std::string Rows::end_of(std::string prefix) {
-  while (static_cast<uint8_t>(prefix.back()) == 0xff) prefix.pop_back();
-  ++prefix.back();
-  return prefix;
-}
-
 }  // namespace robustmq::broker

@@ -32,9 +32,6 @@ class Rows final : private runtime::Deferred {
   void get(std::string key, Callback<void(Result<std::string>)> done);
   void scan(std::string from, std::string to, size_t rows_max, Callback<void(Result<storage::KvRows>)> done);
 
-  // The first key behind all that begin with `prefix` (not all of it 0xff).
-  static std::string end_of(std::string prefix);
-
  private:
   void run_deferred() override;
   // On core 0.

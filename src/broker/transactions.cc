@@ -6,6 +6,7 @@
 #include "base/wire.h"
 #include "broker/group/coordinator.h"
 #include "broker/group/pattern.h"
+#include "storage/row_key.h"
 
 namespace robustmq::broker {
 namespace {
@@ -17,14 +18,14 @@ constexpr int64_t kLongestSleepMs = 60'000;  // the wall clock may be set meanwh
 
 std::string row_key(const TransactionMachine::Key& key) {
   std::string text(kPrefix);
-  for (size_t i = 4; i-- > 0;) text.push_back(static_cast<char>(key.first >> (8 * i)));
+  storage::put_big_endian(key.first, 4, text);
   text += key.second;
   return text;
 }
 Result<TransactionMachine::Key> parse_key(std::string_view text) {
   if (text.size() <= kPrefix.size() + 4) return Error{Code::corrupt_storage, "not the key of a transactional id"};
   TransactionMachine::Key key;
-  for (const char c : text.substr(kPrefix.size(), 4)) key.first = key.first << 8 | static_cast<uint8_t>(c);
+  key.first = static_cast<TenantId>(storage::big_endian(text.substr(kPrefix.size(), 4)));
   key.second = text.substr(kPrefix.size() + 4);
   return key;
 }
@@ -55,7 +56,7 @@ void Transactions::load(Callback<void(Status)> done) { load_from(std::string(kPr
 
 void Transactions::load_from(std::string from, Callback<void(Status)> done) {
   rows_.scan(
-      std::move(from), Rows::end_of(std::string(kPrefix)), kRowsAPage,
+      std::move(from), storage::end_of(std::string(kPrefix)), kRowsAPage,
       [this, alive = alive_, done = std::move(done)](Result<storage::KvRows> rows) mutable {
         if (!*alive) return;
         if (!rows.ok()) return done(rows.error());

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/wire.h"
+#include "storage/row_key.h"
 
 namespace robustmq::broker {
 namespace {
@@ -12,14 +13,8 @@ constexpr std::string_view kPrefix = "will/";
 constexpr size_t kClientAt = kPrefix.size() + 4 + 2;
 constexpr size_t kNumberBytes = 8;
 
-void put_big_endian(uint64_t value, size_t bytes, std::string& to) {
-  for (size_t i = bytes; i-- > 0;) to.push_back(static_cast<char>(value >> (8 * i)));
-}
-uint64_t big_endian(std::string_view bytes) {
-  uint64_t value = 0;
-  for (char c : bytes) value = value << 8 | static_cast<uint8_t>(c);
-  return value;
-}
+using storage::big_endian;
+using storage::put_big_endian;
 
 }  // namespace
 
@@ -50,7 +45,7 @@ void Wills::load_from(std::string from, Callback<void(Status)> done) {
     if (rows->size() < kRowsAPage) return done({});
     load_from(rows->back().first + '\0', std::move(done));
   };
-  rows_.scan(std::move(from), Rows::end_of(std::string(kPrefix)), kRowsAPage, std::move(page));
+  rows_.scan(std::move(from), storage::end_of(std::string(kPrefix)), kRowsAPage, std::move(page));
 }
 
 Status Wills::load_row(std::string_view key, std::string_view value) {

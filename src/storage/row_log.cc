@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "storage/row_key.h"
 
 namespace robustmq::storage {
 namespace {
@@ -44,7 +45,7 @@ std::string RowLog::key_of(const Uuid& id, Offset last_offset) {
   key += 'r';
   key.append(reinterpret_cast<const char*>(id.bytes.data()), id.bytes.size());
   const uint64_t bits = static_cast<uint64_t>(last_offset) ^ (uint64_t{1} << 63);
-  for (int shift = 56; shift >= 0; shift -= 8) key += static_cast<char>(bits >> shift);
+  put_big_endian(bits, 8, key);
   return key;
 }
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/wire.h"
+#include "storage/row_key.h"
 
 namespace robustmq::broker {
 namespace {
@@ -13,7 +14,7 @@ constexpr size_t kWhoBytesMax = 65'535;
 
 std::string row_key(BanBy by, std::string_view who) {
   std::string key(kPrefix);
-  for (int shift = 24; shift >= 0; shift -= 8) key.push_back(static_cast<char>(kDefaultTenant >> shift));
+  storage::put_big_endian(kDefaultTenant, 4, key);
   key.push_back(static_cast<char>(by));
   key += who;
   return key;
@@ -42,7 +43,7 @@ void Bans::load_from(std::string from, Callback<void(Status)> done) {
     if (rows->size() < kRowsAPage) return done({});
     load_from(rows->back().first + '\0', std::move(done));
   };
-  rows_.scan(std::move(from), Rows::end_of(std::string(kPrefix)), kRowsAPage, std::move(page));
+  rows_.scan(std::move(from), storage::end_of(std::string(kPrefix)), kRowsAPage, std::move(page));
 }
 
 Status Bans::load_row(std::string_view key, std::string_view value) {

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "base/wire.h"
+#include "storage/row_key.h"
 
 namespace robustmq::broker {
 namespace {
@@ -17,8 +18,8 @@ constexpr size_t kHeadBytes = 6;
 
 std::string key_of(std::string_view prefix, TenantId tenant, std::string_view group) {
   std::string key(prefix);
-  for (size_t i = 4; i-- > 0;) key.push_back(static_cast<char>(tenant >> (8 * i)));
-  for (size_t i = 2; i-- > 0;) key.push_back(static_cast<char>(group.size() >> (8 * i)));
+  storage::put_big_endian(tenant, 4, key);
+  storage::put_big_endian(group.size(), 2, key);
   key += group;
   return key;
 }
@@ -32,13 +33,8 @@ std::optional<ParsedKey> parse(std::string_view key, std::string_view prefix) {
   if (!key.starts_with(prefix)) return std::nullopt;
   key.remove_prefix(prefix.size());
   if (key.size() < kHeadBytes) return std::nullopt;
-  const auto number = [](std::string_view bytes) {
-    uint64_t value = 0;
-    for (const char c : bytes) value = value << 8 | static_cast<uint8_t>(c);
-    return value;
-  };
-  const auto tenant = static_cast<TenantId>(number(key.substr(0, 4)));
-  const size_t length = number(key.substr(4, 2));
+  const auto tenant = static_cast<TenantId>(storage::big_endian(key.substr(0, 4)));
+  const size_t length = storage::big_endian(key.substr(4, 2));
   key.remove_prefix(kHeadBytes);
   if (key.size() < length) return std::nullopt;
   return ParsedKey{{tenant, std::string(key.substr(0, length))}, key.substr(length)};

@@ -1,6 +1,7 @@
 #include "broker/group/offsets.h"
 
 #include "base/wire.h"
+#include "storage/row_key.h"
 
 namespace robustmq::broker {
 namespace {
@@ -8,14 +9,8 @@ namespace {
 constexpr std::string_view kPrefix = "group.offset/";
 constexpr size_t kRowsAPage = 1000;
 
-void put_big_endian(uint64_t value, size_t bytes, std::string& to) {
-  for (size_t i = bytes; i-- > 0;) to.push_back(static_cast<char>(value >> (8 * i)));
-}
-uint64_t big_endian(std::string_view bytes) {
-  uint64_t value = 0;
-  for (char c : bytes) value = value << 8 | static_cast<uint8_t>(c);
-  return value;
-}
+using storage::big_endian;
+using storage::put_big_endian;
 
 std::string group_prefix(TenantId tenant, std::string_view group) {
   std::string key(kPrefix);
@@ -23,13 +18,6 @@ std::string group_prefix(TenantId tenant, std::string_view group) {
   put_big_endian(group.size(), 2, key);
   key += group;
   return key;
-}
-
-// The first key behind all that begin with `prefix`.
-std::string end_of(std::string prefix) {
-  while (static_cast<uint8_t>(prefix.back()) == 0xff) prefix.pop_back();
-  ++prefix.back();
-  return prefix;
 }
 
 }  // namespace
@@ -78,7 +66,7 @@ void Offsets::load_from(std::string from, Callback<void(Status)> done) {
     if (rows->size() < kRowsAPage) return done({});
     load_from(rows->back().first + '\0', std::move(done));
   };
-  kv_.scan(from, end_of(std::string(kPrefix)), kRowsAPage, std::move(page));
+  kv_.scan(from, storage::end_of(std::string(kPrefix)), kRowsAPage, std::move(page));
 }
 
 void Offsets::commit(TenantId tenant, const std::string& group, std::vector<Change> changes, Callback<void(Status)> done) {

@@ -1,6 +1,7 @@
 #include "broker/group/pending_offsets.h"
 
 #include "base/wire.h"
+#include "storage/row_key.h"
 
 namespace robustmq::broker {
 namespace {
@@ -11,14 +12,8 @@ constexpr size_t kRowsAPage = 1000;
 constexpr size_t kShardBytes = 20;
 constexpr size_t kGroupAt = kPrefix.size() + 6;
 
-void put_big_endian(uint64_t value, size_t bytes, std::string& to) {
-  for (size_t i = bytes; i-- > 0;) to.push_back(static_cast<char>(value >> (8 * i)));
-}
-uint64_t big_endian(std::string_view bytes) {
-  uint64_t value = 0;
-  for (const char c : bytes) value = value << 8 | static_cast<uint8_t>(c);
-  return value;
-}
+using storage::big_endian;
+using storage::put_big_endian;
 
 std::string producer_prefix(TenantId tenant, std::string_view group, ProducerId producer) {
   std::string key(kPrefix);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/wire.h"
+#include "storage/row_key.h"
 
 namespace robustmq::broker {
 
@@ -36,7 +37,7 @@ void Sessions::load_from(std::string from, Callback<void(Status)> done) {
     }
     load_from(rows->back().first + '\0', std::move(done));
   };
-  rows_.scan(std::move(from), Rows::end_of(std::string(kSessionRows)), kRowsAPage, std::move(page));
+  rows_.scan(std::move(from), storage::end_of(std::string(kSessionRows)), kRowsAPage, std::move(page));
 }
 
 Status Sessions::load_row(std::string_view key, std::string_view value) {
@@ -105,7 +106,7 @@ void Sessions::put(const Session& session, Callback<void(Status)> done) {
 void Sessions::remove(Session& session, Callback<void(Status)> done) {
   const std::string prefix = session_prefix(kDefaultTenant, session.client_id);
   storage::KvBatch batch;
-  batch.remove_range(prefix, Rows::end_of(prefix));
+  batch.remove_range(prefix, storage::end_of(prefix));
   rows_.write(std::move(batch), counted(std::move(done)));
   forget_expiry(session);
   if (session.context) {

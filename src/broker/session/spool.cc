@@ -5,6 +5,7 @@
 
 #include "base/wire.h"
 #include "broker/session/stored.h"
+#include "storage/row_key.h"
 
 namespace robustmq::broker {
 
@@ -75,7 +76,7 @@ void Spool::open(Callback<void(Result<std::vector<PacketPair>>)> done) {
 }
 
 void Spool::load_rows(std::string from, Callback<void(Status)> done) {
-  rows_.scan(std::move(from), Rows::end_of(std::string(kSessionRows)), kRowsAPage,
+  rows_.scan(std::move(from), storage::end_of(std::string(kSessionRows)), kRowsAPage,
              [this, alive = alive_, done = std::move(done)](Result<storage::KvRows> rows) mutable {
                if (!*alive) return;
                if (!rows.ok()) return done(rows.error());

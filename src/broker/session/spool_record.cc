@@ -3,19 +3,15 @@
 #include <charconv>
 #include <cstring>
 
+#include "storage/row_key.h"
+
 namespace robustmq::broker {
 namespace {
 
 constexpr size_t kRefBytes = 32;
 
-void put_big_endian(uint64_t value, size_t bytes, std::string& to) {
-  for (size_t i = bytes; i-- > 0;) to.push_back(static_cast<char>(value >> (8 * i)));
-}
-uint64_t big_endian(ByteSpan bytes) {
-  uint64_t value = 0;
-  for (uint8_t byte : bytes) value = value << 8 | byte;
-  return value;
-}
+using storage::big_endian;
+using storage::put_big_endian;
 
 std::string encode_ref(const SpoolRef& ref) {
   std::string key(as_text(ref.shard.topic.bytes));
@@ -29,9 +25,9 @@ std::optional<SpoolRef> decode_ref(ByteSpan key) {
   if (key.size() != kRefBytes) return std::nullopt;
   SpoolRef ref;
   std::memcpy(ref.shard.topic.bytes.data(), key.data(), 16);
-  ref.shard.partition = static_cast<int32_t>(big_endian(key.subspan(16, 4)));
-  ref.offset = static_cast<Offset>(big_endian(key.subspan(20, 8)));
-  ref.epoch = static_cast<LeaderEpoch>(big_endian(key.subspan(28, 4)));
+  ref.shard.partition = static_cast<int32_t>(big_endian(as_text(key.subspan(16, 4))));
+  ref.offset = static_cast<Offset>(big_endian(as_text(key.subspan(20, 8))));
+  ref.epoch = static_cast<LeaderEpoch>(big_endian(as_text(key.subspan(28, 4))));
   return ref;
 }
 
@@ -46,7 +42,7 @@ std::string encode_packet(const PacketMark& mark) {
 
 std::optional<PacketMark> decode_packet(ByteSpan value) {
   if (value.size() < 10) return std::nullopt;
-  return PacketMark{big_endian(value.first(8)), static_cast<uint16_t>(big_endian(value.subspan(8, 2))),
+  return PacketMark{big_endian(as_text(value.first(8))), static_cast<uint16_t>(big_endian(as_text(value.subspan(8, 2)))),
                     as_text(value.subspan(10))};
 }
 
@@ -58,7 +54,7 @@ SpoolFacts facts_of(const RecordView& record) {
   // Clients send headers of any name; those in front are the spool's own.
   for (bool is_first = true; headers.next(header); is_first = false) {
     if (is_first && header.key == kAtHeader && header.value && header.value->size() == 8) {
-      facts.at = static_cast<Offset>(big_endian(*header.value));
+      facts.at = static_cast<Offset>(big_endian(as_text(*header.value)));
       if (!headers.next(header)) break;
     }
     if (!header.value || !header.key.starts_with("mqtt.")) continue;

@@ -2,20 +2,16 @@
 
 #include <utility>
 
+#include "storage/row_key.h"
+
 namespace robustmq::broker {
 namespace {
 
 constexpr std::string_view kShare = "$share/";
 constexpr size_t kIdAt = kSessionRows.size() + 6;
 
-void put_big_endian(uint64_t value, size_t bytes, std::string& to) {
-  for (size_t i = bytes; i-- > 0;) to.push_back(static_cast<char>(value >> (8 * i)));
-}
-uint64_t big_endian(std::string_view bytes) {
-  uint64_t value = 0;
-  for (char c : bytes) value = value << 8 | static_cast<uint8_t>(c);
-  return value;
-}
+using storage::big_endian;
+using storage::put_big_endian;
 
 }  // namespace
 
