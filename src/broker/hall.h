@@ -92,12 +92,14 @@ class Hall final : public Broker {
   void set_option_facts(std::vector<TopicFacts::Setting> facts) { option_facts_ = std::move(facts); }
 
  private:
+  // hall_start.cc
   static void on_tick(void* self);
   static void on_sweep_tick(void* self);
   void on_catalog(const meta::CatalogEvent& event);
   void open_shards(Callback<void(Status)> ready);
   void finish_start(Status status, Callback<void(Status)> ready);
   void when_started(Callback<void()> told);
+  void tell_delayed();
 
   void publish(Context& context, Publish request, ReplyTo done);
   // `exclusive`: those of the filters that end with the connection and are not stored; empty: none.
@@ -108,7 +110,6 @@ class Hall final : public Broker {
   void end_session(Context& context, const EndSession& request);
   void lose_session(Context& context);
   void send_will(const std::string& client_id, const WillRow& will, storage::KvBatch gone, Callback<void(Status)> done);
-  void tell_delayed();
   void follow_again(Context& context, const std::vector<FollowOne>& filters, Callback<void()> done);
   void stop_following(Context& context);
   void settle(Context& context, Settle request, ReplyTo done);
