@@ -1,5 +1,7 @@
 #include "admin/access.h"
 
+#include <algorithm>
+
 #include "admin/api.h"
 #include "admin/base64.h"
 #include "runtime/net.h"
@@ -29,6 +31,17 @@ bool shows(std::string_view authorization, std::string_view key) {
   return pair && is_same(*pair, key);
 }
 
+// Whether a Host header is one that only a user of this host's own address writes: none, localhost, or an address. A name could
+// be a stranger's, resolved to this host to get a browser in (DNS rebinding).
+bool is_own_name(std::string_view host) {
+  if (host.empty() || host.starts_with('[')) return true;
+  host = host.substr(0, host.find(':'));
+  if (host.find_first_not_of("0123456789.") == std::string_view::npos) return true;
+  constexpr std::string_view kLocalhost = "localhost";
+  return std::equal(host.begin(), host.end(), kLocalhost.begin(), kLocalhost.end(),
+                    [](char c, char expected) { return (c >= 'A' && c <= 'Z' ? c | 0x20 : c) == expected; });
+}
+
 }  // namespace
 
 bool is_this_host(std::string_view peer_host) {
@@ -37,10 +50,14 @@ bool is_this_host(std::string_view peer_host) {
 }
 
 std::optional<net::HttpResponse> refuse_access(const net::HttpRequest& request, std::string_view key) {
-  if (is_this_host(request.peer_host) && request.header("origin").empty()) return std::nullopt;
+  const bool is_own = is_this_host(request.peer_host);
+  if (is_own && request.header("origin").empty() && is_own_name(request.header("host"))) return std::nullopt;
   if (shows(request.header("authorization"), key)) return std::nullopt;
-  if (key.empty())
-    return error_answer(403, "not_authorised", "other hosts and web pages may use the API when admin.api_key is set");
+  if (key.empty()) {
+    return error_answer(
+        403, "not_authorised",
+        "without admin.api_key the API is for this host alone: ask http://127.0.0.1 or http://localhost, not from a web page");
+  }
   ApiAnswer answer = error_answer(401, "not_authorised", "the API key is needed: Authorization: Bearer KEY");
   answer.headers.push_back({"www-authenticate", "Basic realm=\"robustmq\""});
   return answer;

@@ -1,7 +1,8 @@
 // Who may use the admin API: whoever asks from this host, and from other hosts whoever shows the key. Pure.
 //
-// Without a key other hosts see health and metrics alone. A browser names the page that makes it ask (Origin): such a request
-// needs the key from this host too, so that no page a user of this host looks at can use the API.
+// Without a key other hosts see health and metrics alone. A browser names the page that makes it ask (Origin), and the host it
+// believes to ask (Host): a request of a page, or to another name than localhost or an address, needs the key from this host too,
+// so that no page a user of this host looks at can use the API, not even one whose name was made to lead here (DNS rebinding).
 #pragma once
 
 #include <cstdint>

@@ -172,7 +172,7 @@ class Api : public testing::Test {
 
   ApiAnswer ask(std::string method, std::string path, std::string body = {}, const std::string& header = {}) {
     net::HttpRequestMachine machine({});
-    machine.feed(as_bytes(method + " " + path + " HTTP/1.1\r\nhost: x\r\n" + header +
+    machine.feed(as_bytes(method + " " + path + " HTTP/1.1\r\nhost: " + host + "\r\n" + header +
                           "content-length: " + std::to_string(body.size()) + "\r\n\r\n" + body));
     EXPECT_EQ(machine.state(), net::HttpRequestMachine::State::complete);
     ApiAnswer got;
@@ -194,6 +194,7 @@ class Api : public testing::Test {
   int last_id = 0;
   AdminMetrics metrics;
   std::string peer = "127.0.0.1";
+  std::string host = "localhost:58080";
 };
 
 TEST_F(Api, TellsHealth) {
@@ -407,6 +408,22 @@ TEST_F(Api, IsRefusedToOtherHostsUntilTheyShowTheKey) {
 TEST_F(Api, IsRefusedToWebPagesWithoutTheKey) {
   EXPECT_EQ(ask("POST", "/api/v5/publish", R"({"topic": "a", "payload": ""})", "origin: http://page.example\r\n").status, 403);
   EXPECT_TRUE(broker.published.empty());
+}
+
+TEST_F(Api, IsRefusedByANameThatMayBeAStrangers) {
+  for (const char* name : {"page.example", "page.example:58080", "localhost.page.example", "127.0.0.1.page.example", "x"}) {
+    host = name;
+    EXPECT_EQ(ask("GET", "/api/v1/topics").status, 403) << name;
+    EXPECT_EQ(ask("GET", "/health/live").status, 200) << name;
+  }
+  for (const char* name : {"", "localhost", "LocalHost:58080", "127.0.0.1:58080", "[::1]:58080"}) {
+    host = name;
+    EXPECT_EQ(ask("GET", "/api/v1/topics").status, 200) << name;
+  }
+  seat.api_key = "me:secret";
+  host = "broker.example";
+  EXPECT_EQ(ask("GET", "/api/v1/topics").status, 401);
+  EXPECT_EQ(ask("GET", "/api/v1/topics", "", "authorization: Bearer me:secret\r\n").status, 200);
 }
 
 TEST_F(Api, ListsAndEndsClients) {
