@@ -20,19 +20,23 @@ class Rate {
   Rate(const Rate&) = delete;
 
   // Takes `count` (up to 2^32) and says when it may happen: not after `now` when it may at once. More than a second's worth goes
-  // when a whole second's is there, and those behind it wait for all of it.
+  // when a whole second's is there, and those behind it wait for all of it, but never beyond two hundred years from now.
   Instant take(Instant now, uint64_t count) {
     const int64_t cost = static_cast<int64_t>(count) * kSecond / per_second_;
+    const int64_t latest = now.ns + kTwoHundredYears;
     int64_t paid = paid_until_.load(std::memory_order_relaxed);
     int64_t from = 0;
+    int64_t until = 0;
     do {
       from = paid > now.ns - kSecond ? paid : now.ns - kSecond;
-    } while (!paid_until_.compare_exchange_weak(paid, from + cost, std::memory_order_relaxed));
+      until = from < latest - cost ? from + cost : latest;
+    } while (!paid_until_.compare_exchange_weak(paid, until, std::memory_order_relaxed));
     return {from + (cost < kSecond ? cost : kSecond)};
   }
 
  private:
   static constexpr int64_t kSecond = 1'000'000'000;
+  static constexpr int64_t kTwoHundredYears = int64_t{73'050} * 24 * 3600 * kSecond;
   static constexpr uint64_t kMax = 1'000'000'000'000;
 
   int64_t per_second_;

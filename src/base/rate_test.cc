@@ -33,6 +33,8 @@ TEST(Rate, TakesTheLargestNumbers) {
   Rate slow(1);
   slow.take(kStart, UINT32_MAX);
   EXPECT_GT(slow.take(kStart, 1), kStart + Duration::seconds(UINT32_MAX - 2));
+  for (int i = 0; i < 10; ++i) slow.take(kStart, UINT32_MAX);
+  EXPECT_LE(slow.take(kStart, 1), kStart + Duration::seconds(int64_t{201} * 366 * 24 * 3600)) << "two hundred years at most";
   Rate fast(UINT64_MAX);
   EXPECT_LE(fast.take(kStart, UINT32_MAX), kStart);
 }

@@ -261,15 +261,17 @@ def gauges(broker):
 
 
 def measure(broker, expected):
-    """What the process holds, once the gauges have fallen to `expected` (or after 20 s, as they are)."""
+    """What the process holds, once the gauges have fallen to `expected` and nothing has changed for a second (or after 20 s, as it is)."""
     until = time.monotonic() + 20
+    held, since = None, 0.0
     while True:
-        now = gauges(broker)
-        if now == expected or time.monotonic() > until:
-            break
+        now = {**gauges(broker), "descriptors": len(os.listdir(f"/proc/{broker.pid}/fd")), "kB": broker.status("VmRSS")}
+        if now != held:
+            held, since = now, time.monotonic()
+        is_calm = time.monotonic() - since >= 1 and all(now[k] == v for k, v in expected.items())
+        if is_calm or time.monotonic() > until:
+            return now
         time.sleep(0.2)
-    time.sleep(1)
-    return {**now, "descriptors": len(os.listdir(f"/proc/{broker.pid}/fd")), "kB": broker.status("VmRSS")}
 
 
 def main():
