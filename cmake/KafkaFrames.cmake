@@ -32,7 +32,7 @@ add_library(robustmq_protocol_kafka_frames STATIC ${kafka_frames_wire} ${kafka_f
 add_dependencies(robustmq_protocol_kafka_frames kafka_frames_generated)
 target_include_directories(robustmq_protocol_kafka_frames PUBLIC "${CMAKE_SOURCE_DIR}/src" "${kafka_frames_root}")
 target_link_libraries(robustmq_protocol_kafka_frames PUBLIC robustmq_base)
-robustmq_use_pch(robustmq_protocol_kafka_frames)
+robustmq_use_pch(robustmq_protocol_kafka_frames pch)
 
 add_test(NAME tools_kafka_frames COMMAND "${Python3_EXECUTABLE}" "${CMAKE_SOURCE_DIR}/tools/kafka_frames/generate_test.py")
 set_tests_properties(tools_kafka_frames PROPERTIES LABELS "tools/kafka_frames" TIMEOUT 60)

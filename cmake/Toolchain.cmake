@@ -29,29 +29,36 @@ if(CCACHE_PROGRAM)
       "${CMAKE_COMMAND};-E;env;CCACHE_BASEDIR=${CMAKE_SOURCE_DIR};CCACHE_NOHASHDIR=1;CCACHE_PCH_EXTSUM=1;CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime;${CCACHE_PROGRAM}")
 endif()
 
-# Headers that nearly every file needs, compiled once a build directory. Not CMake's own precompiled header: it is named by its
-# full path, which would keep checkouts from sharing the cache; so does the path inside the file, which is why the cache is given a
-# sum of what the file is made from.
+# Headers that nearly every file needs (pch.h), and those of tests besides (pch_test.h), compiled once a build directory. Not CMake's
+# own precompiled header: it is named by its full path, which would keep checkouts from sharing the cache; so does the path inside the
+# file, which is why the cache is given a sum of what the file is made from.
 string(TOUPPER "${CMAKE_BUILD_TYPE}" build_type)
 separate_arguments(pch_flags UNIX_COMMAND "${CMAKE_CXX_FLAGS} ${CMAKE_CXX_FLAGS_${build_type}}")
 get_directory_property(pch_options COMPILE_OPTIONS)
 list(APPEND pch_flags ${pch_options} -std=c++20 -fpch-instantiate-templates)
-file(SHA256 "${CMAKE_SOURCE_DIR}/cmake/pch.h" pch_sum)
-string(SHA256 pch_sum "${pch_sum} ${CMAKE_CXX_COMPILER_VERSION} ${pch_flags}")
-add_custom_command(
-  OUTPUT "${CMAKE_BINARY_DIR}/pch.pch"
-  BYPRODUCTS "${CMAKE_BINARY_DIR}/pch.pch.sum"
-  COMMAND "${CMAKE_CXX_COMPILER}" ${pch_flags} -x c++-header -c "${CMAKE_SOURCE_DIR}/cmake/pch.h" -o pch.pch
-  COMMAND "${CMAKE_COMMAND}" -E echo "${pch_sum}" > pch.pch.sum
-  DEPENDS "${CMAKE_SOURCE_DIR}/cmake/pch.h"
-  COMMENT "Precompiling the standard headers"
-  VERBATIM)
-add_custom_target(robustmq_pch DEPENDS "${CMAKE_BINARY_DIR}/pch.pch")
+set(pch_sums "")
+foreach(pch pch pch_test)
+  if(pch STREQUAL "pch_test")
+    list(APPEND pch_flags -DGTEST_HAS_PTHREAD=1)  # as GTest's target has it
+  endif()
+  file(SHA256 "${CMAKE_SOURCE_DIR}/cmake/${pch}.h" own_sum)
+  string(APPEND pch_sums "${own_sum}")
+  string(SHA256 sum "${pch_sums} ${CMAKE_CXX_COMPILER_VERSION} ${pch_flags}")
+  add_custom_command(
+    OUTPUT "${CMAKE_BINARY_DIR}/${pch}.pch"
+    BYPRODUCTS "${CMAKE_BINARY_DIR}/${pch}.pch.sum"
+    COMMAND "${CMAKE_CXX_COMPILER}" ${pch_flags} -x c++-header -c "${CMAKE_SOURCE_DIR}/cmake/${pch}.h" -o ${pch}.pch
+    COMMAND "${CMAKE_COMMAND}" -E echo "${sum}" > ${pch}.pch.sum
+    DEPENDS "${CMAKE_SOURCE_DIR}/cmake/pch.h" "${CMAKE_SOURCE_DIR}/cmake/${pch}.h"
+    COMMENT "Precompiling ${pch}.h"
+    VERBATIM)
+  add_custom_target(robustmq_${pch} DEPENDS "${CMAKE_BINARY_DIR}/${pch}.pch")
+endforeach()
 
-# Gives a target the precompiled headers.
-function(robustmq_use_pch target)
-  target_compile_options(${target} PRIVATE "SHELL:-include-pch pch.pch")
+# Gives a target precompiled headers: pch or pch_test.
+function(robustmq_use_pch target pch)
+  target_compile_options(${target} PRIVATE "SHELL:-include-pch ${pch}.pch")
   get_target_property(sources ${target} SOURCES)
-  set_property(SOURCE ${sources} APPEND PROPERTY OBJECT_DEPENDS "${CMAKE_BINARY_DIR}/pch.pch")
-  add_dependencies(${target} robustmq_pch)
+  set_property(SOURCE ${sources} APPEND PROPERTY OBJECT_DEPENDS "${CMAKE_BINARY_DIR}/${pch}.pch")
+  add_dependencies(${target} robustmq_${pch})
 endfunction()

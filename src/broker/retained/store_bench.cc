@@ -39,7 +39,7 @@ void BM_Set(benchmark::State& state) {
     ++i;
   }
 }
-BENCHMARK(BM_Set)->Iterations(100'000);
+BENCHMARK(BM_Set)->Iterations(20'000);
 
 }  // namespace
 }  // namespace robustmq::broker
