@@ -295,7 +295,8 @@ void Node::make_doors(NodeRoom& room) {
     rules.connections_rate = connection_rates_[d];
     rules.limits = limits_[d];
     room.doors.push_back(std::make_unique<protocol::driver::Listener>(
-        protocol::driver::ListenerSeat{room.core, room.streams, *room.hall, room.seats[plan.kind]->connections(), room.log},
+        protocol::driver::ListenerSeat{room.core, room.streams, *room.hall, room.seats[plan.kind]->connections(), room.log,
+                                       room.last_link_id},
         plan.kind, options_.listener, std::move(rules)));
     // A protocol's first listener has no label of its own.
     const std::string label = plan.name == plan.kind ? "" : fmt::format(",listener=\"{}\"", plan.name);

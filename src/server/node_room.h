@@ -47,6 +47,7 @@ struct NodeRoom {
   std::unique_ptr<storage::Kv> rows;        // the same of the rows
   std::unique_ptr<broker::Hall> hall;
   std::map<std::string, std::unique_ptr<ProtocolSeat>> seats;  // by the protocol's name
+  uint64_t last_link_id = 0;                                   // of the connections of all doors
   Doors doors;                                                 // as the node's plans
 };
 

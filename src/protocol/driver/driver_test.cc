@@ -98,6 +98,7 @@ class FakeBroker final : public broker::Broker {
     EXPECT_FALSE(is_inside) << "the broker was called from inside itself";
     if (auto* open = std::get_if<broker::OpenSession>(&request)) {
       context.session = open->client_id;
+      connection_ids.push_back(context.connection_id);
       sinks[open->client_id] = context.sink;
       asked.push_back("open " + open->client_id);
       return done(broker::SessionOpened{});
@@ -141,6 +142,7 @@ class FakeBroker final : public broker::Broker {
   }
 
   std::vector<std::string> asked;
+  std::vector<uint64_t> connection_ids;  // of the sessions that were opened
   std::map<std::string, broker::Sink*> sinks;
   std::vector<std::pair<std::string, broker::ReplyTo>> waiting;
   bool is_inside = false;
@@ -158,13 +160,14 @@ struct Seat {
   Seat(SimCore& at, ListenerOptions options, net::StreamLimits limits, ListenerRules rules)
       : core(at),
         streams(core, limits),
-        listener({core, streams, broker, connections, log}, "lines", options, std::move(rules)) {}
+        listener({core, streams, broker, connections, log, last_link_id}, "lines", options, std::move(rules)) {}
   SimCore& core;
   NoLines lines;
   observe::Log log{lines, observe::Level::debug};
   FakeBroker broker;
   LineConnections connections;
   net::Streams streams;
+  uint64_t last_link_id = 0;
   Listener listener;
 };
 
@@ -295,6 +298,20 @@ TEST_F(DriverTest, ArmsTheConnectionsTimer) {
   EXPECT_EQ(seat().listener.metrics().closed_timed_out_total, 1u);
   EXPECT_NE(seat().lines.lines.find("connection_closed protocol=lines why=timed_out"), std::string::npos) << seat().lines.lines;
   EXPECT_GE(world.now() - Instant{}, Duration::seconds(5));
+}
+
+TEST_F(DriverTest, GivesNoTwoConnectionsOfACoreTheSameId) {
+  start();
+  Listener second({seat().core, seat().streams, seat().broker, seat().connections, seat().log, seat().last_link_id}, "lines", {});
+  const Result<runtime::Endpoint> at = second.start({"server", 0});
+  ASSERT_TRUE(at.ok());
+  const auto first_client = connect();
+  Client second_client(clients->core(0), {"server", at->port});
+  first_client->send("open 0a\n");
+  second_client.send("open 0b\n");
+  ASSERT_TRUE(until([&] { return first_client->got == "opened\n" && second_client.got == "opened\n"; }));
+  ASSERT_EQ(seat().broker.connection_ids.size(), 2u);
+  EXPECT_NE(seat().broker.connection_ids[0], seat().broker.connection_ids[1]);
 }
 
 TEST_F(DriverTest, SendsWhatOneTurnDeliversInOneWrite) {

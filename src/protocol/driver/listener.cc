@@ -37,6 +37,7 @@ Listener::Listener(ListenerSeat seat, std::string protocol, ListenerOptions opti
       broker_(seat.broker),
       connections_(seat.connections),
       log_(seat.log),
+      last_id_(seat.last_link_id),
       protocol_(std::move(protocol)),
       options_(options),
       rules_(std::move(rules)),

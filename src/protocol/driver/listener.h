@@ -41,6 +41,7 @@ struct ListenerSeat {
   broker::Broker& broker;
   Connections& connections;
   observe::Log& log;
+  uint64_t& last_link_id;  // of this core: all its listeners draw from it, so that no two of its connections share an id
 };
 
 // What makes one listener of a protocol differ from another; the same on every core.
@@ -138,6 +139,7 @@ class Listener final : private runtime::Deferred, private net::EntranceEvents {
   broker::Broker& broker_;
   Connections& connections_;
   observe::Log& log_;
+  uint64_t& last_id_;
   std::string protocol_;
   ListenerOptions options_;
   ListenerRules rules_;
@@ -154,7 +156,6 @@ class Listener final : private runtime::Deferred, private net::EntranceEvents {
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_slots_;
   size_t link_count_ = 0;
-  uint64_t last_id_ = 0;
 
   Outbox outbox_;
   std::vector<Work> work_;
