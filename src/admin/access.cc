@@ -4,7 +4,7 @@
 
 #include "admin/api.h"
 #include "admin/base64.h"
-#include "runtime/net.h"
+#include "runtime/hosts.h"
 
 namespace robustmq::admin {
 namespace {
@@ -44,13 +44,8 @@ bool is_own_name(std::string_view host) {
 
 }  // namespace
 
-bool is_this_host(std::string_view peer_host) {
-  if (peer_host.starts_with("::ffff:")) peer_host.remove_prefix(7);
-  return peer_host.starts_with("127.") || peer_host == "::1" || peer_host == runtime::Endpoint::kUnnamedLocal;
-}
-
 std::optional<net::HttpResponse> refuse_access(const net::HttpRequest& request, std::string_view key) {
-  const bool is_own = is_this_host(request.peer_host);
+  const bool is_own = runtime::is_this_host(request.peer_host);
   if (is_own && request.header("origin").empty() && is_own_name(request.header("host"))) return std::nullopt;
   if (shows(request.header("authorization"), key)) return std::nullopt;
   if (key.empty()) {

@@ -48,9 +48,6 @@ struct AdminMetrics {
   }
 };
 
-// Whether it is this host's own: 127.0.0.0/8, ::1 or a Unix socket.
-bool is_this_host(std::string_view peer_host);
-
 // nullopt: go on. Otherwise what to answer: 401 where a key would do, 403 where none is set.
 std::optional<net::HttpResponse> refuse_access(const net::HttpRequest& request, std::string_view key);
 

@@ -57,7 +57,26 @@ bool match(std::string_view pattern, const std::vector<std::string>& segments, s
   return pattern.empty();
 }
 
+bool answers(const Route& route, const net::HttpRequest& request) {
+  // A HEAD is answered like a GET; the server leaves the body out.
+  return route.method == request.method || (route.method == "GET" && request.method == "HEAD");
+}
+
 }  // namespace
+
+std::optional<ApiAnswer> refuse_by_head(ApiSeat& seat, const net::HttpRequest& head) {
+  std::optional<ApiAnswer> refusal = refuse_access(head, seat.api_key);
+  if (!refusal) return std::nullopt;
+  for (const Route& route : routes()) {
+    std::map<std::string, std::string> parts;
+    if (route.is_for_everybody && answers(route, head) && match(route.pattern, head.segments, parts)) return std::nullopt;
+  }
+  if (seat.metrics) {
+    ++seat.metrics->requests_total;
+    ++seat.metrics->requests_refused_access_total;
+  }
+  return refusal;
+}
 
 void run_api(ApiSeat& seat, net::HttpRequest request, ApiDone done) {
   if (seat.metrics) ++seat.metrics->requests_total;
@@ -66,8 +85,7 @@ void run_api(ApiSeat& seat, net::HttpRequest request, ApiDone done) {
   for (const Route& route : routes()) {
     std::map<std::string, std::string> parts;
     if (!match(route.pattern, request.segments, parts)) continue;
-    // A HEAD is answered like a GET; the server leaves the body out.
-    if (route.method != request.method && !(route.method == "GET" && request.method == "HEAD")) {
+    if (!answers(route, request)) {
       allowed += (allowed.empty() ? "" : ", ") + std::string(route.method);
       continue;
     }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,6 +52,9 @@ struct Route {
 
 // All routes, in the order of the reference.
 const std::vector<Route>& routes();
+
+// What to answer to who may not ask this, from the headers alone, so that no body is waited for. Counts what it refuses.
+std::optional<ApiAnswer> refuse_by_head(ApiSeat& seat, const net::HttpRequest& head);
 
 // Finds the route and runs it, where the asker may (admin/access.h). Unknown path: 404; known path, other method: 405.
 void run_api(ApiSeat& seat, net::HttpRequest request, ApiDone done);

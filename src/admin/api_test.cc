@@ -405,6 +405,27 @@ TEST_F(Api, IsRefusedToOtherHostsUntilTheyShowTheKey) {
   }
 }
 
+TEST_F(Api, IsRefusedByTheHeadersBeforeABodyIsGathered) {
+  net::HttpRequest head;
+  head.method = "POST";
+  head.path = "/api/v1/topics";
+  head.segments = {"api", "v1", "topics"};
+  head.peer_host = "127.0.0.1";
+  EXPECT_FALSE(refuse_by_head(seat, head).has_value());
+  head.peer_host = "192.0.2.7";
+  ASSERT_TRUE(refuse_by_head(seat, head).has_value());
+  EXPECT_EQ(refuse_by_head(seat, head)->status, 403);
+  EXPECT_EQ(metrics.requests_refused_access_total, 2u);
+  seat.api_key = "secret";
+  EXPECT_EQ(refuse_by_head(seat, head)->status, 401);
+  head.headers.push_back({"authorization", "Bearer secret"});
+  EXPECT_FALSE(refuse_by_head(seat, head).has_value());
+  head.headers.clear();
+  head.method = "HEAD";
+  head.segments = {"health", "ready"};
+  EXPECT_FALSE(refuse_by_head(seat, head).has_value()) << "for everybody";
+}
+
 TEST_F(Api, IsRefusedToWebPagesWithoutTheKey) {
   EXPECT_EQ(ask("POST", "/api/v5/publish", R"({"topic": "a", "payload": ""})", "origin: http://page.example\r\n").status, 403);
   EXPECT_TRUE(broker.published.empty());

@@ -11,6 +11,7 @@ AdminServer::AdminServer(net::Streams& streams, ApiSeat seat, const AdminOptions
             }) {
   seat_.context = &context_;
   seat_.api_key = options.api_key;
+  http_.set_refuse([this](const net::HttpRequest& head) { return refuse_by_head(seat_, head); });
 }
 
 AdminServer::~AdminServer() {

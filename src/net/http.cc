@@ -1,6 +1,10 @@
 // HttpServer and HttpCall (see the header). Pure.
 #include "net/http.h"
 
+#include <algorithm>
+
+#include "runtime/hosts.h"
+
 namespace robustmq::net {
 
 // One client link of the server: reads a request, waits for its answer, sends it, reads the next.
@@ -22,20 +26,18 @@ class HttpConnection final : public std::enable_shared_from_this<HttpConnection>
     if (!is_answering_ || stream_.is_closing()) return;
     is_answering_ = false;
     send(response, keep_alive_);
-    if (!keep_alive_) return;
-    arm(server_.limits_.idle_time);
-    // Inside on_bytes that call goes on by itself.
-    stream_.resume_reading();
+    if (keep_alive_) wait_for_request();
   }
 
  private:
   size_t on_bytes(const Bytes& bytes) override {
     auto hold = shared_from_this();
     size_t used = 0;
-    while (used < bytes.size() && !is_answering_ && !stream_.is_closing()) {
+    while (used < bytes.size() && is_reading()) {
       bool had_begun = machine_.has_begun();
       used += machine_.feed(bytes.span().subspan(used));
       if (!had_begun) arm(server_.limits_.request_time);
+      if (refuse_by_head()) return bytes.size();
       if (machine_.take_wants_continue()) stream_.send(Bytes::copy_of("HTTP/1.1 100 Continue\r\n\r\n"));
       if (machine_.state() == HttpRequestMachine::State::refused) {
         ++server_.counters_.refused_requests_total;
@@ -44,8 +46,32 @@ class HttpConnection final : public std::enable_shared_from_this<HttpConnection>
       }
       if (machine_.state() == HttpRequestMachine::State::complete) ask();
     }
-    if (is_answering_) stream_.pause_reading();
+    if (!is_reading()) stream_.pause_reading();
     return used;
+  }
+
+  bool is_reading() const { return !is_answering_ && !stream_.is_closing() && !stream_.is_congested(); }
+
+  bool refuse_by_head() {
+    HttpRequest head;
+    if (!machine_.take_head(&head) || !server_.refuse_) return false;
+    head.peer_host = stream_.peer().host;
+    const std::optional<HttpResponse> refusal = server_.refuse_(head);
+    if (!refusal) return false;
+    ++server_.counters_.requests_total;
+    answers_head_ = head.method == "HEAD";
+    send(*refusal, false);
+    return true;
+  }
+
+  void wait_for_request() {
+    if (stream_.is_congested()) {
+      unsent_mark_ = stream_.unsent_bytes();
+      return arm(server_.limits_.taking_time);
+    }
+    arm(server_.limits_.idle_time);
+    // Inside on_bytes that call goes on by itself.
+    stream_.resume_reading();
   }
 
   void ask() {
@@ -67,7 +93,9 @@ class HttpConnection final : public std::enable_shared_from_this<HttpConnection>
     }
   }
 
-  void on_drained() override {}
+  void on_drained() override {
+    if (!is_answering_) wait_for_request();
+  }
   void on_closed(StreamEnd) override { server_.connections_.erase(id_); }
 
   void arm(Duration span) {
@@ -76,6 +104,7 @@ class HttpConnection final : public std::enable_shared_from_this<HttpConnection>
   }
   static void on_timer(void* self) {
     auto* connection = static_cast<HttpConnection*>(self);
+    if (connection->stream_.is_congested()) return connection->look_at_taking();
     ++connection->server_.counters_.timed_out_total;
     if (connection->machine_.has_begun()) {
       connection->send({.status = 408, .content_type = "text/plain", .body = "the request took too long\n"}, false);
@@ -84,8 +113,15 @@ class HttpConnection final : public std::enable_shared_from_this<HttpConnection>
     }
   }
 
+  void look_at_taking() {
+    if (stream_.unsent_bytes() < unsent_mark_) return wait_for_request();
+    ++server_.counters_.stalled_total;
+    stream_.close_now();
+  }
+
   HttpServer& server_;
   uint64_t id_;
+  uint64_t unsent_mark_ = 0;  // while answers wait over the drain mark: at the last look
   HttpRequestMachine machine_;
   ByteStream stream_;
   runtime::Timer timer_;
@@ -123,7 +159,9 @@ Status HttpServer::listen(const runtime::Endpoint& at, bool no_delay) {
 }
 
 void HttpServer::accept(std::unique_ptr<runtime::Socket> socket) {
-  if (connections_.size() >= limits_.connections_max) {
+  const size_t kept =
+      runtime::is_this_host(socket->peer().host) ? 0 : std::min(limits_.own_connections_min, limits_.connections_max / 2);
+  if (connections_.size() >= limits_.connections_max - kept) {
     ++counters_.refused_connections_total;
     return;
   }

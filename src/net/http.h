@@ -1,12 +1,14 @@
 // A small HTTP/1.1 server on byte streams for admin and health, and a client for one request. Pure (the network behind it is the
-// world's). No TLS, no pipelining ahead of answers, bodies in memory.
+// world's). No TLS, no pipelining ahead of answers, bodies in memory. Who does not take its answers is read no further.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "base/callback.h"
+#include "base/describe.h"
 #include "base/result.h"
 #include "net/http_machine.h"
 #include "net/stream.h"
@@ -18,17 +20,32 @@ namespace robustmq::net {
 struct HttpServerLimits {
   HttpLimits request;
   size_t connections_max = 256;                   // further ones are closed at once
+  size_t own_connections_min = 32;                // of them, for this host's own: other hosts have the rest
   Duration request_time = Duration::seconds(10);  // for a request to arrive whole, from the opening or the first byte
   Duration idle_time = Duration::seconds(60);     // between requests
+  Duration taking_time = Duration::seconds(30);   // without a byte taken of the answers that wait, over the streams' drain mark
   Duration close_time = Duration::seconds(5);     // for the last answer to leave
 };
 
 struct HttpServerCounters {
   uint64_t requests_total = 0;
   uint64_t refused_requests_total = 0;     // malformed or over a limit
-  uint64_t refused_connections_total = 0;  // over connections_max
+  uint64_t refused_connections_total = 0;  // over connections_max, or what it leaves to other hosts
   uint64_t out_of_descriptors_total = 0;
   uint64_t timed_out_total = 0;
+  uint64_t stalled_total = 0;  // ended because they did not take their answers
+
+  template <class V>
+  static void describe(V& v) {
+    using C = HttpServerCounters;
+    v.field("requests_total", &C::requests_total, {.doc = "Requests."});
+    v.field("refused_requests_total", &C::refused_requests_total, {.doc = "Requests refused: no HTTP, or over a limit."});
+    v.field("refused_connections_total", &C::refused_connections_total, {.doc = "Connections refused: there were too many."});
+    v.field("out_of_descriptors_total", &C::out_of_descriptors_total,
+            {.doc = "Connections refused because the process had no file descriptors left."});
+    v.field("timed_out_total", &C::timed_out_total, {.doc = "Connections ended because no whole request came in time."});
+    v.field("stalled_total", &C::stalled_total, {.doc = "Connections ended because they did not take their answers."});
+  }
 };
 
 class HttpConnection;
@@ -49,6 +66,9 @@ class HttpAnswer {
 
 // What the server asks for each request.
 using HttpRoutes = Callback<void(HttpRequest, HttpAnswer)>;
+// Asked before a body is waited for, with the request without it: what to answer instead, after which the connection is closed.
+// Not for a request that came whole.
+using HttpRefuse = Callback<std::optional<HttpResponse>(const HttpRequest& head)>;
 
 // One a core. Owned by who answers.
 class HttpServer {
@@ -56,6 +76,7 @@ class HttpServer {
   HttpServer(Streams& streams, HttpServerLimits limits, HttpRoutes routes);
   ~HttpServer();  // closes at once
 
+  void set_refuse(HttpRefuse refuse) { refuse_ = std::move(refuse); }
   Status listen(const runtime::Endpoint& at, bool no_delay = true);
   runtime::Endpoint local() const { return listener_ ? listener_->local() : runtime::Endpoint{}; }
   void stop_listening() { listener_.reset(); }
@@ -69,6 +90,7 @@ class HttpServer {
   Streams& streams_;
   HttpServerLimits limits_;
   HttpRoutes routes_;
+  HttpRefuse refuse_;
   HttpServerCounters counters_;
   std::unique_ptr<runtime::Listener> listener_;
   std::map<uint64_t, std::shared_ptr<HttpConnection>> connections_;

@@ -251,8 +251,29 @@ struct HttpRequestMachine::Parser {
   http_parser parser;
   Gathered message;
   State state = State::reading;
+  // True once the headers are there, and right.
+  bool read_head(HttpRequest* into) {
+    if (parser.http_major != 1) {
+      refuse(505, "HTTP/1.1 is spoken here");
+      return false;
+    }
+    const auto& headers = message.headers;
+    // RFC 9112 3.2: who looks at the first one and who looks at the last one would not agree on where the request goes.
+    if (std::count_if(headers.begin(), headers.end(), [](const HttpHeader& header) { return header.name == "host"; }) > 1) {
+      refuse(400, "a request has one Host header");
+      return false;
+    }
+    into->method = http_method_str(static_cast<http_method>(parser.method));
+    into->keep_alive = http_should_keep_alive(&parser) != 0;
+    if (split_target(message.url, into)) return true;
+    refuse(400, "the target of the request is malformed");
+    return false;
+  }
+
   bool has_begun = false;
   bool wants_continue = false;
+  bool has_head = false;  // take_head() is due
+  HttpRequest head;       // while it is
   HttpRequest request;
   HttpResponse refusal;
 };
@@ -281,26 +302,30 @@ size_t HttpRequestMachine::feed(ByteSpan bytes) {
       at.refuse(400, std::string("not HTTP: ") + http_errno_description(error));
     return used;
   }
-  if (!had_headers && at.message.headers_done) {
-    std::string_view expect = first_value(at.message.headers, "expect");
-    at.wants_continue = !at.message.is_complete && (expect == "100-continue" || expect == "100-Continue");
-  }
-  if (!at.message.is_complete) return used;
-  if (at.parser.http_major != 1) {
-    at.refuse(505, "HTTP/1.1 is spoken here");
+  if (!at.message.is_complete) {
+    if (had_headers || !at.message.headers_done) return used;
+    at.head = {};
+    if (!at.read_head(&at.head)) return used;
+    at.head.headers = at.message.headers;
+    at.has_head = true;
+    const std::string_view expect = first_value(at.message.headers, "expect");
+    at.wants_continue = expect == "100-continue" || expect == "100-Continue";
     return used;
   }
   at.request = {};
-  at.request.method = http_method_str(static_cast<http_method>(at.parser.method));
-  at.request.keep_alive = http_should_keep_alive(&at.parser) != 0;
+  if (!at.read_head(&at.request)) return used;
   at.request.headers = std::move(at.message.headers);
   at.request.body = std::move(at.message.body);
-  if (!split_target(at.message.url, &at.request)) {
-    at.refuse(400, "the target of the request is malformed");
-    return used;
-  }
+  at.has_head = false;
+  at.head = {};
   at.state = State::complete;
   return used;
+}
+
+bool HttpRequestMachine::take_head(HttpRequest* head) {
+  if (!std::exchange(parser_->has_head, false)) return false;
+  *head = std::exchange(parser_->head, {});
+  return true;
 }
 
 HttpRequest HttpRequestMachine::take() {

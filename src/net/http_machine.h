@@ -70,6 +70,9 @@ class HttpRequestMachine {
   bool has_begun() const;  // some bytes of the present request have arrived
   // The client waits for "100 Continue" before it sends the body; true once a request.
   bool take_wants_continue();
+  // The headers are there and the body is not, so that it need not be waited for where the request is refused anyway. True once a
+  // request; `head` is then the request without its body.
+  bool take_head(HttpRequest* head);
   // Of a complete request; the machine then reads the next one.
   HttpRequest take();
   // Of a refused one: what to answer (400, 413, 431, 501 ...) before closing.

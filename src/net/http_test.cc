@@ -72,7 +72,9 @@ TEST(HttpRequestMachine, RefusesWhatItDoesNotTake) {
                           Case{"GET / HTTP/1.1\r\na: " + std::string(300, 'x') + "\r\n\r\n", 431}, Case{many_headers, 431},
                           Case{"GET /%zz HTTP/1.1\r\n\r\n", 400}, Case{"CONNECT x:1 HTTP/1.1\r\n\r\n", 400},
                           Case{"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400},
-                          Case{"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400}}) {
+                          Case{"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400},
+                          Case{"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400},
+                          Case{"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\nContent-Length: 5\r\n\r\n", 400}}) {
     for (size_t piece : {size_t{1}, size_t{7}, one.text.size()}) {
       EXPECT_EQ(requests_of(one.text, piece, small), "refused " + std::to_string(one.status)) << one.text.substr(0, 60);
     }
@@ -93,6 +95,22 @@ TEST(HttpRequestMachine, SaysWhenTheClientWaitsToContinue) {
   EXPECT_FALSE(machine.take_wants_continue());
   machine.feed(as_bytes("ok"));
   EXPECT_EQ(machine.state(), HttpRequestMachine::State::complete);
+}
+
+TEST(HttpRequestMachine, TellsTheHeadersBeforeTheBody) {
+  HttpRequestMachine machine({});
+  HttpRequest head;
+  machine.feed(as_bytes("POST /a?b=c HTTP/1.1\r\nHost: x\r\nContent-Le"));
+  EXPECT_FALSE(machine.take_head(&head));
+  machine.feed(as_bytes("ngth: 2\r\n\r\no"));
+  ASSERT_TRUE(machine.take_head(&head));
+  EXPECT_EQ(head.method + head.path + head.query, "POST/ab=c");
+  EXPECT_EQ(head.header("host"), "x");
+  EXPECT_FALSE(machine.take_head(&head)) << "once";
+  machine.feed(as_bytes("k"));
+  EXPECT_EQ(machine.take().body, "ok");
+  machine.feed(as_bytes("GET / HTTP/1.1\r\n\r\n"));
+  EXPECT_FALSE(machine.take_head(&head)) << "it is whole";
 }
 
 TEST(HttpRequest, FindsAndDecodesParameters) {
@@ -165,6 +183,8 @@ struct Site {
   void route(HttpRequest request, HttpAnswer answer) {
     if (request.path == "/later") {
       waiting.push_back(std::move(answer));
+    } else if (request.path == "/big") {
+      answer({.body = std::string(100'000, 'b')});
     } else if (request.path != "/forgotten") {
       answer({.body = request.method + request.path + request.body});
     }
@@ -179,12 +199,13 @@ struct Site {
     EXPECT_TRUE(world.run_until([this] { return result.has_value(); }, Duration::seconds(600)));
     return *result;
   }
-  std::unique_ptr<RawClient> dial(std::string text) {
+  std::unique_ptr<RawClient> dial(std::string text, bool is_deaf = false) {
     auto client = std::make_unique<RawClient>();
     client_core.net().connect({"server", 58080},
-                              [this, to = client.get(), text](Result<std::unique_ptr<runtime::Socket>> socket) {
+                              [this, to = client.get(), text, is_deaf](Result<std::unique_ptr<runtime::Socket>> socket) {
                                 to->stream = std::make_unique<ByteStream>(at_client, socket.take());
                                 to->stream->start(*to);
+                                if (is_deaf) to->stream->pause_reading();
                                 to->stream->send(Bytes::copy_of(text));
                               });
     world.run_for(Duration::millis(50));
@@ -260,12 +281,62 @@ TEST(HttpServer, HalfARequestTimesOut) {
 }
 
 TEST(HttpServer, BoundsItsConnections) {
-  Site site({.connections_max = 2});
+  Site site({.connections_max = 2, .own_connections_min = 0});
   auto one = site.dial(""), two = site.dial(""), three = site.dial("");
   EXPECT_FALSE(one->ended);
   EXPECT_FALSE(two->ended);
   EXPECT_TRUE(three->ended);
   EXPECT_EQ(site.server.counters().refused_connections_total, 1u);
+}
+
+TEST(HttpServer, KeepsPlacesForItsOwnHost) {
+  Site site({.connections_max = 3, .own_connections_min = 1});
+  auto one = site.dial(""), two = site.dial(""), three = site.dial("");
+  EXPECT_FALSE(two->ended);
+  EXPECT_TRUE(three->ended) << "the last place is not for other hosts";
+}
+
+TEST(HttpServer, ReadsOnlyAsFarAsItsAnswersAreTaken) {
+  Site site;
+  std::string requests;
+  for (int i = 0; i < 100; ++i) requests += "GET /big HTTP/1.1\r\n\r\n";
+  auto client = site.dial(requests, true);
+  site.world.run_for(Duration::seconds(5));
+  EXPECT_LE(site.server.counters().requests_total, 10u) << "what the pipe holds, and what the drain mark allows";
+  client->stream->resume_reading();
+  site.world.run_for(Duration::seconds(5));
+  EXPECT_EQ(site.server.counters().requests_total, 100u);
+  EXPECT_GT(client->heard.size(), 10'000'000u);
+  EXPECT_FALSE(client->ended);
+}
+
+TEST(HttpServer, EndsWhoDoesNotTakeItsAnswers) {
+  Site site({.taking_time = Duration::seconds(2)});
+  std::string requests;
+  for (int i = 0; i < 100; ++i) requests += "GET /big HTTP/1.1\r\n\r\n";
+  auto deaf = site.dial(requests, true);
+  auto slow = site.dial(requests, true);
+  for (int i = 0; i < 20; ++i) {
+    slow->stream->resume_reading();
+    site.world.run_for(Duration::millis(1));
+    slow->stream->pause_reading();
+    site.world.run_for(Duration::seconds(1));
+  }
+  EXPECT_EQ(site.server.counters().stalled_total, 1u);
+  EXPECT_EQ(site.server.connection_count(), 1u) << "who takes something stays";
+}
+
+TEST(HttpServer, RefusesByTheHeadersWithoutTheBody) {
+  Site site;
+  site.server.set_refuse([](const HttpRequest& head) -> std::optional<HttpResponse> {
+    if (head.path != "/closed" || head.peer_host.empty()) return std::nullopt;
+    return HttpResponse{.status = 403, .body = "no"};
+  });
+  auto closed = site.dial("POST /closed HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1000\r\n\r\n");
+  EXPECT_TRUE(closed->heard.starts_with("HTTP/1.1 403 ")) << closed->heard;
+  EXPECT_TRUE(closed->ended);
+  auto open = site.dial("POST /open HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1000\r\n\r\n");
+  EXPECT_TRUE(open->heard.starts_with("HTTP/1.1 100 ")) << open->heard;
 }
 
 TEST(HttpCall, FailsWithAReason) {

@@ -11,6 +11,7 @@
 #include "broker/session/options.h"
 #include "broker/transaction/options.h"
 #include "broker/wills.h"
+#include "net/http.h"
 #include "net/stream.h"
 #include "observe/metrics.h"
 #include "protocol/driver/metrics.h"
@@ -42,6 +43,7 @@ void for_each_metrics_struct(Visit&& visit) {
   visit.template operator()<broker::WillMetrics>("will", "Wills");
   visit.template operator()<broker::DelayedMetrics>("delayed", "Delayed messages");
   visit.template operator()<admin::AdminMetrics>("admin", "Admin API");
+  visit.template operator()<net::HttpServerCounters>("admin_http", "Connections of the admin API");
   visit.template operator()<raft::GroupMetrics>("catalog", "Catalog");
   visit.template operator()<storage::MemoryMetrics>("memory", "Memory logs");
   visit.template operator()<storage::SegmentMetrics>("segment", "Segments");

@@ -333,6 +333,7 @@ Status Node::start_admin() {
   seat.metrics = &store_->admin_metrics;
   home().metrics.add("admin", store_->admin_metrics);
   store_->admin = std::make_unique<admin::AdminServer>(home().streams, std::move(seat), options_.admin);
+  home().metrics.add("admin_http", store_->admin->counters());
   const Result<Endpoint> at = Endpoint::parse(options_.admin.listen);
   Status status = at.ok() ? store_->admin->listen(*at) : Status{at.error()};
   if (!status.ok()) return with_lead(fmt::format("admin.listen = {}", options_.admin.listen), status.error());
