@@ -57,8 +57,11 @@ IoResult WebSocketSocket::read(std::span<uint8_t> into) {
       if (state_.reader.state() != WebSocketReader::State::reading) read_again();
       return {IoResult::Kind::moved, given};
     }
-    // Frames without payload: more may wait below, which tells again if so.
-    if (result.bytes < into.size() && state_.reader.state() == WebSocketReader::State::reading) return {};
+    if (state_.reader.state() != WebSocketReader::State::reading) continue;
+    // Frames without payload. Where they filled all the room more may wait, in a filter below too: in the next turn, so that a
+    // client that sends nothing else does not keep this one going.
+    if (result.bytes == into.size()) read_again();
+    return {};
   }
 }
 
