@@ -332,11 +332,16 @@ size_t ByteStream::capacity_for(size_t held) const {
   return capacity;
 }
 
+// Whether holding so much, in place of what is held now, takes more than all streams may.
+bool ByteStream::is_over_budget(size_t bytes) const {
+  const uint64_t others = static_cast<uint64_t>(streams_.counters_.input_held_bytes) - (input_ ? input_->accounted : 0);
+  return others + bytes > streams_.limits_.input_held_bytes_max;
+}
+
 // Moves `held` (which may lie in the present input) to a new own block. False when the budget does not allow it: then the stream
 // has ended.
 bool ByteStream::hold_in_own_block(ByteSpan held, size_t capacity) {
-  size_t freed = input_ ? input_->accounted : 0;
-  if (static_cast<uint64_t>(streams_.counters_.input_held_bytes) - freed + capacity > streams_.limits_.input_held_bytes_max) {
+  if (is_over_budget(capacity)) {
     ++streams_.counters_.over_budget_total;
     end(StreamEnd::over_budget);
     return false;
@@ -359,7 +364,7 @@ void ByteStream::keep(const Bytes& rest) {
   if (rest.empty() || state_ != State::open) return;
   if (wanted_ > kLargeBytes) {
     hold_in_own_block(rest, capacity_for(rest.size()));
-  } else if (rest.size() < Streams::kReadBytes / 4) {
+  } else if (rest.size() < streams_.block_->capacity / 4 || is_over_budget(streams_.block_->capacity)) {
     hold_in_own_block(rest, rest.size());
   } else {
     // Much is left (the consumer paused): keeping the block costs less than copying.

@@ -186,6 +186,7 @@ class ByteStream final : private runtime::SocketEvents, private runtime::Deferre
   void keep(const Bytes& rest);
   bool hold_in_own_block(ByteSpan held, size_t capacity);
   size_t capacity_for(size_t held) const;
+  bool is_over_budget(size_t bytes) const;
   size_t held_bytes() const;
   void drop_input();
   void discard_some();

@@ -186,6 +186,25 @@ TEST(ByteStream, EndsOverTheInputBudget) {
   EXPECT_EQ(pair.at_server->counters().input_held_bytes, 0);
 }
 
+// What a paused consumer leaves counts, however much it is.
+TEST(ByteStream, EndsOverTheInputBudgetWhilePaused) {
+  for (const uint64_t budget : {40'000u, 20'000u}) {
+    Pair pair(fresh_seed(), {.input_held_bytes_max = budget});
+    pair.world.network().set_options({.cut_per_million = 0});
+    pair.server->is_framed = true;
+    pair.server->pause_after_each = true;
+    pair.server->stream->pause_reading();
+    pair.client->stream->send(Bytes::copy_of(frame_of("small") + frame_of(text_of(30'000))));
+    pair.world.run_for(Duration::seconds(1));
+    pair.server->stream->resume_reading();
+    pair.world.run_for(Duration::seconds(1));
+    EXPECT_EQ(pair.server->frames.size(), 1u);
+    EXPECT_LE(static_cast<uint64_t>(pair.at_server->counters().input_held_bytes), budget);
+    EXPECT_EQ(pair.server->ended, budget < 30'000);
+    if (budget < 30'000) EXPECT_EQ(pair.server->end, StreamEnd::over_budget);
+  }
+}
+
 TEST(ByteStream, HandsOverTheRestWhenPausedAndResumedInsideOnBytes) {
   Pair pair(fresh_seed());
   pair.server->is_framed = true;
