@@ -133,7 +133,10 @@ Entrance::Progress Entrance::shake_hands() {
       break;
   }
   was_resumed_ = tls_->was_resumed();
-  if (rules_.identity != TlsIdentity::none) common_name_ = tls_->common_name();
+  if (rules_.identity == TlsIdentity::none) return Progress::done;
+  common_name_ = tls_->common_name();
+  // What the client says of itself is not to count in its place.
+  if (common_name_.empty()) return refuse("the client has no certificate with a common name, which is to tell who it is");
   return Progress::done;
 }
 
@@ -155,7 +158,9 @@ Entrance::Progress Entrance::read_websocket() {
     answer.response = encode_response(http_->refusal(), false, false);
     answer.why = "the opening request is not HTTP, or too large";
   } else {
-    answer = answer_websocket(http_->take(), rules_.websocket);
+    HttpRequest request = http_->take();
+    request.peer_host = socket_->peer().host;
+    answer = answer_websocket(request, rules_.websocket);
   }
   const Piece piece = Piece::of(Bytes::unowned(as_bytes(answer.response)));
   const IoResult written = socket_->write({&piece, 1}, 0);

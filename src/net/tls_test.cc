@@ -214,7 +214,7 @@ struct Pair {
     server = std::make_unique<Server>(*at_server);
     server->rules.tls =
         TlsContext::make(options_with(clients), material_of(server_identity(), device_identity().certificate)).take();
-    server->rules.identity = TlsIdentity::user;
+    server->rules.identity = clients == TlsClients::required ? TlsIdentity::user : TlsIdentity::none;
     listener =
         server_node->core(0)
             .net()
@@ -315,6 +315,10 @@ TEST(Tls, ChecksClientCertificates) {
     Pair optional(7, TlsClients::optional, version);
     ASSERT_TRUE(optional.entered()) << optional.server->why;
     EXPECT_EQ(optional.server->common_name, "");
+    Pair nameless(11, TlsClients::optional, version);
+    nameless.server->rules.identity = TlsIdentity::client_id;
+    EXPECT_FALSE(nameless.entered()) << "the certificate is to say who it is, and there is none";
+    EXPECT_EQ(nameless.server->step, EntranceStep::tls);
     Pair without(8, TlsClients::required, version);
     EXPECT_FALSE(without.entered());
     EXPECT_EQ(without.server->why, "peer did not return a certificate");

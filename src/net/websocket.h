@@ -19,6 +19,8 @@ namespace robustmq::net {
 struct WebSocketOffer {
   std::string path = "/mqtt";
   std::vector<std::string> protocols = {"mqtt", "mqttv3.1"};  // the client names one of them at least
+  // Pages of other sites whose scripts may connect, as browsers name them (RFC 6454: "https://shop.example"); "*": all.
+  std::vector<std::string> origins;
 };
 
 // What to do with an opening request.
@@ -28,7 +30,11 @@ struct WebSocketAnswer {
   std::string why;       // of a refusal, in words
 };
 
-// RFC 6455 4.2. The first protocol in the client's order that is offered is taken.
+// RFC 6455 4.2. The first protocol in the client's order that is offered is taken. A browser says which page makes it connect
+// (Origin, RFC 6455 10.2): one that the offer does not name is refused (403), or any page could use the broker in the name of who
+// looks at it. What names the very host and port that it connects to passes (clients that are no browsers say so too). From this
+// host that counts for addresses, localhost and https alone: the owner of a page can make its plain name lead here, past whatever
+// keeps others out. Who sends no Origin is no browser.
 WebSocketAnswer answer_websocket(const HttpRequest& request, const WebSocketOffer& offer);
 // Sec-WebSocket-Accept of a Sec-WebSocket-Key.
 std::string websocket_accept(std::string_view key);

@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "net/websocket.h"
+#include "runtime/hosts.h"
 
 namespace robustmq::net {
 
@@ -105,6 +106,37 @@ bool has_item(const HttpRequest& request, std::string_view name, std::string_vie
   return any_item(request, name, [&](std::string_view item) { return equal_ignoring_case(item, wanted); });
 }
 
+// Host and port, in lower case; the port that the scheme has where none is named.
+std::string authority_of(std::string_view text, std::string_view scheme) {
+  std::string authority;
+  for (char c : text.substr(0, text.find('/'))) authority += lower(c);
+  const size_t colon = authority.rfind(':');
+  const bool has_port = colon != std::string::npos && authority.find(']', colon) == std::string::npos;
+  if (!has_port) authority += equal_ignoring_case(scheme, "https") ? ":443" : ":80";
+  return authority;
+}
+
+// An address or localhost, and no name that others give out.
+bool is_address(std::string_view authority) {
+  if (authority.starts_with('[') || authority.starts_with("localhost:")) return true;
+  const std::string_view host = authority.substr(0, authority.rfind(':'));
+  return std::all_of(host.begin(), host.end(), [](char c) { return (c >= '0' && c <= '9') || c == '.'; });
+}
+
+bool is_allowed_origin(const HttpRequest& request, const WebSocketOffer& offer) {
+  const std::string_view origin = request.header("origin");
+  const std::string_view host = request.header("host");
+  for (const std::string& allowed : offer.origins) {
+    if (allowed == "*" || equal_ignoring_case(allowed, origin)) return true;
+  }
+  const size_t scheme_end = origin.find("://");
+  if (scheme_end == std::string_view::npos || host.empty()) return false;
+  const std::string_view scheme = origin.substr(0, scheme_end);
+  const std::string here = authority_of(host, scheme);
+  if (authority_of(origin.substr(scheme_end + 3), scheme) != here) return false;
+  return is_address(here) || equal_ignoring_case(scheme, "https") || !runtime::is_this_host(request.peer_host);
+}
+
 WebSocketAnswer refuse(int status, std::string why, std::vector<HttpHeader> headers = {}) {
   WebSocketAnswer answer;
   HttpResponse response{.status = status, .content_type = "text/plain", .body = why + "\n", .headers = std::move(headers)};
@@ -129,6 +161,10 @@ WebSocketAnswer answer_websocket(const HttpRequest& request, const WebSocketOffe
   const std::string_view key = request.header("sec-websocket-key");
   if (!is_key(key)) return refuse(400, "sec-websocket-key is not 16 bytes in base64");
   if (!request.body.empty()) return refuse(400, "an opening request has no body");
+  const bool names_origin = std::any_of(request.headers.begin(), request.headers.end(),
+                                        [](const HttpHeader& header) { return header.name == "origin"; });
+  if (names_origin && !is_allowed_origin(request, offer))
+    return refuse(403, "pages of this origin may not connect; websocket_origins names those that may");
   // MQTT5 6.0.0-3: the client names its protocol.
   std::string protocol;
   any_item(request, "sec-websocket-protocol", [&](std::string_view item) {

@@ -99,6 +99,35 @@ TEST(WebSocketOpening, RefusesWhatIsNoOpening) {
   EXPECT_EQ(status(post), "405");
 }
 
+TEST(WebSocketOpening, AsksAPageWhereItComesFrom) {
+  auto opens = [](std::string host, std::string origin, std::vector<std::string> allowed = {}, std::string peer = "127.0.0.1") {
+    HttpRequest request = with("host", std::move(host));
+    request.peer_host = std::move(peer);
+    request.headers.push_back({"origin", std::move(origin)});
+    WebSocketOffer offer;
+    offer.origins = std::move(allowed);
+    const WebSocketAnswer answer = answer_websocket(request, offer);
+    EXPECT_TRUE(answer.is_open || answer.response.starts_with("HTTP/1.1 403 ")) << answer.response;
+    return answer.is_open;
+  };
+  EXPECT_FALSE(opens("127.0.0.1:8083", "https://evil.example"));
+  EXPECT_FALSE(opens("127.0.0.1:8083", "null"));
+  EXPECT_FALSE(opens("127.0.0.1:8083", "http://127.0.0.1:8084")) << "another port";
+  EXPECT_FALSE(opens("127.0.0.1:8083", "http://127.0.0.1")) << "another port";
+  EXPECT_FALSE(opens("evil.example:8083", "http://evil.example:8083")) << "a name that was made to lead here";
+  EXPECT_TRUE(opens("broker.example:8084", "https://broker.example:8084")) << "which took a certificate";
+  EXPECT_TRUE(opens("broker.example:8083", "http://broker.example:8083", {}, "192.0.2.1"));
+  EXPECT_FALSE(opens("", "http://")) << "nothing is nobody's";
+  EXPECT_TRUE(opens("127.0.0.1:8083", "http://127.0.0.1:8083"));
+  EXPECT_TRUE(opens("LocalHost:8083", "http://localhost:8083"));
+  EXPECT_TRUE(opens("[::1]:80", "http://[::1]"));
+  EXPECT_TRUE(opens("192.0.2.1", "https://192.0.2.1:443"));
+  EXPECT_TRUE(opens("127.0.0.1:8083", "https://Shop.example", {"https://a.example", "https://shop.example"}));
+  EXPECT_FALSE(opens("127.0.0.1:8083", "https://shop.example.evil.example", {"https://shop.example"}));
+  EXPECT_TRUE(opens("127.0.0.1:8083", "https://evil.example", {"*"}));
+  EXPECT_EQ(answer_websocket(opening(), {}).is_open, true) << "no browser";
+}
+
 TEST(WebSocketReader, GivesPayloadsAsOneStreamWhateverTheCutsAndFragments) {
   const std::string large(70'000, 'x');
   std::string bytes = binary("one") + client_frame(0x02, "tw") + client_frame(0x89, "ping") + client_frame(0x00, "") +
@@ -268,6 +297,45 @@ TEST(WebSocketSocket, CarriesBytesBothWaysAcrossAMoveWhateverTheCuts) {
     for (const auto& [opcode, payload] : frames.controls) EXPECT_EQ(opcode, 10);
     EXPECT_EQ(frames.controls.back().second, "p56");
   }
+}
+
+// A peer that sends as much as is asked for, of frames without payload.
+class EmptyFrames final : public runtime::Socket {
+ public:
+  explicit EmptyFrames(int& reads) : reads_(reads) {}
+  void start(runtime::SocketEvents&) override {}
+  runtime::IoResult read(std::span<uint8_t> into) override {
+    static const std::string frame = binary("");
+    if (++reads_ == 1000) return {};
+    for (uint8_t& byte : into) byte = static_cast<uint8_t>(frame[at_++ % frame.size()]);
+    return {runtime::IoResult::Kind::moved, into.size()};
+  }
+  runtime::IoResult write(std::span<const Piece>, size_t) override { return {}; }
+  void want_read(bool) override {}
+  void want_write(bool) override {}
+  void close_write() override {}
+  runtime::Endpoint peer() const override { return {}; }
+  runtime::Endpoint local() const override { return {}; }
+  std::unique_ptr<runtime::DetachedSocket> detach() override { return nullptr; }
+
+ private:
+  int& reads_;
+  size_t at_ = 0;
+};
+
+TEST(WebSocketSocket, LetsOthersGoOnWhileNothingButEmptyFramesCome) {
+  runtime::sim::SimWorld world({.seed = 4});
+  runtime::Core& core = world.add_node({.name = "server"}).core(0);
+  Streams streams(core);
+  int reads = 0;
+  Echo server;
+  server.stream = std::make_unique<ByteStream>(
+      streams, std::make_unique<WebSocketSocket>(core, std::make_unique<EmptyFrames>(reads), 1 << 20));
+  server.stream->start(server);
+  uint8_t into[600];
+  WebSocketSocket alone(core, std::make_unique<EmptyFrames>(reads), 1 << 20);
+  EXPECT_EQ(alone.read(into).kind, runtime::IoResult::Kind::would_block);
+  EXPECT_LE(reads, 2);
 }
 
 TEST(WebSocketSocket, AnswersACloseAndEnds) {

@@ -35,6 +35,7 @@ ListenerPlan plan_of(const ListenerOptionsRow& row, size_t index) {
   plan.entrance.has_proxy_header = row.proxy_protocol;
   plan.entrance.is_websocket = row.websocket;
   plan.entrance.websocket.path = row.websocket_path;
+  plan.entrance.websocket.origins = row.websocket_origins;
   plan.entrance.time_max = Duration::millis(row.handshake_ms_max);
   plan.connections_max = row.connections_max;
   plan.rates = row.rates;
@@ -58,6 +59,16 @@ std::string check_tls(const net::TlsOptions& tls) {
   return {};
 }
 
+std::string check_origins(const std::vector<std::string>& origins) {
+  for (const std::string& origin : origins) {
+    if (origin == "*" || origin == "null") continue;
+    const size_t scheme_end = origin.find("://");
+    if (scheme_end == std::string::npos || scheme_end == 0 || origin.find('/', scheme_end + 3) != std::string::npos)
+      return fmt::format("\"{}\" is no origin; allowed is scheme://host, scheme://host:port or *", origin);
+  }
+  return {};
+}
+
 std::string check_listener(const ListenerOptionsRow& row) {
   if (!is_kind(row.kind)) return fmt::format("kind = \"{}\" is not spoken; allowed is mqtt or kafka", row.kind);
   if (!is_name(row.name)) return "a name has letters, digits, '_' and '-'";
@@ -67,12 +78,16 @@ std::string check_listener(const ListenerOptionsRow& row) {
   if (!row.advertised.empty() && row.kind != "kafka") return "advertised is for Kafka alone";
   if (!row.advertised.empty() && !runtime::Endpoint::parse(row.advertised).ok())
     return "advertised is no address; allowed is host:port";
-  if (row.identity != net::TlsIdentity::none && row.tls.clients == net::TlsClients::unknown)
-    return "identity comes from client certificates: set tls.clients to optional or required";
+  if (row.identity != net::TlsIdentity::none && row.tls.clients != net::TlsClients::required)
+    return "identity comes from client certificates: set tls.clients to required";
   if (!row.mountpoint.empty() && row.kind != "mqtt") return "mountpoint is for MQTT alone";
   if (row.mountpoint.starts_with('$') || row.mountpoint.find_first_of("+#") != std::string::npos)
     return "a mountpoint does not begin with '$' and has no '+' and '#'";
+  if (!row.mountpoint.empty() && !row.mountpoint.ends_with('/'))
+    return "a mountpoint ends with '/', so that what begins alike is not within it: floor1/ is not floor12";
   if (row.websocket && row.kind != "mqtt") return "WebSocket carries MQTT alone";
+  if (!row.websocket_origins.empty() && !row.websocket) return "websocket_origins is for WebSocket alone";
+  if (const std::string wrong = check_origins(row.websocket_origins); !wrong.empty()) return "websocket_origins: " + wrong;
   if (row.websocket && !row.websocket_path.starts_with('/')) return "a websocket_path begins with '/'";
   return {};
 }
@@ -96,6 +111,7 @@ std::vector<ListenerPlan> plan_listeners(const ServerOptions& options) {
     if (is_tls) plan.tls = options.tls;
     if (plan.kind == "kafka") plan.advertised = advertised_for(options.kafka.advertised, is_tls);
     plan.entrance.is_websocket = is_websocket;
+    if (is_websocket) plan.entrance.websocket.origins = options.mqtt.websocket_origins;
     plans.push_back(std::move(plan));
   };
   const MqttSection mqtt;

@@ -31,6 +31,7 @@ struct ListenerOptionsRow {
   bool proxy_protocol = false;
   bool websocket = false;
   std::string websocket_path = "/mqtt";
+  std::vector<std::string> websocket_origins;
   int64_t handshake_ms_max = 10'000;
   uint32_t connections_max = 0;
   std::string advertised;
@@ -60,6 +61,11 @@ struct ListenerOptionsRow {
                 "the connection is refused. Clients must not reach such a listener themselves: they could say to be anybody."});
     v.field("websocket", &O::websocket, {.doc = "MQTT over WebSocket."});
     v.field("websocket_path", &O::websocket_path, {.doc = "Path at which WebSocket opens."});
+    v.field(
+        "websocket_origins", &O::websocket_origins,
+        {.doc =
+             "Web pages whose scripts may connect by WebSocket, as browsers name them: https://shop.example; * for all. Others "
+             "are refused; clients that are no browsers are not asked."});
     v.field("handshake_ms_max", &O::handshake_ms_max,
             {.doc = "Time a connection has for its PROXY header, TLS and WebSocket together.",
              .unit = "ms",
@@ -92,6 +98,7 @@ struct ListenerPlan {
 std::vector<ListenerPlan> plan_listeners(const ServerOptions& options);
 // Problem in words, or empty.
 std::string check_tls(const net::TlsOptions& tls);
+std::string check_origins(const std::vector<std::string>& origins);
 std::string check_listener(const ListenerOptionsRow& row);
 
 }  // namespace robustmq::server

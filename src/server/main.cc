@@ -32,9 +32,6 @@ bool write_whole_file(const std::filesystem::path& path, const std::string& text
   return std::fclose(file) == 0 && good;
 }
 
-// Variables of the project's own tests, which are no options.
-bool is_for_tests(std::string_view name) { return name == "ROBUSTMQ_SERVER" || name.starts_with("ROBUSTMQ_UNSAFE_"); }
-
 Result<config::Inputs> gather(const CommandLine& line) {
   config::Inputs inputs;
   inputs.flags = line.flags;
@@ -46,7 +43,7 @@ Result<config::Inputs> gather(const CommandLine& line) {
   for (char** variable = environ; variable && *variable; ++variable) {
     const std::string_view whole = *variable;
     const size_t equals = whole.find('=');
-    if (equals == std::string_view::npos || is_for_tests(whole.substr(0, equals))) continue;
+    if (equals == std::string_view::npos || !is_option_variable(whole.substr(0, equals), whole.substr(equals + 1))) continue;
     inputs.environment.emplace_back(whole.substr(0, equals), whole.substr(equals + 1));
   }
   return inputs;

@@ -11,6 +11,34 @@
 
 namespace robustmq::server {
 
+namespace {
+
+// What stands behind the service's name in variables of Kubernetes: SERVICE_HOST, SERVICE_PORT, SERVICE_PORT_<name>, PORT (a
+// URL), PORT_<number>_<protocol> and that with _PROTO, _PORT or _ADDR.
+bool is_of_a_service(std::string_view name, std::string_view value) {
+  if (name.ends_with("_SERVICE_HOST") || name.ends_with("_SERVICE_PORT") || name.find("_SERVICE_PORT_") != std::string_view::npos)
+    return true;
+  if (name.ends_with("_PORT") && value.find("://") != std::string_view::npos) return true;
+  for (const std::string_view protocol : {"_TCP", "_UDP", "_SCTP"}) {
+    const size_t at = name.find(protocol);
+    if (at == std::string_view::npos) continue;
+    const std::string_view behind = name.substr(at + protocol.size());
+    if (!behind.empty() && behind != "_PROTO" && behind != "_PORT" && behind != "_ADDR") continue;
+    const size_t digits = name.find_last_not_of("0123456789", at - 1);
+    if (digits != std::string_view::npos && digits + 1 < at && name.substr(0, digits + 1).ends_with("_PORT_")) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+bool is_option_variable(std::string_view name, std::string_view value) {
+  if (!name.starts_with("ROBUSTMQ_")) return false;
+  if (name == "ROBUSTMQ_SERVER" || name.starts_with("ROBUSTMQ_UNSAFE_")) return false;  // of the tests
+  if (name == "ROBUSTMQ_API_KEY") return false;                                         // of robust-ctl
+  return !is_of_a_service(name, value);
+}
+
 Status check(const ServerOptions& options, const config::Origins& origins) {
   std::string problems;
   auto problem = [&](std::string_view path, std::string_view text) {
@@ -26,6 +54,8 @@ Status check(const ServerOptions& options, const config::Origins& origins) {
   address("mqtt.listen_websocket", options.mqtt.listen_websocket);
   address("mqtt.listen_tls", options.mqtt.listen_tls);
   address("mqtt.listen_websocket_tls", options.mqtt.listen_websocket_tls);
+  if (const std::string wrong = check_origins(options.mqtt.websocket_origins); !wrong.empty())
+    problem("mqtt.websocket_origins", wrong);
   address("kafka.listen_tls", options.kafka.listen_tls);
   const MqttSection mqtt;
   auto needs_certificate = [&](std::string_view path, const std::string& given, const std::string& unset) {

@@ -61,6 +61,7 @@ struct MqttSection : mqtt::MqttOptions {
   std::string listen_websocket = "127.0.0.1:8083";
   std::string listen_tls = "127.0.0.1:8883";
   std::string listen_websocket_tls = "127.0.0.1:8084";
+  std::vector<std::string> websocket_origins;
 
   template <class V>
   static void describe(V& v) {
@@ -79,6 +80,11 @@ struct MqttSection : mqtt::MqttOptions {
         "listen_websocket_tls", &MqttSection::listen_websocket_tls,
         {.doc = "Address and port of MQTT over WebSocket over TLS, at the path /mqtt; opens where tls.certificate is set; port 0 "
                 "takes a free one, empty none."});
+    v.field(
+        "websocket_origins", &MqttSection::websocket_origins,
+        {.doc =
+             "Web pages whose scripts may connect by these two, as browsers name them: https://shop.example; * for all. Others "
+             "are refused; clients that are no browsers are not asked."});
     mqtt::MqttOptions::describe(v);
   }
 };
@@ -191,6 +197,11 @@ struct ServerOptions {
 // What one value alone does not show: addresses, topic rules, modes that are not built yet. Each problem on a line of its own,
 // with the place it came from.
 Status check(const ServerOptions& options, const config::Origins& origins);
+
+// Whether a variable of the environment is for the options. Not those of the project's own tests and of robust-ctl, and not those
+// that Kubernetes gives every container beside a service whose name begins with robustmq: ROBUSTMQ_SERVICE_HOST,
+// ROBUSTMQ_PORT_1883_TCP_ADDR, ROBUSTMQ_KAFKA_PORT=tcp://10.0.0.1:9092, ...
+bool is_option_variable(std::string_view name, std::string_view value);
 
 // Reads all sources and checks. Error: invalid_config, a problem a line.
 Result<ServerOptions> load_options(const config::Inputs& inputs);

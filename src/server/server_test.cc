@@ -64,8 +64,17 @@ TEST(Options, OfListenersAreChecked) {
   EXPECT_NE(row("name = \"a b\""), "");
   EXPECT_NE(row("tls = { certificate = \"c\" }"), "") << "no key";
   EXPECT_NE(row("identity = \"user\""), "") << "no client certificates";
+  const std::string tls = "tls = { certificate = \"c\", key = \"k\", ca = \"a\", clients = ";
+  EXPECT_EQ(row("identity = \"user\"\n" + tls + "\"required\" }"), "");
+  EXPECT_NE(row("identity = \"user\"\n" + tls + "\"optional\" }"), "") << "who has none would say himself who he is";
+  EXPECT_EQ(row("websocket = true\nwebsocket_origins = [\"https://shop.example\", \"*\"]"), "");
+  EXPECT_NE(row("websocket_origins = [\"*\"]"), "") << "no WebSocket";
+  for (const char* bad : {"shop.example", "https://shop.example/", "://x"})
+    EXPECT_NE(row("websocket = true\nwebsocket_origins = [\"" + std::string(bad) + "\"]"), "") << bad;
+  EXPECT_NE(problem_of("[mqtt]\nwebsocket_origins = [\"shop.example\"]\n"), "");
   EXPECT_EQ(row("mountpoint = \"floor1/${clientid}/\""), "");
-  for (const char* bad : {"a/#/", "+/", "$share/g/"}) EXPECT_NE(row("mountpoint = \"" + std::string(bad) + "\""), "") << bad;
+  for (const char* bad : {"a/#/", "+/", "$share/g/", "floor1"})
+    EXPECT_NE(row("mountpoint = \"" + std::string(bad) + "\""), "") << bad;
   EXPECT_NE(row("kind = \"kafka\"\nmountpoint = \"a/\""), "") << "for MQTT alone";
   EXPECT_NE(row("tls = { key = \"k\" }"), "") << "no certificate";
   EXPECT_NE(row("tls = { certificate = \"c\", key = \"k\", clients = \"required\" }"), "") << "no ca";
@@ -73,6 +82,18 @@ TEST(Options, OfListenersAreChecked) {
   EXPECT_NE(problem_of("[mqtt]\nlisten_tls = \"0.0.0.0:8883\"\n"), "") << "no certificate";
   EXPECT_EQ(problem_of("[listener]\nconnections_max = 5\n"), "") << "its former name";
   EXPECT_EQ(problem_of("[connection]\nconnections_max = 5\n[[listener]]\nport = 1\n"), "");
+}
+
+TEST(Options, AreNotTheVariablesOfOthers) {
+  for (const char* other :
+       {"PATH", "ROBUSTMQ_API_KEY", "ROBUSTMQ_SERVICE_HOST", "ROBUSTMQ_SERVICE_PORT", "ROBUSTMQ_SERVICE_PORT_MQTT",
+        "ROBUSTMQ_PORT_1883_TCP", "ROBUSTMQ_PORT_1883_TCP_ADDR", "ROBUSTMQ_PORT_1883_TCP_PORT", "ROBUSTMQ_PORT_9_UDP_PROTO",
+        "ROBUSTMQ_KAFKA_SERVICE_HOST", "ROBUSTMQ_KAFKA_PORT_9092_TCP"})
+    EXPECT_FALSE(is_option_variable(other, "x")) << other;
+  EXPECT_FALSE(is_option_variable("ROBUSTMQ_PORT", "tcp://10.0.0.1:1883"));
+  for (const char* own : {"ROBUSTMQ_MQTT_LISTEN", "ROBUSTMQ_LISTENER_0_PORT", "ROBUSTMQ_ADMIN_API_KEY", "ROBUSTMQ_PORT",
+                          "ROBUSTMQ_PORT_X_TCP", "ROBUSTMQ_MQTT_LISTEN_TCP", "ROBUSTMQ_TCP"})
+    EXPECT_TRUE(is_option_variable(own, "1883")) << own << ": a wrong one is told";
 }
 
 TEST(Listeners, OfTablesTakeThePlaceOfDefaults) {
