@@ -67,6 +67,11 @@ void OpenTransactions::forget_below(Offset log_start) {
   if (keep - aborted_.begin() > static_cast<ptrdiff_t>(aborted_.size() / 2)) aborted_.erase(aborted_.begin(), keep);
 }
 
+void OpenTransactions::forget_markers(const std::vector<Offset>& markers) {
+  const std::set<Offset> gone(markers.begin(), markers.end());
+  std::erase_if(aborted_, [&](const AbortedRow& row) { return gone.contains(row.marker); });
+}
+
 std::vector<OpenRow> OpenTransactions::open_rows(Offset as_of) const {
   std::vector<OpenRow> rows;
   for (const auto& [producer, first] : open_) {

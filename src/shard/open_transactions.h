@@ -69,6 +69,8 @@ class OpenTransactions {
   // Aborted transactions with records in [from, until), by first offset.
   std::vector<AbortedRange> aborted_in(Offset from, Offset until) const;
   void forget_below(Offset log_start);
+  // Nothing of these aborted transactions is left but their markers.
+  void forget_markers(const std::vector<Offset>& markers);
 
   bool empty() const { return open_.empty() && ending_.empty() && aborted_.empty(); }
   size_t open_count() const { return open_.size(); }

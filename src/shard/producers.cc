@@ -114,6 +114,13 @@ std::vector<ProducerFacts> Producers::facts() const {
   return facts;
 }
 
+std::vector<ProducerLast> Producers::lasts() const {
+  std::vector<ProducerLast> lasts;
+  for (const auto& [id, at] : by_id_)
+    lasts.push_back({id, at->epoch, at->count > 0 ? at->batches[at->count - 1].last_offset : -1});
+  return lasts;
+}
+
 std::vector<ProducerRow> Producers::snapshot(Offset as_of) const {
   std::vector<ProducerRow> rows;
   for (const Producer& producer : by_age_) {

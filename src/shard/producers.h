@@ -78,6 +78,13 @@ struct ProducerFacts {
   Offset transaction_start = -1;  // of the one that is open; -1: none
 };
 
+// Where a producer stands.
+struct ProducerLast {
+  ProducerId id = -1;
+  int16_t epoch = -1;
+  Offset last_offset = -1;  // of its newest batch; -1: it has none
+};
+
 class Producers {
  public:
   explicit Producers(ProducerLimits limits = {}) : limits_(limits) {}
@@ -100,6 +107,7 @@ class Producers {
 
   size_t size() const { return by_id_.size(); }
   std::vector<ProducerFacts> facts() const;  // by id
+  std::vector<ProducerLast> lasts() const;
   // What is known of batches below `as_of`, for restore(); idle longest first.
   std::vector<ProducerRow> snapshot(Offset as_of) const;
   Status restore(const std::vector<ProducerRow>& rows);

@@ -93,6 +93,7 @@ Status Replica::restore(ByteSpan bytes) {
     if (one.start < end_) note_epoch(one.epoch, one.start);
   }
   trim(state->start);
+  clean_until_ = std::min(state->clean_until, high_watermark_);
   return {};
 }
 
@@ -124,7 +125,10 @@ Bytes Replica::snapshot() const {
     state.open = transactions_->open_rows(high_watermark_);
     state.aborted = transactions_->aborted_rows(high_watermark_);
   }
-  if (state.producers.empty() && state.epochs.empty() && start_ == 0 && state.open.empty() && state.aborted.empty()) return {};
+  state.clean_until = clean_until_;
+  if (state.producers.empty() && state.epochs.empty() && start_ == 0 && state.open.empty() && state.aborted.empty() &&
+      clean_until_ == 0)
+    return {};
   Buffer buffer;
   encode_described(state, buffer);
   return buffer.take();

@@ -59,6 +59,15 @@ class Replica {
   std::vector<AbortedRange> aborted_in(Offset from, Offset until) const {
     return transactions_ ? transactions_->aborted_in(from, until) : std::vector<AbortedRange>();
   }
+  std::vector<ProducerLast> producer_lasts() const { return producers_ ? producers_->lasts() : std::vector<ProducerLast>(); }
+
+  // Compaction: below it the log was compacted, and of these aborted transactions nothing is left but the markers.
+  void set_clean(Offset until, const std::vector<Offset>& markers) {
+    clean_until_ = std::max(clean_until_, std::min(until, high_watermark_));
+    if (transactions_ && !markers.empty()) transactions_->forget_markers(markers);
+  }
+  Offset clean_until() const { return clean_until_; }
+
   // The log begins there.
   void forget_below(Offset log_start) {
     if (transactions_) transactions_->forget_below(log_start);
@@ -93,6 +102,7 @@ class Replica {
     int64_t start = 0;
     std::vector<OpenRow> open;
     std::vector<AbortedRow> aborted;
+    int64_t clean_until = 0;
 
     template <class V>
     static void describe(V& v) {
@@ -101,6 +111,7 @@ class Replica {
       v.field("start", &State::start);
       v.field("open", &State::open);
       v.field("aborted", &State::aborted);
+      v.field("clean_until", &State::clean_until);
     }
   };
   static constexpr size_t kEpochsMax = 1000;
@@ -112,6 +123,7 @@ class Replica {
   Offset end_;
   Offset high_watermark_;
   Offset start_ = 0;
+  Offset clean_until_ = 0;
   LeaderEpoch epoch_;
   std::vector<EpochStart> epochs_;                  // those that have records, the oldest first; at most kEpochsMax
   std::unique_ptr<Producers> producers_;            // made with the first idempotent producer

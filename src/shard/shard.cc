@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/hash.h"
+#include "shard/compacting.h"
 #include "shard/record_reader.h"
 #include "storage/replay.h"
 
@@ -23,6 +24,7 @@ void stamp(Bytes& batch, int64_t now_ms) {
 }
 
 Result<TimedOffset> look_inside(const Bytes& batch, const storage::FindWhat& what) {
+  if (BatchView(batch).record_count() == 0) return TimedOffset{};
   Result<OpenedRecords> opened = open_records(batch, kOpenedBytesMax);
   if (!opened.ok()) return Error{Code::corrupt_storage, opened.error().detail};
   const int64_t wanted = std::holds_alternative<storage::FindByTime>(what) ? std::get<storage::FindByTime>(what).timestamp_ms
@@ -50,6 +52,7 @@ Shard::Shard(runtime::Core& core, ShardId id, storage::OpenedLog opened, LeaderE
 
 Shard::~Shard() {
   anchor_.cut();
+  if (const std::unique_ptr<CompactionState> state = std::move(compaction_); state && state->running) state->running->cancel();
   log_.reset();
   while (std::unique_ptr<Waiting> waiting = dequeue()) waiting->done(Code::shutting_down);
   if (inline_) inline_->done(Code::shutting_down);
@@ -67,6 +70,8 @@ void Shard::recover(Callback<void(Status)> done) {
   if (!kept) return done(Status());
   const Status restored = replica_.restore(kept->state);
   if (!restored.ok()) return done(restored);
+  if (replica_.clean_until() > 0)
+    compaction_ = std::make_unique<CompactionState>(CompactionState{nullptr, replica_.clean_until()});
   const storage::Bounds bounds = log_->bounds();
   const Offset from = std::max(kept->as_of, bounds.start);
   if (from >= bounds.end) return done(Status());
@@ -309,14 +314,16 @@ void Shard::seal(Callback<void(Status)> done) {
   unsealed_bytes_ = 0;
   replica_.forget_below(log_->bounds().start);
   log_->seal(replica_.snapshot(), replica_.high_watermark(),
-             [self = anchor_.anchor(this), start = replica_.start(), done = std::move(done)](Status status) mutable {
-               if (Shard* shard = self.get()) return shard->on_sealed(start, status, done);
+             [self = anchor_.anchor(this), start = replica_.start(), clean = replica_.clean_until(),
+              done = std::move(done)](Status status) mutable {
+               if (Shard* shard = self.get()) return shard->on_sealed(start, clean, status, done);
                done(std::move(status));
              });
 }
 
-void Shard::on_sealed(Offset start, const Status& status, Callback<void(Status)>& done) {
+void Shard::on_sealed(Offset start, Offset clean, const Status& status, Callback<void(Status)>& done) {
   is_sealing_ = false;
+  if (status.ok() && compaction_) compaction_->durable_until = std::max(compaction_->durable_until, clean);
   if (!waiting_starts_) return done(status);
   const std::unique_ptr<std::vector<WaitingStart>> waiting = std::move(waiting_starts_);
   const auto behind =
@@ -330,6 +337,48 @@ void Shard::on_sealed(Offset start, const Status& status, Callback<void(Status)>
   // Whoever is told may destroy the shard.
   for (WaitingStart& one : *waiting) one.done(status);
   done(status);
+}
+
+Offset Shard::compaction_limit(const std::vector<storage::SealedPart>& parts, int64_t min_lag_ms) const {
+  const Offset kept = listener_ ? listener_->kept_from(id_) : INT64_MAX;
+  Offset limit = std::min(replica_.last_stable(), kept);
+  if (parts.empty()) return std::min(limit, log_->bounds().start);
+  const int64_t youngest_ms = core_.wall_now().ms - min_lag_ms;
+  const auto young = std::find_if(parts.begin(), parts.end(), [&](const storage::SealedPart& part) {
+    return min_lag_ms > 0 && part.max_timestamp > youngest_ms;
+  });
+  return std::min(limit, young == parts.end() ? parts.back().end : young->begin);
+}
+
+void Shard::measure_dirt(int64_t min_lag_ms, Callback<void(CompactionDirt)> done) {
+  log_->list_parts(
+      [self = anchor_.anchor(this), min_lag_ms, done = std::move(done)](std::vector<storage::SealedPart> parts) mutable {
+        const Shard* shard = self.get();
+        if (!shard) return;
+        CompactionDirt dirt;
+        const Offset limit = shard->compaction_limit(parts, min_lag_ms);
+        const Offset clean = std::max(shard->replica_.clean_until(), shard->log_->bounds().start);
+        for (const storage::SealedPart& part : parts) {
+          const Offset from = std::clamp(clean, part.begin, part.end);
+          const Offset until = std::clamp(limit, part.begin, part.end);
+          const double a_offset =
+              static_cast<double>(part.size_bytes) / static_cast<double>(std::max<Offset>(part.end - part.begin, 1));
+          dirt.clean_bytes += static_cast<uint64_t>(a_offset * static_cast<double>(from - part.begin));
+          if (from >= until) continue;
+          dirt.dirty_bytes += std::max<uint64_t>(static_cast<uint64_t>(a_offset * static_cast<double>(until - from)), 1);
+          if (dirt.oldest_dirty_ms < 0) dirt.oldest_dirty_ms = part.max_timestamp;
+        }
+        done(dirt);
+      });
+}
+
+void Shard::compact(const CompactionSettings& settings, Callback<void(Result<Compacted>)> done) {
+  if (!compaction_) compaction_ = std::make_unique<CompactionState>();
+  if (compaction_->running) return done(Code::already_exists);
+  if (has_failed()) return done(Code::storage_failed);
+  const auto kept = std::make_shared<Compacting>(*this, settings, std::move(done));
+  compaction_->running = kept;
+  kept->start(kept->run());
 }
 
 void Shard::watch(Watcher& watcher) { watchers_.push_back(watcher); }

@@ -17,6 +17,7 @@
 #include "base/intrusive.h"
 #include "base/result.h"
 #include "runtime/core.h"
+#include "shard/compaction.h"
 #include "shard/replica.h"
 #include "storage/log.h"
 
@@ -136,6 +137,11 @@ class Shard final : private runtime::Deferred {
   void trim(Offset keep_from, Callback<void(Status)> done);
   // Keeps the producers' state in the log now (else every kSealEveryBytes), so that the next recover() reads little.
   void seal(Callback<void(Status)> done);
+  // Compaction. Nothing at or past the last stable offset, or that the listener keeps, or of the part that is written to, is
+  // touched. Errors: already_exists (one is under way), not_attempted (the log changed meanwhile, try again), too_large (a batch
+  // has more keys than the memory), corrupt_storage, storage_*, shutting_down.
+  void compact(const CompactionSettings& settings, Callback<void(Result<Compacted>)> done);
+  void measure_dirt(int64_t min_lag_ms, Callback<void(CompactionDirt)> done);
   // Whether there is anything that a seal would keep.
   bool wants_seal() const { return unsealed_bytes_ > 0 && !is_sealing_ && !has_failed(); }
 
@@ -148,7 +154,10 @@ class Shard final : private runtime::Deferred {
   const ShardId& id() const { return id_; }
   bool has_failed() const { return has_failed_ || log_->has_failed(); }
   // Nothing is under way and nobody waits: it may be closed.
-  bool is_idle() const { return in_log_ == 0 && !first_waiting_ && !inline_ && !is_sealing_ && watchers_.empty() && !readings_; }
+  bool is_idle() const {
+    return in_log_ == 0 && !first_waiting_ && !inline_ && !is_sealing_ && watchers_.empty() && !readings_ &&
+           !(compaction_ && compaction_->running);
+  }
 
   static constexpr uint64_t kSealEveryBytes = 16 << 20;  // appended between two seals: what recover() reads at most, about
 
@@ -170,8 +179,11 @@ class Shard final : private runtime::Deferred {
   Offset start() const { return std::max(log_->bounds().start, replica_.start()); }
   void read(Offset from, Offset start, uint64_t bytes_max, bool first_batch_over_limit, bool until_stable,
             Callback<void(Result<Fetched>)> done);
+  class Compacting;
+  // Up to where compaction may look.
+  Offset compaction_limit(const std::vector<storage::SealedPart>& parts, int64_t min_lag_ms) const;
   void keep_start(Callback<void(Status)> done);
-  void on_sealed(Offset start, const Status& status, Callback<void(Status)>& done);
+  void on_sealed(Offset start, Offset clean, const Status& status, Callback<void(Status)>& done);
   void append_assigned(Bytes batch, uint64_t origin, const Replica::Assigned& assigned, WallTime now,
                        Callback<void(Result<Appended>)> done);
   void enqueue(Waiting&& waiting);
@@ -209,6 +221,11 @@ class Shard final : private runtime::Deferred {
     uint64_t last = 0;
   };
   std::unique_ptr<Readings> readings_;
+  struct CompactionState {
+    std::shared_ptr<Compacting> running;  // nullptr: none
+    Offset durable_until = 0;             // up to where it was compacted as of the newest seal
+  };
+  std::unique_ptr<CompactionState> compaction_;  // nullptr: never
   // Of the last seal, until recover(); nullptr when there was none.
   struct Kept {
     Bytes state;

@@ -70,7 +70,7 @@ struct JournalMetrics {
 // The end of the last file that only what makes space may fill, so that a full disk can be emptied.
 constexpr uint64_t journal_reserve_bytes(uint64_t file_bytes) { return file_bytes / 8 < (64 << 10) ? file_bytes / 8 : 64 << 10; }
 constexpr bool journal_frame_makes_space(FrameKind kind) {
-  return kind == FrameKind::trim || kind == FrameKind::truncate || kind == FrameKind::remove;
+  return kind == FrameKind::trim || kind == FrameKind::truncate || kind == FrameKind::remove || kind == FrameKind::rewrite;
 }
 
 struct JournalEntry {

@@ -92,7 +92,7 @@ bool FrameScanner::decode_at(size_t position, Frame& out) const {
   if (sequence < header_.first_sequence || (has_last_ && sequence <= last_sequence_)) return false;
   if (get<uint32_t>(at + 4) != crc32c(ByteSpan(at + 8, kFrameHeaderBytes - 8 + payload_bytes), header_.salt)) return false;
   const auto kind = get<uint32_t>(at + 12);
-  if (kind < static_cast<uint32_t>(FrameKind::append) || kind > static_cast<uint32_t>(FrameKind::touch)) return false;
+  if (kind < static_cast<uint32_t>(FrameKind::append) || kind > static_cast<uint32_t>(FrameKind::rewrite)) return false;
   FrameHeader& header = out.header;
   header.kind = static_cast<FrameKind>(kind);
   header.file_epoch = header_.file_epoch;

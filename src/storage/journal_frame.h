@@ -36,6 +36,7 @@ enum class FrameKind : uint8_t {
   seal = 5,      // payload: the replica state as of `offset`
   remove = 6,    // the log is gone
   touch = 7,     // the log's segments go on past the checkpoint without frames
+  rewrite = 8,   // one segment of `position` bytes is in the place of those from `offset` to `segment_base` (segment/rewriting.h)
 };
 
 struct JournalFileHeader {

@@ -64,7 +64,28 @@ struct LogSettings {
   bool leads = false;            // see Log::append_behind
 };
 
-// Eight verbs (compaction's `rewrite` joins them with the first engine that compacts).
+// A part of a log that takes no more appends and may be rewritten.
+struct SealedPart {
+  Offset begin = 0;
+  Offset end = 0;
+  uint64_t size_bytes = 0;
+  int64_t max_timestamp = -1;  // of its batches; -1: none has one
+};
+
+// Other batches for the offsets of some parts (Log::rewrite). Destroyed before its commit(), and always before its log: nothing
+// has changed.
+class Rewrite {
+ public:
+  virtual ~Rewrite() = default;
+  // Whole batches that continue the chain, from the begin of the first part on. The next call waits for `done`. Errors:
+  // storage_full, storage_failed, too_large (more than a part can hold).
+  virtual void add(std::vector<Bytes> batches, Callback<void(Status)> done) = 0;
+  // The chain has come to the end of the last part. From `done` on the log has the new batches, with its engine's durability;
+  // after any error, and after a crash before it, it has the old ones. Who reads meanwhile gets the ones or the others. Errors:
+  // not_attempted (the parts are no longer what they were), storage_full, storage_failed, shutting_down.
+  virtual void commit(Callback<void(Status)> done) = 0;
+};
+
 class Log {
  public:
   virtual ~Log() = default;
@@ -99,6 +120,12 @@ class Log {
   // `keep_from`.
   virtual void retain(WallTime now, Offset keep_from) = 0;
   virtual void configure(const LogSettings& settings) = 0;
+  // The parts that may be rewritten, in order; each begins where the one before ends. None where the engine does not rewrite.
+  virtual void list_parts(Callback<void(std::vector<SealedPart>)> done) { done({}); }
+  // Begins to rewrite the parts from the begin of one to the end of one, which become one part; one such at a time.
+  virtual void rewrite(Offset from, Offset until, Callback<void(Result<std::unique_ptr<Rewrite>>)> done) {
+    (void)from, (void)until, done(Code::not_supported);
+  }
   // True once storage_failed happened.
   virtual bool has_failed() const = 0;
 };

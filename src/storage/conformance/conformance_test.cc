@@ -81,6 +81,41 @@ TEST(Conformance, SegmentKeepsWhatItAcknowledgedThroughCrashes) {
   }
 }
 
+// Little but appends, rewrites and crashes, so that each step of a rewrite is the last one in some life.
+TEST(Conformance, ARewriteIsThereOrIsNotWhenTheNodeCrashes) {
+  uint64_t rewrites = 0;
+  for (uint64_t seed = first_seed(); seed <= last_seed(150); ++seed) {
+    RigOptions options = options_of(EngineKind::segment, seed);
+    options.settings.segment_bytes = 1500;
+    options.settings.retention_bytes = options.settings.retention_ms = -1;
+    Rig rig(options);
+    ASSERT_TRUE(rig.start());
+    rig.create(0);
+    rig.settle();
+    for (int round = 0; round < 6 && rig.failures().empty(); ++round) {
+      for (int i = 0; i < 12; ++i) rig.append(0, 50 + rig.random().below(500), 2);
+      rig.settle();
+      rig.segment_engine().checkpoint([](Status) {});
+      rig.world().run_for(Duration::millis(20));
+      for (uint64_t i = rig.random().between(1, 5); i > 0; --i) {
+        rig.rewrite(0);
+        rig.settle();
+        rig.rewrite(0);
+        if (i > 1) rig.settle();
+        rig.read(0, 0, {});
+        if (rig.random().chance(300'000)) rig.append(0, 200);
+      }
+      rig.world().run_for(Duration::micros(static_cast<int64_t>(rig.random().below(4000))));
+      rig.crash_and_start(rig.random().chance(700'000) ? CrashKind::power : CrashKind::process);
+    }
+    rewrites += rig.rewrite_count();
+    ASSERT_EQ(rig.first_failure(), "");
+    ASSERT_TRUE(rig.close_and_start());
+    ASSERT_EQ(rig.first_failure(), "");
+  }
+  EXPECT_GT(rewrites, 300u);
+}
+
 TEST(Conformance, ABuildThatLeavesTheSyncOutIsCaught) {
   int caught = 0;
   for (uint64_t seed = 1; seed <= 40; ++seed) {

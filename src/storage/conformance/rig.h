@@ -78,6 +78,9 @@ class Rig {
   void read(int number, Offset from, ReadLimits limits);
   void find_by_time(int number, int64_t timestamp_ms);
   void find_max_time(int number);
+  // Two steps: writes other batches for some parts, where there are any; then, asked again, commits them.
+  void rewrite(int number);
+  void begin_rewrite(int number, size_t first_part, size_t parts);
   void check_all();                                  // reads everything and compares
   void forget_losses() { forgives_losses_ = true; }  // damage was planted: lost is allowed, wrong is not
 
@@ -88,9 +91,23 @@ class Rig {
     int64_t timestamp_ms = 0;
     uint64_t serial = 0;
   };
+  // Batches that may stand in the place of those within [from, until).
+  struct Range {
+    Offset from = 0;
+    Offset until = 0;
+    std::vector<Issued> batches;
+    bool empty() const { return batches.empty(); }
+  };
   struct Model {
     ShardId id;
     std::unique_ptr<Log> log;
+    std::unique_ptr<Rewrite> rewrite;  // before its log goes
+    Range rewritten;                   // what `rewrite` brings
+    bool is_adding = false;
+    bool is_committing = false;
+    Range replaced;  // what readers that were under way may still see
+    uint64_t rewrites = 0;
+    uint64_t rewriting = 0;  // the newest one begun
     bool is_opening = false;
     bool is_created = false;   // acknowledged
     bool is_removing = false;  // asked
@@ -109,15 +126,27 @@ class Rig {
   Model* model(int number);
   uint64_t acked_count() const { return acked_; }
   uint64_t refused_count() const { return refused_; }
+  uint64_t rewrite_count() const { return rewrites_; }
 
  private:
   void fail(const std::string& what);
   void open_log(int number, Model& model, bool must_exist);
   void check_opened(Model& model, const OpenedLog& opened);
   void check_read(Model& model, Offset from, const ReadLimits& limits, const ReadResult& result);
+  // What is wrong with it; empty: nothing.
+  std::string judge(const Model& model, const std::deque<Issued>& issued, Offset from, const ReadLimits& limits, ByteSpan bytes,
+                    Offset result_next) const;
+  static std::deque<Issued> with(std::deque<Issued> issued, const Range& range);
+  static Range range_of(const std::deque<Issued>& issued, Offset from, Offset until);
+  Range other_batches(const Model& model, Offset from, Offset until);
+  void add_rewritten(int number, size_t from);
+  static void close_log(Model& model) {
+    model.rewrite.reset();
+    model.log.reset();
+  }
   void check_after_start();
   Bytes bytes_of(const Piece& piece);
-  std::optional<size_t> index_of(const Model& model, Offset offset) const;
+  static std::optional<size_t> index_of(const std::deque<Issued>& issued, Offset offset);
   Model* random_open_model();
 
   RigOptions options_;
@@ -137,6 +166,8 @@ class Rig {
   uint64_t serial_ = 0;
   uint64_t acked_ = 0;
   uint64_t refused_ = 0;
+  uint64_t rewrites_ = 0;
+  uint64_t rewrite_last_ = 0;
   bool forgives_losses_ = false;
 };
 

@@ -21,8 +21,9 @@ Task<Result<FilePtr>> EngineCore::Access::open(Offset base) {
   co_return file;
 }
 
-Task<Result<Bytes>> EngineCore::Access::read_bytes(Offset base, uint64_t position, uint64_t size) {
+Task<Result<Bytes>> EngineCore::Access::read_bytes(Offset base, uint64_t position, uint64_t size, uint32_t rewrites) {
   Result<FilePtr> file = co_await open(base);
+  if (log_->rewrites != rewrites) co_return kRewritten;
   if (!file.ok()) co_return file.error();
   Result<Bytes> bytes = co_await wait<Result<Bytes>>(
       [&](auto done) { engine_.core_.disk().read(*file, position, static_cast<size_t>(size), std::move(done)); });
@@ -47,6 +48,7 @@ Task<Status> EngineCore::Access::scan_segment(Offset base) {
   const bool has_index = segment->index != nullptr;
   const uint64_t size = has_index ? segment->index->covered_from() : segment->size_bytes;
   const Offset end = has_index && segment->index->block_count() > 0 ? segment->index->offset_of(0) : segment->end;
+  const uint32_t rewrites = log_->rewrites;
 
   auto scanned = std::make_unique<SegmentIndex>(base, 0, engine_.index_interval());
   Offset expected = base;
@@ -55,7 +57,8 @@ Task<Status> EngineCore::Access::scan_segment(Offset base) {
   while (scanned->size() < size) {
     const uint64_t position = scanned->size();
     const uint64_t asked = std::min(window, size - position);
-    Result<Bytes> bytes = co_await read_bytes(base, position, asked);
+    Result<Bytes> bytes = co_await read_bytes(base, position, asked, rewrites);
+    if (log_->rewrites != rewrites) co_return Status();
     if (!bytes.ok() && bytes.code() != Code::not_found) co_return Status(bytes.error());
     const bool is_last = position + asked == size;
     const ByteSpan present = bytes.ok() ? bytes->span() : ByteSpan();
@@ -102,8 +105,9 @@ Task<bool> EngineCore::Access::load_index_file(Offset base) {
   const Offset end = has_index && segment->index->block_count() > 0 ? segment->index->offset_of(0) : segment->end;
   if (!engine_.wants_index_file(size)) co_return false;
 
+  const uint32_t rewrites = log_->rewrites;
   runtime::Disk& disk = engine_.core_.disk();
-  const std::string path = log_->index_path_of(base);
+  const std::string path = log_->index_path_of(*segment);
   Result<FilePtr> file = co_await wait<Result<FilePtr>>([&](auto done) { disk.open(path, {}, std::move(done)); });
   Result<SegmentIndex> loaded = Code::not_found;
   if (file.ok()) {
@@ -113,6 +117,7 @@ Task<bool> EngineCore::Access::load_index_file(Offset base) {
         co_await wait<Result<Bytes>>([&](auto done) { disk.read(*file, 0, static_cast<size_t>(bytes_max), std::move(done)); });
     if (bytes.ok()) loaded = decode_index(*bytes, base, end, size, engine_.index_interval());
   }
+  if (log_->rewrites != rewrites) co_return true;  // looked at anew
   segment = log_->find(base);
   if (!segment) co_return false;
   if (!loaded.ok()) {
@@ -146,7 +151,9 @@ Task<Result<bool>> EngineCore::Access::verify_blocks(Offset base, size_t block, 
     ++behind;
   }
   const uint64_t size = segment->index->end_of(behind - 1) - position;
-  Result<Bytes> bytes = co_await read_bytes(base, position, size);
+  const uint32_t rewrites = log_->rewrites;
+  Result<Bytes> bytes = co_await read_bytes(base, position, size, rewrites);
+  if (log_->rewrites != rewrites) co_return true;
   if (!bytes.ok() && bytes.code() != Code::not_found) co_return bytes.error();
   segment = log_->find(base);
   // Dropped, or cut, while the disk was asked.
@@ -197,7 +204,7 @@ Task<Result<EngineCore::Access::BlockBytes>> EngineCore::Access::read_block(Offs
     result.end = log_->durable;
   }
   if (end <= position) co_return result;
-  Result<Bytes> bytes = co_await read_bytes(base, position, end - position);
+  Result<Bytes> bytes = co_await read_bytes(base, position, end - position, log_->rewrites);
   if (!bytes.ok()) co_return bytes.error();
   result.bytes = bytes.take();
   co_return result;

@@ -9,6 +9,7 @@ namespace robustmq::storage::segment {
 
 class EngineCore::Access : public Activity {
  protected:
+  static constexpr Code kRewritten = Code::not_attempted;
   Access(EngineCore& engine, LogPtr log) : engine_(engine), log_(std::move(log)), handle_(log_->handle) { ++engine_.background_; }
   ~Access() override {
     --engine_.background_;
@@ -18,7 +19,8 @@ class EngineCore::Access : public Activity {
   // The Log object that asked is still there.
   bool is_wanted() const { return log_->handle == handle_; }
   runtime::Task<Result<runtime::FilePtr>> open(Offset base);
-  runtime::Task<Result<Bytes>> read_bytes(Offset base, uint64_t position, uint64_t size);
+  // `position` is of when the log had this number of rewrites; kRewritten when there was another one meanwhile.
+  runtime::Task<Result<Bytes>> read_bytes(Offset base, uint64_t position, uint64_t size, uint32_t rewrites);
   // Reads and verifies what the segment's index does not cover yet.
   runtime::Task<Status> load_index(Offset base);
   runtime::Task<Status> scan_segment(Offset base);
@@ -27,7 +29,7 @@ class EngineCore::Access : public Activity {
   // Reads from a block on, about `bytes`, and marks what is whole. False: the first one is not, so the index file is not to be
   // trusted; what it said is forgotten.
   runtime::Task<Result<bool>> verify_blocks(Offset base, size_t block, uint64_t bytes);
-  // The bytes of a block as far as they are durable, and where they end.
+  // The bytes of a block as far as they are durable, and where they end. Error: kRewritten, to be asked anew.
   struct BlockBytes {
     Bytes bytes;
     Offset begin = 0;

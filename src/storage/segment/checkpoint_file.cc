@@ -9,7 +9,8 @@ namespace robustmq::storage::segment {
 namespace {
 
 constexpr uint64_t kMagic = 0x43514D52;  // "RMQC"
-constexpr uint64_t kVersion = 1;
+constexpr uint64_t kVersion = 2;
+constexpr uint64_t kVersionWithGenerations = 2;
 constexpr size_t kCrcEnd = 8;
 constexpr uint64_t kIsBeingCut = 1;
 
@@ -31,10 +32,11 @@ void put_log(const CheckpointLog& log, Buffer& to) {
     put(static_cast<uint64_t>(segment.end), 8, to);
     put(segment.size_bytes, 8, to);
     put(static_cast<uint64_t>(segment.max_timestamp), 8, to);
+    put(segment.generation, 4, to);
   }
 }
 
-bool take_log(wire::Reader& reader, CheckpointLog& log) {
+bool take_log(wire::Reader& reader, uint64_t version, CheckpointLog& log) {
   const ByteSpan topic = reader.take(16);
   if (reader.failed()) return false;
   std::copy(topic.begin(), topic.end(), log.id.topic.bytes.begin());
@@ -55,6 +57,7 @@ bool take_log(wire::Reader& reader, CheckpointLog& log) {
     segment.end = static_cast<Offset>(reader.fixed(8));
     segment.size_bytes = reader.fixed(8);
     segment.max_timestamp = static_cast<int64_t>(reader.fixed(8));
+    if (version >= kVersionWithGenerations) segment.generation = static_cast<uint32_t>(reader.fixed(4));
     const bool continues = i == 0 || segment.base == expected;
     if (!continues || segment.base < 0 || segment.end < segment.base || segment.size_bytes >= kSegmentBytesMax + (1u << 31))
       return false;
@@ -91,7 +94,7 @@ Result<Checkpoint> decode_checkpoint(ByteSpan bytes) {
   reader.fixed(4);
   if (reader.failed() || magic != kMagic) return Error{Code::corrupt_storage, "the checkpoint has no magic"};
   if (crc != crc32c(bytes.subspan(kCrcEnd))) return Error{Code::corrupt_storage, "the checkpoint fails its checksum"};
-  if (version != kVersion) return Error{Code::not_supported, "checkpoint format " + std::to_string(version)};
+  if (version < 1 || version > kVersion) return Error{Code::not_supported, "checkpoint format " + std::to_string(version)};
   Checkpoint checkpoint;
   checkpoint.generation = reader.fixed(8);
   checkpoint.covered_sequence = reader.fixed(8);
@@ -99,7 +102,7 @@ Result<Checkpoint> decode_checkpoint(ByteSpan bytes) {
   const uint64_t count = reader.fixed(8);
   for (uint64_t i = 0; i < count; ++i) {
     CheckpointLog log;
-    if (!take_log(reader, log)) return Error{Code::corrupt_storage, "a log of the checkpoint is malformed"};
+    if (!take_log(reader, version, log)) return Error{Code::corrupt_storage, "a log of the checkpoint is malformed"};
     checkpoint.logs.push_back(std::move(log));
   }
   if (reader.left() != 0) return Error{Code::corrupt_storage, "bytes left over behind the checkpoint"};

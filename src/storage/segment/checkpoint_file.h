@@ -5,7 +5,7 @@
 //   40 number of logs (8)   48 logs
 // Log: topic id (16), partition (4), last leader epoch (4), start (8), end (8), state as of (8), length of the replica state (4),
 //   number of segments (4), flags (4; 1: a truncation was under way, so there may be bytes behind the end), replica state,
-//   segments. Segment: base (8), end (8), bytes (8), max timestamp (8).
+//   segments. Segment: base (8), end (8), bytes (8), max timestamp (8), and since version 2 the generation of its file (4).
 // The last segment's bytes are where recovery goes on. A log without segments begins (and ends) at `end`.
 #pragma once
 
@@ -22,6 +22,7 @@ struct CheckpointSegment {
   Offset end = 0;
   uint64_t size_bytes = 0;
   int64_t max_timestamp = -1;
+  uint32_t generation = 0;
 };
 
 struct CheckpointLog {

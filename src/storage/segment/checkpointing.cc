@@ -35,6 +35,7 @@ uint64_t EngineCore::Checkpointing::capture(uint64_t covered) {
   }
   for (const LogPtr& log : std::exchange(engine_.touched_, {})) {
     log->is_touched = false;
+    if (!log->truncation) sealed_.push_back({log, log->durable_base, log->truncations});
     for (Segment& segment : log->segments) {
       if (!segment.is_dirty) continue;
       segment.is_dirty = false;
@@ -119,6 +120,10 @@ Task<> EngineCore::Checkpointing::run() {
         co_await run_steps(replace_checkpoint_steps(file.take(), encode_checkpoint(checkpoint_), engine_.unsafe_skip_sync()));
   }
   if (status.ok()) {
+    for (const Sealed& sealed : sealed_) {
+      if (sealed.truncations == sealed.log->truncations)
+        sealed.log->checkpointed_base = std::max(sealed.log->checkpointed_base, sealed.base);
+    }
     engine_.journal_.release(covered);
   } else {
     put_back();

@@ -25,6 +25,12 @@ class EngineCore::Checkpointing final : public Activity {
     Offset base = 0;
     bool is_name_due = false;
   };
+  // Up to where a log's segments do not change any more, and are in this checkpoint.
+  struct Sealed {
+    LogPtr log;
+    Offset base = 0;
+    uint32_t truncations = 0;
+  };
   uint64_t capture(uint64_t covered);
   runtime::Task<Status> sync_segments();
   runtime::Task<Status> run_steps(std::vector<runtime::DiskStep> steps);
@@ -33,6 +39,7 @@ class EngineCore::Checkpointing final : public Activity {
   EngineCore& engine_;
   Checkpoint checkpoint_;
   std::vector<Dirty> dirty_;
+  std::vector<Sealed> sealed_;
 };
 
 // The steps that put `encoded` in the place of the checkpoint.

@@ -5,6 +5,7 @@
 //   checkpoint                                    which logs there are and up to where their segments are synced (checkpoint.h)
 //   logs/<topic id, 32 hex digits>-<partition>/<base offset, 20 digits>.log    batches back to back
 //                                             /<base offset, 20 digits>.idx    index of a sealed segment, see index_file.h
+//                                             /<base>-<generation>.log, .idx   the same after compaction, see rewriting.h
 //
 // An append is written to its segment (not synced), then to the journal, which is synced: a full disk refuses the append before
 // the journal knows of it. Appends of `direct_bytes_min` and more skip the journal and sync their segment in the same round.
@@ -41,6 +42,9 @@ struct SegmentMetrics {
   uint64_t verified_bytes_total = 0;
   uint64_t index_files_read_total = 0;
   uint64_t index_files_wrong_total = 0;
+  uint64_t rewrites_total = 0;
+  uint64_t rewrite_read_bytes_total = 0;
+  uint64_t rewrite_kept_bytes_total = 0;
   uint64_t checkpoints_total = 0;
   uint64_t checkpoint_failures_total = 0;
 
@@ -65,6 +69,10 @@ struct SegmentMetrics {
     v.field("index_files_read_total", &S::index_files_read_total, {.doc = "Indexes of segments taken from their files."});
     v.field("index_files_wrong_total", &S::index_files_wrong_total,
             {.doc = "Index files that were damaged or of another state; the index is made again."});
+    v.field("rewrites_total", &S::rewrites_total, {.doc = "Segments that compaction put in the place of others."});
+    v.field("rewrite_read_bytes_total", &S::rewrite_read_bytes_total, {.doc = "Bytes of those others.", .unit = "bytes"});
+    v.field("rewrite_kept_bytes_total", &S::rewrite_kept_bytes_total,
+            {.doc = "Bytes of what came in their place.", .unit = "bytes"});
     v.field("checkpoints_total", &S::checkpoints_total, {.doc = "Checkpoints made."});
     v.field("checkpoint_failures_total", &S::checkpoint_failures_total, {.doc = "Checkpoints that failed, as on a full disk."});
   }

@@ -50,7 +50,7 @@ void EngineCore::open(ShardId id, const LogSettings& settings, Offset first_offs
   log->id = id;
   log->settings = settings;
   log->start = log->start_durable = log->end = log->placed_end = log->durable = log->durable_base = log->state_as_of =
-      first_offset;
+      log->checkpointed_base = first_offset;
   logs_.emplace(id, log);
   log->handle = UINT32_MAX;  // nobody else opens it meanwhile
   JournalEntry entry = entry_of(log, FrameKind::create);
@@ -103,8 +103,8 @@ void EngineCore::remove(ShardId id, Callback<void(Status)> done) {
 void EngineCore::on_removed(const LogPtr& log) {
   std::vector<std::string> paths;
   for (Segment& segment : log->segments) {
-    paths.push_back(log->path_of(segment.base));
-    paths.push_back(log->index_path_of(segment.base));
+    paths.push_back(log->path_of(segment));
+    paths.push_back(log->index_path_of(segment));
     close_file(segment);
   }
   log->segments.clear();
@@ -367,10 +367,11 @@ void EngineCore::trim(const LogPtr& log, Offset keep_from, Callback<void(Status)
 }
 
 void EngineCore::drop_below_start(const LogPtr& log) {
+  if (log->is_replacing) return;  // again when that is over
   std::vector<std::string> paths;
   for (Segment& segment : log->take_below_start()) {
-    paths.push_back(log->path_of(segment.base));
-    paths.push_back(log->index_path_of(segment.base));
+    paths.push_back(log->path_of(segment));
+    paths.push_back(log->index_path_of(segment));
     close_file(segment);
   }
   if (!paths.empty()) delete_files(std::move(paths), {});

@@ -40,6 +40,9 @@ class EngineCore final : public JournalSink {
   void read(const LogPtr& log, Offset from, ReadLimits limits, Callback<void(Result<ReadResult>)> done);  // reading.cc
   void find(const LogPtr& log, FindWhat what, Callback<void(Result<std::optional<Found>>)> done);         // reading.cc
 
+  void list_parts(const LogPtr& log, Callback<void(std::vector<SealedPart>)> done);  // rewriting.cc
+  void rewrite(const LogPtr& log, Offset from, Offset until, Callback<void(Result<std::unique_ptr<Rewrite>>)> done);
+
   // Opens a segment's file, or gives it at once when it is open. `create`: with its folder where that is missing.
   void open_segment(const LogPtr& log, Offset base, bool create, Callback<void(Result<runtime::FilePtr>)> done);
   // The file when it is open: marks it as used.
@@ -67,6 +70,8 @@ class EngineCore final : public JournalSink {
   class Finding;
   class Locating;
   class Settling;
+  class Rewriting;
+  class RewriteDoor;
   struct ReadPlan;
   ReadPlan plan_read(LogState& log, Offset from, const ReadLimits& limits);
 
@@ -97,6 +102,11 @@ class EngineCore final : public JournalSink {
   void on_append_done(const LogPtr& log, JournalEntry& entry, const Status& status);
   void on_removed(const LogPtr& log);
   void delete_files(std::vector<std::string> paths, std::string folder);
+  void delete_leftovers();
+  void end_background() {
+    --background_;
+    finish_close_if_idle();
+  }
   void keep_open(const LogPtr& log, Offset base, runtime::FilePtr file);
   JournalEntry entry_of(const LogPtr& log, FrameKind kind) const;
   uint64_t direct_bytes_min() const;
@@ -127,6 +137,7 @@ class EngineCore final : public JournalSink {
   size_t index_bytes_ = 0;
   uint32_t handle_last_ = 0;
   std::string report_;
+  std::shared_ptr<std::vector<std::string>> leftovers_ = std::make_shared<std::vector<std::string>>();  // of rewrites given up
 
   runtime::Timer checkpoint_timer_;
   std::shared_ptr<Checkpointing> checkpointing_;

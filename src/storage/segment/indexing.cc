@@ -24,21 +24,23 @@ void EngineCore::write_index(const LogPtr& log, Segment& segment) {
   const Offset base = segment.base;
   ++background_;
   // Nobody waits for it, and a failure costs only a longer first read.
-  core_.disk().open(log->index_path_of(base), {.create = true},
-                    [this, log, base, encoded = std::move(encoded)](Result<FilePtr> file) mutable {
-                      if (!file.ok() || log->is_removed || !log->find(base)) {
-                        --background_;
-                        return finish_close_if_idle();
-                      }
-                      std::vector<DiskStep> steps;
-                      const uint64_t size = encoded.size();
-                      steps.push_back(DiskStep::write(*file, 0, {std::move(encoded)}));
-                      steps.push_back(DiskStep::truncate(file.take(), size));
-                      core_.disk().run(std::move(steps), [this](std::vector<Status>) {
-                        --background_;
-                        finish_close_if_idle();
-                      });
-                    });
+  core_.disk().open(
+      log->index_path_of(segment), {.create = true},
+      [this, log, base, generation = segment.generation, encoded = std::move(encoded)](Result<FilePtr> file) mutable {
+        const Segment* now = log->find(base);
+        if (!file.ok() || log->is_removed || !now || now->generation != generation) {
+          --background_;
+          return finish_close_if_idle();
+        }
+        std::vector<DiskStep> steps;
+        const uint64_t size = encoded.size();
+        steps.push_back(DiskStep::write(*file, 0, {std::move(encoded)}));
+        steps.push_back(DiskStep::truncate(file.take(), size));
+        core_.disk().run(std::move(steps), [this](std::vector<Status>) {
+          --background_;
+          finish_close_if_idle();
+        });
+      });
 }
 
 void EngineCore::write_indexes_of_sealed(const LogPtr& log, Offset from, Offset until) {

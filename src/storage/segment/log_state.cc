@@ -3,14 +3,14 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 
 #include "base/check.h"
 
 namespace robustmq::storage::segment {
 namespace {
 
-constexpr std::string_view kEnding = ".log";
-constexpr std::string_view kIndexEnding = ".idx";
+constexpr std::string_view kEndings[] = {".log", ".idx", ".new"};  // by kind
 constexpr size_t kOffsetDigits = 20;
 
 template <class T>
@@ -45,32 +45,34 @@ std::optional<ShardId> parse_folder_name(std::string_view name) {
   return id;
 }
 
-namespace {
-
-std::string file_name(Offset base, std::string_view ending) {
-  std::string digits = std::to_string(base);
-  if (digits.size() < kOffsetDigits) digits.insert(0, kOffsetDigits - digits.size(), '0');
-  return digits + std::string(ending);
+std::string file_name_of(const SegmentFile& file) {
+  std::string name = std::to_string(file.base);
+  if (name.size() < kOffsetDigits) name.insert(0, kOffsetDigits - name.size(), '0');
+  if (file.generation > 0) name += "-" + std::to_string(file.generation);
+  return name + std::string(kEndings[static_cast<size_t>(file.kind)]);
 }
 
-std::optional<Offset> parse_file_name(std::string_view name, std::string_view ending) {
-  Offset base = 0;
-  if (name.size() != kOffsetDigits + ending.size() || !name.ends_with(ending)) return std::nullopt;
-  if (!parse_whole(name.substr(0, kOffsetDigits), base) || base < 0 || file_name(base, ending) != name) return std::nullopt;
-  return base;
+std::optional<SegmentFile> parse_file_name(std::string_view name) {
+  SegmentFile file;
+  const size_t dot = name.find('.');
+  if (dot == std::string_view::npos || dot < kOffsetDigits) return std::nullopt;
+  const auto* ending = std::find(std::begin(kEndings), std::end(kEndings), name.substr(dot));
+  if (ending == std::end(kEndings)) return std::nullopt;
+  file.kind = static_cast<SegmentFile::Kind>(ending - std::begin(kEndings));
+  if (!parse_whole(name.substr(0, kOffsetDigits), file.base) || file.base < 0) return std::nullopt;
+  if (dot > kOffsetDigits && !parse_whole(name.substr(kOffsetDigits + 1, dot - kOffsetDigits - 1), file.generation))
+    return std::nullopt;
+  return file_name_of(file) == name ? std::optional(file) : std::nullopt;
 }
-
-}  // namespace
-
-std::string segment_file_name(Offset base) { return file_name(base, kEnding); }
-std::optional<Offset> parse_segment_file_name(std::string_view name) { return parse_file_name(name, kEnding); }
-std::string index_file_name(Offset base) { return file_name(base, kIndexEnding); }
-std::optional<Offset> parse_index_file_name(std::string_view name) { return parse_file_name(name, kIndexEnding); }
 
 std::string LogState::folder() const { return std::string(kLogsFolder) + "/" + folder_name(id); }
 
-std::string LogState::path_of(Offset base) const { return folder() + "/" + segment_file_name(base); }
-std::string LogState::index_path_of(Offset base) const { return folder() + "/" + index_file_name(base); }
+std::string LogState::path_of(const Segment& segment) const {
+  return folder() + "/" + segment_file_name(segment.base, segment.generation);
+}
+std::string LogState::index_path_of(const Segment& segment) const {
+  return folder() + "/" + file_name_of({SegmentFile::Kind::index, segment.base, segment.generation});
+}
 
 Segment* LogState::find(Offset base) {
   auto at =
@@ -110,6 +112,18 @@ std::vector<Segment> LogState::take_below_start() {
   return taken;
 }
 
+std::vector<Segment> LogState::replace(Offset from, Offset until, Segment segment) {
+  if (segments.empty()) return {};
+  const auto active = std::prev(segments.end());
+  const auto first = std::find_if(segments.begin(), active, [&](const Segment& one) { return one.base >= from; });
+  const auto behind = std::find_if(first, active, [&](const Segment& one) { return one.end > until; });
+  std::vector<Segment> taken(std::make_move_iterator(first), std::make_move_iterator(behind));
+  generation_last = std::max(generation_last, segment.generation);
+  if (!taken.empty()) segments.insert(segments.erase(first, behind), std::move(segment));
+  recount();
+  return taken;
+}
+
 std::vector<Segment> LogState::rewind_to(Offset segment_base, uint64_t position, Offset offset) {
   std::vector<Segment> taken;
   while (!segments.empty() && segments.back().base > segment_base) {
@@ -145,9 +159,10 @@ CheckpointLog LogState::to_checkpoint() const {
   for (const Segment& segment : segments) {
     if (segment.base > durable_base) break;
     const bool is_last = segment.base == durable_base;
-    if (is_last && durable_position == 0) break;  // nothing of it is durable, not even its name
-    log.segments.push_back(
-        {segment.base, is_last ? durable : segment.end, is_last ? durable_position : segment.size_bytes, segment.max_timestamp});
+    // Nothing of it is durable, not even its name; but one that was rewritten has another name than it would get.
+    if (is_last && durable_position == 0 && segment.generation == 0) break;
+    log.segments.push_back({segment.base, is_last ? durable : segment.end, is_last ? durable_position : segment.size_bytes,
+                            segment.max_timestamp, segment.generation});
   }
   return log;
 }

@@ -29,6 +29,7 @@ struct Segment {
   uint64_t size_bytes = 0;
   int64_t max_timestamp = -1;
   int64_t begun_ms = 0;                 // wall time of its first append, or of the start that found it
+  uint32_t generation = 0;              // of its file: raised each time it is rewritten (rewriting.cc)
   std::unique_ptr<SegmentIndex> index;  // null: nothing of it was needed yet
   // So many bytes at the front of `index` are known from the index file: a block there that is not verified has not been read
   // yet. Elsewhere it is damaged.
@@ -91,11 +92,16 @@ struct LogState {
   std::unique_ptr<Truncation> truncation;  // null: none
   std::vector<AskedAppend> asked;          // behind the truncation
   std::string report;
-  uint64_t sealed_bytes = 0;  // of all segments but the active one
+  uint64_t sealed_bytes = 0;     // of all segments but the active one
+  Offset checkpointed_base = 0;  // segments that begin below it are in the newest checkpoint, or in a later rewrite's frame
+  uint32_t truncations = 0;
+  uint32_t rewrites = 0;         // places in segments that were known before another number are void
+  uint32_t generation_last = 0;  // of any segment's file
+  bool is_replacing = false;     // the frame of a rewrite is in the journal: no segment goes meanwhile
 
   std::string folder() const;
-  std::string path_of(Offset base) const;
-  std::string index_path_of(Offset base) const;
+  std::string path_of(const Segment& segment) const;
+  std::string index_path_of(const Segment& segment) const;
   Segment* find(Offset base);          // nullptr when there is none of this base
   Segment& segment_at(Offset offset);  // the one that holds it; there is at least one segment
   Segment& active() { return segments.back(); }
@@ -110,16 +116,27 @@ struct LogState {
   std::vector<Segment> rewind_to(Offset segment_base, uint64_t position, Offset offset);
   // Takes out the segments that lie wholly below start, never the active one.
   std::vector<Segment> take_below_start();
+  // Takes out the segments within [from, until), never the active one, and puts `segment` in their place.
+  std::vector<Segment> replace(Offset from, Offset until, Segment segment);
   CheckpointLog to_checkpoint() const;
 };
 
 std::string folder_name(const ShardId& id);
 // nullopt for a name that no log has.
 std::optional<ShardId> parse_folder_name(std::string_view name);
-std::string segment_file_name(Offset base);
-std::optional<Offset> parse_segment_file_name(std::string_view name);
-std::string index_file_name(Offset base);
-std::optional<Offset> parse_index_file_name(std::string_view name);
+// What a file in a log's folder is. A segment that is being rewritten is `unfinished` until all of its file is synced.
+struct SegmentFile {
+  enum class Kind : uint8_t { segment, index, unfinished };
+  Kind kind = Kind::segment;
+  Offset base = 0;
+  uint32_t generation = 0;
+};
+std::string file_name_of(const SegmentFile& file);
+// nullopt: no name of ours.
+std::optional<SegmentFile> parse_file_name(std::string_view name);
+inline std::string segment_file_name(Offset base, uint32_t generation = 0) {
+  return file_name_of({SegmentFile::Kind::segment, base, generation});
+}
 constexpr std::string_view kLogsFolder = "logs";
 
 }  // namespace robustmq::storage::segment

@@ -23,13 +23,19 @@ void EngineCore::open_segment(const LogPtr& log, Offset base, bool create, Callb
   ++background_;
   auto kept = std::make_unique<Callback<void(Result<FilePtr>)>>(std::move(done));
   auto open = [this, log, base, create, kept = std::move(kept)]() mutable {
-    std::string path = log->path_of(base);
-    core_.disk().open(std::move(path), {.create = create}, [this, log, base, kept = std::move(kept)](Result<FilePtr> file) {
-      --background_;
-      if (file.ok()) keep_open(log, base, *file);
-      (*kept)(std::move(file));
-      finish_close_if_idle();
-    });
+    const Segment* segment = log->find(base);
+    const uint32_t generation = segment ? segment->generation : 0;
+    std::string path = log->folder() + "/" + segment_file_name(base, generation);
+    core_.disk().open(std::move(path), {.create = create},
+                      [this, log, base, generation, create, kept = std::move(kept)](Result<FilePtr> file) {
+                        --background_;
+                        const Segment* now = log->find(base);
+                        // Rewritten meanwhile.
+                        if (now && now->generation != generation) return open_segment(log, base, create, std::move(*kept));
+                        if (file.ok()) keep_open(log, base, *file);
+                        (*kept)(std::move(file));
+                        finish_close_if_idle();
+                      });
   };
   if (!create || log->has_folder) return open();
   core_.disk().run({DiskStep::make_directory(log->folder())},

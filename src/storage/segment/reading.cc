@@ -113,6 +113,7 @@ class EngineCore::Reading final : public Access {
         if (!verified.ok()) co_return missing(verified.error());
       } else {
         Result<ReadResult> result = co_await read_from_block(plan.base, plan.block);
+        if (!result.ok() && result.code() == kRewritten) continue;
         co_return result;
       }
     }
@@ -122,7 +123,13 @@ class EngineCore::Reading final : public Access {
     return error.code == Code::not_found ? Error{Code::corrupt_storage, "a segment's file is missing"} : error;
   }
 
+  std::string name_of(Offset base) const {
+    const Segment* segment = log_->find(base);
+    return segment ? log_->path_of(*segment) : log_->folder();
+  }
+
   Task<Result<ReadResult>> read_from_block(Offset base, size_t block) {
+    const uint32_t rewrites = log_->rewrites;
     Result<BlockBytes> read = co_await read_block(base, block);
     if (!read.ok()) co_return missing(read.error());
     const Offset end = std::min(limits_.end, log_->readable_end());
@@ -141,7 +148,7 @@ class EngineCore::Reading final : public Access {
       if (step.is_damaged) {
         if (!is_first) break;
         engine_.metrics_.corrupt_batches_total += 1;
-        co_return Error{Code::corrupt_storage, "offset " + std::to_string(from_) + " of " + log_->path_of(base) + " is damaged"};
+        co_return Error{Code::corrupt_storage, "offset " + std::to_string(from_) + " of " + name_of(base) + " is damaged"};
       }
       if (is_first) begin = stop = step.position;
       if (step.position + step.size - begin > limits_.bytes_max && !(is_first && limits_.first_batch_over_limit)) break;
@@ -152,13 +159,13 @@ class EngineCore::Reading final : public Access {
     if (stop == begin) {
       if (read->bytes.empty())
         co_return Error{Code::corrupt_storage,
-                        "the bytes of offset " + std::to_string(from_) + " are missing from " + log_->path_of(base)};
+                        "the bytes of offset " + std::to_string(from_) + " are missing from " + name_of(base)};
       co_return result;
     }
     engine_.metrics_.read_copied_bytes_total += stop - begin;
     result.pieces.push_back(Piece::of(read->bytes.slice(begin, stop - begin)));
     // What follows in the file may go without a copy.
-    if (is_whole && stop == read->bytes.size() && stop - begin < limits_.bytes_max) {
+    if (is_whole && stop == read->bytes.size() && stop - begin < limits_.bytes_max && log_->rewrites == rewrites) {
       ReadLimits rest = limits_;
       rest.bytes_max -= stop - begin;
       rest.first_batch_over_limit = false;
@@ -194,8 +201,12 @@ class EngineCore::Finding final : public Access {
 
   Task<> run() {
     const auto* by_time = std::get_if<FindByTime>(&what_);
-    Answer answer = by_time ? co_await first_at_or_past(by_time->timestamp_ms) : co_await largest();
-    if (is_wanted()) done_(std::move(answer));
+    while (true) {
+      Answer answer = by_time ? co_await first_at_or_past(by_time->timestamp_ms) : co_await largest();
+      if (!answer.ok() && answer.code() == kRewritten) continue;
+      if (is_wanted()) done_(std::move(answer));
+      co_return;
+    }
   }
 
  private:
@@ -203,6 +214,7 @@ class EngineCore::Finding final : public Access {
 
   Task<Answer> first_at_or_past(int64_t timestamp_ms) {
     Offset from = log_->start;
+    const uint32_t rewrites = log_->rewrites;
     while (Segment* segment = next_segment(from)) {
       const Offset base = segment->base;
       from = segment->end;
@@ -211,6 +223,7 @@ class EngineCore::Finding final : public Access {
         // Again for each block: the index may have gone while the disk was asked.
         Status loaded = co_await load_index(base);
         if (!loaded.ok()) co_return loaded.error();
+        if (log_->rewrites != rewrites) co_return kRewritten;
         segment = log_->find(base);
         if (!segment || !segment->index || block >= segment->index->block_count()) break;
         if (segment->index->max_timestamp_of(block) < timestamp_ms) continue;
@@ -226,7 +239,9 @@ class EngineCore::Finding final : public Access {
   Task<Answer> largest() {
     std::map<Offset, int64_t> of_segment;
     std::map<std::pair<Offset, size_t>, int64_t> of_block;
+    const uint32_t rewrites = log_->rewrites;
     while (true) {
+      if (log_->rewrites != rewrites) co_return kRewritten;
       std::optional<Offset> base;
       int64_t most = kNothing;
       for (const Segment& segment : log_->segments) {
@@ -239,6 +254,7 @@ class EngineCore::Finding final : public Access {
       if (!base) co_return std::optional<Found>();
       Status loaded = co_await load_index(*base);
       if (!loaded.ok()) co_return loaded.error();
+      if (log_->rewrites != rewrites) co_return kRewritten;
       const Segment* segment = log_->find(*base);
       if (!segment || !segment->index) continue;
       const SegmentIndex& index = *segment->index;

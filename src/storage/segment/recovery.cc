@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "storage/segment/checkpointing.h"
+#include "storage/segment/rewriting.h"
 
 namespace robustmq::storage::segment {
 
@@ -73,6 +74,10 @@ Task<Status> EngineCore::Recovery::recover() {
   status = co_await write_checkpoint();
   if (!status.ok() && status.code() != Code::storage_full) co_return status;
   if (!status.ok()) engine_.add_to_report("the disk is full: no checkpoint could be made");
+  for (auto& [id, log] : engine_.logs_) {
+    log->checkpointed_base = status.ok() ? log->durable_base : INT64_MIN;
+    for (const Segment& segment : log->segments) log->generation_last = std::max(log->generation_last, segment.generation);
+  }
   const uint64_t file_epoch_last = std::max(journal_.file_epoch_last, checkpoint_.file_epoch_last);
   engine_.journal_.start(file_epoch_last, checkpoint_.covered_sequence, status.ok());
   co_return Status();
@@ -138,8 +143,9 @@ void EngineCore::Recovery::add_checkpointed_logs() {
       added.end = segment.end;
       added.size_bytes = segment.size_bytes;
       added.max_timestamp = segment.max_timestamp;
+      added.generation = replay.generations[segment.base] = segment.generation;
       added.begun_ms = engine_.core_.wall_now().ms;
-      added.is_name_durable = true;
+      added.is_name_durable = segment.size_bytes > 0;
     }
     if (!log.segments.empty()) {
       Segment& active = log.segments.back();
@@ -176,8 +182,8 @@ Task<Status> EngineCore::Recovery::add_folders() {
     if (!files.ok()) co_return files.error();
     std::optional<Offset> first;
     for (const FileEntry& file : *files) {
-      const std::optional<Offset> base = parse_segment_file_name(file.name);
-      if (base && (!first || *base < *first)) first = base;
+      const std::optional<SegmentFile> found = parse_file_name(file.name);
+      if (found && found->kind == SegmentFile::Kind::segment && (!first || found->base < *first)) first = found->base;
     }
     if (!first) continue;
     Replay& replay = replays_[*id];
@@ -201,6 +207,7 @@ void EngineCore::Recovery::cut_walk_to(Replay& replay, Offset offset, Offset bas
   LogState& log = *replay.log;
   replay.offset = offset;
   forget_appends(replay, offset);
+  replay.generations.erase(replay.generations.upper_bound(base), replay.generations.end());
   while (!log.segments.empty() && log.segments.back().base >= std::max(base, offset)) log.segments.pop_back();
   while (!log.segments.empty() && log.segments.back().base > base) log.segments.pop_back();
   log.end = log.placed_end = offset;
@@ -254,10 +261,36 @@ void EngineCore::Recovery::apply_frame(const Frame& frame) {
       log.replica_state = frame.payload.compact();
       log.state_as_of = header.offset;
       return;
+    case FrameKind::rewrite:
+      return apply_rewrite(replay, frame);
     case FrameKind::remove:
       replays_.erase(found);
       return;
   }
+}
+
+// The new file was there before the frame was written. While rebuilding, the files say themselves which are the newest.
+void EngineCore::Recovery::apply_rewrite(Replay& replay, const Frame& frame) {
+  if (is_rebuilding_) return;
+  LogState& log = *replay.log;
+  const FrameHeader& header = frame.header;
+  const std::optional<RewriteFacts> facts = decode_rewrite(frame.payload);
+  const Segment* first = log.find(header.offset);
+  const Segment* last = first && header.segment_base > header.offset ? &log.segment_at(header.segment_base - 1) : nullptr;
+  if (!facts || !last || last->end != header.segment_base || last == &log.active() || header.position >= kSegmentBytesMax) {
+    log.report += "the journal has a rewrite from offset " + std::to_string(header.offset) + " on of what is not there\n";
+    return;
+  }
+  Segment made;
+  made.base = header.offset;
+  made.end = header.segment_base;
+  made.size_bytes = header.position;
+  made.max_timestamp = facts->max_timestamp;
+  made.generation = facts->generation;
+  made.begun_ms = engine_.core_.wall_now().ms;
+  made.is_name_durable = true;
+  replay.generations[made.base] = made.generation;
+  static_cast<void>(log.replace(header.offset, header.segment_base, std::move(made)));
 }
 
 Task<Status> EngineCore::Recovery::write_checkpoint() {

@@ -3,8 +3,8 @@
 // 1. The checkpoint gives each log's segments and where they were synced up to. Without a readable one every folder is taken for
 // a
 //    log and walked from its first segment ("rebuilding"); then nothing is removed that is not understood.
-// 2. The journal's frames behind the checkpoint are applied in order: creations, trims, truncations, seals, removals at once,
-//    appends by offset; a later frame for an offset replaces those at and behind it.
+// 2. The journal's frames behind the checkpoint are applied in order: creations, trims, truncations, seals, rewrites, removals at
+//    once, appends by offset; a later frame for an offset replaces those at and behind it.
 // 3. Each log that a frame names is walked from where it was synced: at each offset the frame for it is taken, else what the
 //    segment holds, if it continues the chain and is whole. What was taken is written again: after a failed sync the page cache
 //    may show bytes that never reached the disk. The walk ends where neither continues; the rest is cut and reported.
@@ -36,7 +36,8 @@ class EngineCore::Recovery final : public Activity {
   struct Replay {
     LogPtr log;
     std::map<Offset, ReplayedAppend> appends;
-    Offset offset = 0;  // the walk begins here
+    std::map<Offset, uint32_t> generations;  // of segments' files, by base; those of other bases have none yet
+    Offset offset = 0;                       // the walk begins here
     bool is_touched = false;
   };
   using Statuses = std::vector<Status>;
@@ -50,6 +51,7 @@ class EngineCore::Recovery final : public Activity {
   void add_checkpointed_logs();
   void look_for_gaps();
   void apply_frame(const Frame& frame);
+  void apply_rewrite(Replay& replay, const Frame& frame);
   static void forget_appends(Replay& replay, Offset from);
   void cut_walk_to(Replay& replay, Offset offset, Offset base, uint64_t position);
   runtime::Task<Status> write_checkpoint();

@@ -22,8 +22,13 @@ constexpr uint64_t kBytesPerRun = 4 << 20;
 struct EngineCore::Recovery::Walk {
   Replay& replay;
   LogState& log;
-  std::map<Offset, uint64_t> files;  // base and size
-  Offset window_base = -1;           // what was read last, of which file and from where
+  struct File {
+    uint64_t size = 0;
+    uint32_t generation = 0;
+  };
+  std::map<Offset, File> files;     // by base
+  std::vector<std::string> others;  // names: not of the chain
+  Offset window_base = -1;          // what was read last, of which file and from where
   uint64_t window_position = 0;
   Bytes window;
   FilePtr active;
@@ -40,12 +45,18 @@ Task<Status> EngineCore::Recovery::walk(Replay& replay) {
   if (!status.ok()) co_return status;
   while (true) {
     bool taken = false;
+    // While rebuilding, frames may be older than a file that another one follows: that file may have been rewritten since.
+    const bool is_file_newer = is_rebuilding_ && walk.files.upper_bound(log.placed_end) != walk.files.end();
+    if (is_file_newer) {
+      status = co_await take_stored(walk, taken);
+      if (!status.ok()) co_return status;
+    }
     auto frame = replay.appends.find(log.placed_end);
-    if (frame != replay.appends.end()) {
+    if (!taken && frame != replay.appends.end()) {
       status = co_await take_frame(walk, frame->second, taken);
       if (!status.ok()) co_return status;
     }
-    if (!taken) {
+    if (!taken && !is_file_newer) {
       status = co_await take_stored(walk, taken);
       if (!status.ok()) co_return status;
     }
@@ -58,7 +69,7 @@ Task<Status> EngineCore::Recovery::walk(Replay& replay) {
     auto next_file = walk.files.upper_bound(log.placed_end);
     if (!is_rebuilding_ || log.segments.empty() || next_file == walk.files.end()) break;
     Segment& damaged = log.segments.back();
-    const uint64_t size = std::min(walk.files[damaged.base], kSegmentBytesMax);
+    const uint64_t size = std::min(walk.files[damaged.base].size, kSegmentBytesMax);
     if (size <= damaged.size_bytes) break;
     damaged.index->add(log.placed_end, size - damaged.size_bytes, -1, false);
     damaged.size_bytes = size;
@@ -74,7 +85,7 @@ Task<Status> EngineCore::Recovery::jump_to_start(Walk& walk, bool& jumped) {
   LogState& log = walk.log;
   if (log.placed_end >= log.start) co_return Status();
   std::set<Offset> candidates;
-  for (const auto& [base, size] : walk.files) candidates.insert(base);
+  for (const auto& [base, file] : walk.files) candidates.insert(base);
   for (const auto& [offset, append] : walk.replay.appends) candidates.insert(offset);
   for (auto at = candidates.upper_bound(log.start); at != candidates.begin();) {
     const Offset base = *--at;
@@ -99,11 +110,28 @@ Task<Status> EngineCore::Recovery::find_files(Walk& walk) {
   if (!entries.ok()) co_return entries.error();
   walk.log.has_folder = !entries->empty();
   for (const FileEntry& entry : *entries) {
-    if (std::optional<Offset> base = parse_segment_file_name(entry.name)) walk.files[*base] = entry.size;
+    const std::optional<SegmentFile> file = parse_file_name(entry.name);
+    if (!file || file->kind == SegmentFile::Kind::index) continue;
+    if (file->kind == SegmentFile::Kind::unfinished) {
+      walk.others.push_back(entry.name);
+      continue;
+    }
+    // Which file is the segment, the checkpoint and the journal say; without them it is the newest.
+    const auto known = walk.replay.generations.find(file->base);
+    const uint32_t expected = known == walk.replay.generations.end() ? 0 : known->second;
+    const auto there = walk.files.find(file->base);
+    const bool is_older = there != walk.files.end() && there->second.generation > file->generation;
+    const bool is_other = is_rebuilding_ ? is_older : file->generation != expected;
+    if (is_other) {
+      walk.others.push_back(entry.name);
+      continue;
+    }
+    if (there != walk.files.end()) walk.others.push_back(segment_file_name(file->base, there->second.generation));
+    walk.files[file->base] = {entry.size, file->generation};
   }
   for (const Segment& segment : walk.log.segments) {
     if (walk.files.contains(segment.base) || segment.size_bytes == 0 || segment.end <= walk.log.start) continue;
-    walk.log.report += walk.log.path_of(segment.base) + " is missing\n";
+    walk.log.report += walk.log.path_of(segment) + " is missing\n";
   }
   co_return Status();
 }
@@ -118,13 +146,13 @@ Task<Status> EngineCore::Recovery::open_active(Walk& walk) {
     if (!made.ok()) co_return made;
     walk.log.has_folder = true;
   }
-  const std::string path = walk.log.path_of(base);
+  const std::string path = walk.log.path_of(walk.log.active());
   Result<FilePtr> file = co_await wait<Result<FilePtr>>([&](auto done) { disk().open(path, {.create = true}, std::move(done)); });
   if (!file.ok()) co_return file.error();
   walk.active = file.take();
   walk.active_base = base;
   walk.to_sync.push_back(walk.active);
-  walk.files.insert({base, 0});
+  walk.files.insert({base, {0, walk.log.active().generation}});
   co_return Status();
 }
 
@@ -181,9 +209,10 @@ Task<Status> EngineCore::Recovery::take_stored(Walk& walk, bool& taken) {
 // The whole batch stored at this place; empty when there is none.
 Task<Result<Bytes>> EngineCore::Recovery::stored_batch(Walk& walk, Offset base, uint64_t position) {
   auto file_size = walk.files.find(base);
-  if (file_size == walk.files.end() || position + kBatchHeaderBytes > file_size->second || position >= kSegmentBytesMax) {
+  if (file_size == walk.files.end() || position + kBatchHeaderBytes > file_size->second.size || position >= kSegmentBytesMax) {
     co_return Bytes();
   }
+  const uint64_t file_bytes = file_size->second.size;
   uint64_t wanted = kWindowBytes;
   for (int tries = 0; tries < 2; ++tries) {
     const bool is_in_window = walk.window_base == base && position >= walk.window_position &&
@@ -191,17 +220,17 @@ Task<Result<Bytes>> EngineCore::Recovery::stored_batch(Walk& walk, Offset base, 
     if (is_in_window) {
       const ByteSpan rest = walk.window.span().subspan(position - walk.window_position);
       const std::optional<size_t> size = BatchView::size_at(rest);
-      if (!size || *size < kBatchHeaderBytes || position + *size > file_size->second) co_return Bytes();
+      if (!size || *size < kBatchHeaderBytes || position + *size > file_bytes) co_return Bytes();
       if (*size <= rest.size()) {
         if (!is_whole_batch(rest.first(*size))) co_return Bytes();
         co_return walk.window.slice(position - walk.window_position, *size);
       }
       wanted = std::max<uint64_t>(wanted, *size);
     }
-    const std::string path = walk.log.path_of(base);
+    const std::string path = walk.log.folder() + "/" + segment_file_name(base, file_size->second.generation);
     Result<FilePtr> file = co_await wait<Result<FilePtr>>([&](auto done) { disk().open(path, {}, std::move(done)); });
     if (!file.ok()) co_return file.error();
-    const uint64_t size = std::min(wanted, file_size->second - position);
+    const uint64_t size = std::min(wanted, file_bytes - position);
     Result<Bytes> bytes = co_await wait<Result<Bytes>>(
         [&](auto done) { disk().read(*file, position, static_cast<size_t>(size), std::move(done)); });
     if (!bytes.ok()) co_return bytes.error();
@@ -218,7 +247,14 @@ Task<Result<Bytes>> EngineCore::Recovery::stored_batch(Walk& walk, Offset base, 
 
 Task<Status> EngineCore::Recovery::place(Walk& walk, Offset base, const std::vector<Bytes>& batches) {
   LogState& log = walk.log;
-  if (log.segments.empty() || log.active().base != base) log.roll(engine_.core_.wall_now().ms, engine_.index_interval());
+  if (log.segments.empty() || log.active().base != base) {
+    log.roll(engine_.core_.wall_now().ms, engine_.index_interval());
+    if (const auto file = walk.files.find(base); file != walk.files.end()) {
+      log.active().generation = file->second.generation;
+    } else if (const auto known = walk.replay.generations.find(base); known != walk.replay.generations.end()) {
+      log.active().generation = known->second;
+    }
+  }
   Segment& active = log.active();
   Status opened = co_await open_active(walk);
   if (!opened.ok()) co_return opened;
@@ -254,24 +290,28 @@ Task<Status> EngineCore::Recovery::finish(Walk& walk) {
   if (!log.segments.empty()) {
     const Segment& active = log.active();
     auto file = walk.files.find(active.base);
-    if (file != walk.files.end() && file->second > active.size_bytes) {
-      cut += file->second - active.size_bytes;
+    if (file != walk.files.end() && file->second.size > active.size_bytes) {
+      cut += file->second.size - active.size_bytes;
       Status opened = co_await open_active(walk);
       if (!opened.ok()) co_return opened;
       steps.push_back(DiskStep::truncate(walk.active, active.size_bytes));
     }
   }
+  const std::string folder = log.folder() + "/";
   // What an index file says of a segment that goes on, or went, may be of another state of it.
-  for (const auto& [base, size] : walk.files) {
+  for (const auto& [base, file] : walk.files) {
     if (base < walk.replay.offset && log.find(base) && base != log.active().base) continue;
-    steps.push_back(DiskStep::remove(log.index_path_of(base)));
+    steps.push_back(DiskStep::remove(folder + file_name_of({SegmentFile::Kind::index, base, file.generation})));
     steps.back().required = false;
   }
   bool removes = false;
-  for (const auto& [base, size] : walk.files) {
+  for (const auto& [base, file] : walk.files) {
     if (log.find(base)) continue;
-    if (base >= log.start) cut += size;
-    steps.push_back(DiskStep::remove(log.path_of(base)));
+    if (base >= log.start) cut += file.size;
+    walk.others.push_back(segment_file_name(base, file.generation));
+  }
+  for (const std::string& name : walk.others) {
+    steps.push_back(DiskStep::remove(folder + name));
     steps.back().required = false;
     removes = true;
   }

@@ -3,6 +3,7 @@
 // Each side keeps a list for the other; the first call of a turn defers its sending to the end of the turn. A log's bounds are
 // mirrored with every answer that may have changed them; its end moves at once, as the home core will move it.
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <set>
 #include <type_traits>
@@ -62,6 +63,7 @@ using MirrorPtr = std::shared_ptr<Mirror>;
 
 // The log on its home core; made, used and destroyed there.
 struct HomeLog {
+  std::map<uint64_t, std::unique_ptr<Rewrite>> rewrites;  // by a number that the caller gave
   std::unique_ptr<Log> log;
 };
 using HomeLogPtr = std::shared_ptr<HomeLog>;
@@ -72,7 +74,10 @@ class RemoteLog final : public Log {
       : link_(std::move(link)), home_(std::move(home)), mirror_(std::move(mirror)) {}
   ~RemoteLog() override {
     mirror_->is_open = false;
-    link_->to_home.add([home = std::move(home_)] { home->log.reset(); });
+    link_->to_home.add([home = std::move(home_)] {
+      home->rewrites.clear();
+      home->log.reset();
+    });
   }
 
   void append(std::vector<Bytes> batches, Callback<void(Status)> done) override {
@@ -116,8 +121,50 @@ class RemoteLog final : public Log {
                 });
   }
   bool has_failed() const override { return mirror_->has_failed; }
+  void list_parts(Callback<void(std::vector<SealedPart>)> done) override {
+    ask<std::vector<SealedPart>>(std::move(done), [](Log& log, auto answer) { log.list_parts(std::move(answer)); });
+  }
+  void rewrite(Offset from, Offset until, Callback<void(Result<std::unique_ptr<Rewrite>>)> done) override {
+    const uint64_t number = ++rewrite_last_;
+    ask<Status>(
+        [this, number, done = std::move(done)](Status status) mutable {
+          if (!status.ok()) return done(status.error());
+          done(std::unique_ptr<Rewrite>(std::make_unique<RemoteRewrite>(*this, number)));
+        },
+        [from, until, number, home = home_](Log& log, Callback<void(Status)> answer) mutable {
+          log.rewrite(from, until, [number, home, answer = std::move(answer)](Result<std::unique_ptr<Rewrite>> begun) mutable {
+            if (!begun.ok()) return answer(begun.error());
+            if (!home->log) return;  // and it ends here, on its core
+            home->rewrites[number] = begun.take();
+            answer(Status());
+          });
+        });
+  }
 
  private:
+  class RemoteRewrite final : public Rewrite {
+   public:
+    RemoteRewrite(RemoteLog& log, uint64_t number) : log_(log), number_(number) {}
+    ~RemoteRewrite() override {
+      log_.link_->to_home.add([home = log_.home_, number = number_] { home->rewrites.erase(number); });
+    }
+    void add(std::vector<Bytes> batches, Callback<void(Status)> done) override {
+      log_.ask<Status>(std::move(done), [batches = std::move(batches), number = number_, home = log_.home_](
+                                            Log&, Callback<void(Status)> answer) mutable {
+        home->rewrites.at(number)->add(std::move(batches), std::move(answer));
+      });
+    }
+    void commit(Callback<void(Status)> done) override {
+      log_.ask<Status>(std::move(done), [number = number_, home = log_.home_](Log&, Callback<void(Status)> answer) mutable {
+        home->rewrites.at(number)->commit(std::move(answer));
+      });
+    }
+
+   private:
+    RemoteLog& log_;
+    uint64_t number_;
+  };
+
   void append(std::vector<Bytes> batches, bool is_behind, Callback<void(Status)> done) {
     if (mirror_->has_failed) return done(Code::storage_failed);
     if (batches.empty()) return done({});
@@ -184,6 +231,7 @@ class RemoteLog final : public Log {
   LinkPtr link_;
   HomeLogPtr home_;
   MirrorPtr mirror_;
+  uint64_t rewrite_last_ = 0;
 };
 
 class RemoteEngine final : public Engine {

@@ -30,6 +30,10 @@ class SegmentLog final : public Log {
   }
   Bounds bounds() const override { return {log_->start, log_->end, log_->readable_end(), log_->size_bytes()}; }
   void retain(WallTime now, Offset keep_from) override { core_.retain(log_, now, keep_from); }
+  void list_parts(Callback<void(std::vector<SealedPart>)> done) override { core_.list_parts(log_, std::move(done)); }
+  void rewrite(Offset from, Offset until, Callback<void(Result<std::unique_ptr<Rewrite>>)> done) override {
+    core_.rewrite(log_, from, until, std::move(done));
+  }
   void configure(const LogSettings& settings) override { log_->settings = settings; }
   bool has_failed() const override { return core_.has_failed() || log_->has_failed; }
 

@@ -1,5 +1,5 @@
 // Settling: before the first append to a log that the start did not walk, what an append that was never acknowledged left behind
-// the log's end in an earlier life is cut off: else a later walk could take it for a continuation.
+// the log's end in an earlier life is cut off: else a later walk could take it for a continuation. What a rewrite left goes too.
 #include <utility>
 
 #include "storage/segment/access.h"
@@ -42,20 +42,25 @@ class EngineCore::Settling final : public Access {
     std::vector<DiskStep> steps;
     bool removes = false;
     for (const FileEntry& entry : *entries) {
-      if (const std::optional<Offset> of = parse_index_file_name(entry.name); of && !log_->find(*of)) {
+      const std::optional<SegmentFile> found = parse_file_name(entry.name);
+      if (!found) continue;
+      const Offset base = found->base;
+      const Segment* segment = log_->find(base);
+      const bool is_current = segment && segment->generation == found->generation;
+      if (found->kind != SegmentFile::Kind::segment) {
+        if (found->kind == SegmentFile::Kind::index && is_current) continue;
         steps.push_back(DiskStep::remove(folder + "/" + entry.name));
         steps.back().required = false;
+        continue;
       }
-      const std::optional<Offset> base = parse_segment_file_name(entry.name);
-      if (!base) continue;
-      const bool is_active = *base == log_->durable_base && log_->durable_position > 0;
+      const bool is_active = is_current && base == log_->durable_base && log_->durable_position > 0;
       if (is_active && entry.size > log_->durable_position) {
-        Result<FilePtr> file = co_await open(*base);
+        Result<FilePtr> file = co_await open(base);
         if (!file.ok()) co_return file.error();
         steps.push_back(DiskStep::truncate(*file, log_->durable_position));
         if (!engine_.unsafe_skip_sync()) steps.push_back(DiskStep::sync(file.take()));
         engine_.metrics_.cut_bytes_total += entry.size - log_->durable_position;
-      } else if (!is_active && (*base >= log_->durable_base || !log_->find(*base))) {
+      } else if (!is_active && (base >= log_->durable_base || !is_current)) {
         steps.push_back(DiskStep::remove(folder + "/" + entry.name));
         removes = true;
         engine_.metrics_.cut_bytes_total += entry.size;
@@ -66,7 +71,7 @@ class EngineCore::Settling final : public Access {
     std::vector<Status> statuses =
         co_await wait<std::vector<Status>>([&](auto done) { engine_.core_.disk().run(std::move(steps), std::move(done)); });
     for (const Status& status : statuses) {
-      if (!status.ok()) co_return status;
+      if (!status.ok() && status.code() != Code::not_found) co_return status;
     }
     co_return Status();
   }

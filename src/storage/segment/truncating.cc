@@ -78,7 +78,7 @@ void EngineCore::truncate(const LogPtr& log, Offset keep_until, Callback<void(St
 
 void EngineCore::continue_truncation(const LogPtr& log) {
   if (!log->truncation || log->truncation->is_started) return;
-  if (log->appends_in_journal > 0 || !log->waiting.empty() || log->is_opening) return;
+  if (log->appends_in_journal > 0 || !log->waiting.empty() || log->is_opening || log->is_replacing) return;
   if (!log->is_settled) return settle(log);
   log->truncation->is_started = true;
   if (has_failed() || log->has_failed) return end_truncation(log, Code::storage_failed);
@@ -98,7 +98,7 @@ void EngineCore::truncate_at(const LogPtr& log, Offset base, uint64_t position, 
     if (!status.ok()) return end_truncation(log, status);
     std::vector<DiskStep> steps;
     // An index file of what was there must not pass for one of what comes.
-    steps.push_back(DiskStep::remove(log->index_path_of(base)));
+    steps.push_back(DiskStep::remove(log->index_path_of(*log->find(base))));
     steps.back().required = false;
     steps.push_back(DiskStep::truncate(file, position));
     if (!switches_.unsafe_skip_sync) steps.push_back(DiskStep::sync(std::move(file)));
@@ -106,7 +106,7 @@ void EngineCore::truncate_at(const LogPtr& log, Offset base, uint64_t position, 
     const size_t steps_before = steps.size();
     for (Segment& segment : log->rewind_to(base, position, keep_until)) {
       close_file(segment);
-      for (std::string path : {log->path_of(segment.base), log->index_path_of(segment.base)}) {
+      for (std::string path : {log->path_of(segment), log->index_path_of(segment)}) {
         steps.push_back(DiskStep::remove(std::move(path)));
         steps.back().required = false;
       }
@@ -117,6 +117,8 @@ void EngineCore::truncate_at(const LogPtr& log, Offset base, uint64_t position, 
     log->durable_base = base;
     log->durable_position = position;
     log->durable_epoch = -1;
+    log->checkpointed_base = std::min(log->checkpointed_base, base);
+    ++log->truncations;
     if (log->state_as_of > keep_until) {
       log->replica_state = {};
       log->state_as_of = log->start;
