@@ -236,12 +236,16 @@ void ConsumerGroup::adopt(int32_t generation, const std::vector<Group::Seed>& se
   epoch_ = generation;
   target_epoch_ = generation;
   changes_.epoch = true;
+  // What a cooperative member said it owns: it may have it still where it has not heard that it is to give it back.
+  std::vector<NamedPartitions> owned;
   for (const Group::Seed& seed : seeds) {
     Member& member = add(seed.member_id, seed.instance_id.value_or(""));
     std::optional<ConsumerSubscription> subscription = read_subscription(seed.protocols.front().metadata);
+    owned.emplace_back();
     if (subscription) {
       member.topics = in_order(std::move(subscription->topics));
       member.rack_id = std::move(subscription->rack);
+      owned.back() = std::move(subscription->owned);
     }
     member.client_id = seed.client_id;
     member.client_host = seed.client_host;
@@ -256,9 +260,17 @@ void ConsumerGroup::adopt(int32_t generation, const std::vector<Group::Seed>& se
         if (!owners_.contains(shard)) assigned.insert(shard);
       }
     }
-    target_[seed.member_id] = assigned;
     give(seed.member_id, member, std::move(assigned), {});
     arm_member(member);
+  }
+  for (size_t i = 0; i < seeds.size(); ++i) {
+    Member& member = members_.find(seeds[i].member_id)->second;
+    Partitions assigned = member.assigned;
+    for (const ShardId& shard : shards_of(owned[i])) {
+      if (!owners_.contains(shard)) assigned.insert(shard);
+    }
+    target_[seeds[i].member_id] = assigned;
+    give(seeds[i].member_id, member, std::move(assigned), {});
   }
   followed_ = look_at_topics();
 }

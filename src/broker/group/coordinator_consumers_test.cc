@@ -58,6 +58,11 @@ class ConsumersTest : public CoordinatorTest {
     }
     return count;
   }
+  static size_t count_of(const std::vector<DescribedConsumers::Topic>& topics) {
+    size_t count = 0;
+    for (const auto& topic : topics) count += topic.partitions.size();
+    return count;
+  }
 
   // A classic consumer.
   static JoinGroup classic_join(std::string id, const NamedPartitions& owned = {}) {
@@ -262,6 +267,45 @@ TEST_F(ConsumersTest, Case53WhoWaitsInAClassicGroupIsToldToJoinAgain) {
   tell(beat("new", 0));
   ASSERT_TRUE(waiting->has_value());
   EXPECT_EQ(std::get<JoinedGroup>(**waiting).code, Code::rebalance_in_progress);
+}
+
+TEST_F(ConsumersTest, Case53AnUpgradeWhileAGenerationIsMadeGivesNothingAway) {
+  const std::string old = make_classic();
+  const auto waiting = ask_later(classic_join(""));
+  EXPECT_FALSE(waiting->has_value());
+  // The first one has not joined again, and reads all of it.
+  ConsumerHeartbeatReply joined = tell(beat("new", 0));
+  EXPECT_EQ(joined.code, Code::ok);
+  EXPECT_EQ(count(joined.assignment), 0u);
+  EXPECT_EQ(count(tell(beat("new", joined.member_epoch)).assignment), 0u);
+  EXPECT_EQ(classic_beat(old, 1), Code::rebalance_in_progress);
+  const JoinedGroup again = ask<JoinedGroup>(classic_join(old, {}));
+  EXPECT_EQ(again.code, Code::ok);
+  EXPECT_GT(count(tell(beat("new", joined.member_epoch)).assignment), 0u) << "it has given everything back";
+}
+
+TEST_F(ConsumersTest, Case53AnUpgradeBeforeTheLeaderHasAssignedGivesNothingAway) {
+  const std::string old = make_classic();
+  const auto second = ask_later(classic_join(""));
+  // A cooperative member keeps what it has while it joins.
+  const JoinedGroup again = ask<JoinedGroup>(classic_join(old, {{"t", {0, 1, 2}}}));
+  EXPECT_EQ(again.generation, 2);
+  const auto other = std::get<JoinedGroup>(**second);
+  EXPECT_EQ(count(tell(beat("new", 0)).assignment), 0u);
+  for (const auto& member : shown().members) EXPECT_EQ(count_of(member.assigned), member.id == old ? 3u : 0u) << member.id;
+}
+
+TEST_F(ConsumersTest, Case53WhatACooperativeMemberHasNotGivenBackIsItsOwn) {
+  const std::string old = make_classic();
+  const auto second = ask_later(classic_join(""));
+  const JoinedGroup again = ask<JoinedGroup>(classic_join(old, {{"t", {0, 1, 2}}}));
+  const auto other = std::get<JoinedGroup>(**second);
+  // The leader takes partition 2 away from the first one; nobody has it until that one joins again.
+  SyncGroup sync = classic_sync(old == again.leader ? old : other.member_id, 2);
+  sync.assignments = {{old, write_assignment({{"t", {0, 1}}})}, {other.member_id, write_assignment({})}};
+  ask<SyncedGroup>(sync);
+  EXPECT_EQ(count(tell(beat("new", 0)).assignment), 0u);
+  for (const auto& member : shown().members) EXPECT_EQ(count_of(member.assigned), member.id == old ? 3u : 0u) << member.id;
 }
 
 TEST_F(ConsumersTest, AClassicMemberThatDoesNotJoinAgainInTimeIsDropped) {

@@ -354,7 +354,6 @@ void Group::close(Code code) {
 void Group::prepare_rebalance(Instant now) {
   if (state_ == State::completing_rebalance) {
     for (auto& [id, member] : members_) {
-      member.assignment = {};
       if (!member.sync_ticket) continue;
       answer_sync(member, SyncedGroup{.code = Code::rebalance_in_progress});
       heard(member, now);
@@ -417,7 +416,6 @@ void Group::begin_generation(Instant now) {
   state_ = State::completing_rebalance;
   rebalance_due_ = now + rebalance_timeout();
   for (auto& [id, member] : members_) {
-    member.assignment = {};
     member.owes_sync = member.join_ticket.has_value();
     if (!member.join_ticket) continue;
     answer_join(member, joined(id));

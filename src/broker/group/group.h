@@ -77,7 +77,7 @@ class Group {
     std::vector<GroupProtocol> protocols;
     Duration session_timeout{};
     Duration rebalance_timeout{};
-    Bytes assignment;  // where the group is stable
+    Bytes assignment;  // the last one that it was given
   };
   // In the order of joining.
   std::vector<Seed> seeds() const;
@@ -100,7 +100,7 @@ class Group {
     std::vector<GroupProtocol> protocols;
     Duration session_timeout{};
     Duration rebalance_timeout{};
-    Bytes assignment;
+    Bytes assignment;  // the last one: while a generation is being made, of one before
     std::optional<Ticket> join_ticket;
     std::optional<Ticket> sync_ticket;
     bool owes_sync = false;  // was told of this generation and has not asked for its assignment

@@ -15,7 +15,7 @@ std::vector<Group::Seed> Group::seeds() const {
                               member.protocols,
                               member.session_timeout,
                               member.rebalance_timeout,
-                              state_ == State::stable ? member.assignment : Bytes()};
+                              member.assignment};
   }
   std::vector<Seed> out;
   for (auto& [order, seed] : by_order) out.push_back(std::move(seed));
