@@ -78,6 +78,7 @@ void TransactionMachine::schedule(const Key& key, Entry& entry) {
   if (entry.is_writing || entry.row.is_prepared()) return;
   entry.due = entry.row.state == State::ongoing ? entry.row.started_ms + entry.row.timeout_ms
                                                 : entry.row.changed_ms + options_.id_expiration_ms;
+  entry.due = std::max(entry.due, entry.not_before);
   due_.insert({entry.due, key});
 }
 
@@ -282,6 +283,7 @@ void TransactionMachine::written(const Key& key, Code code, WallTime now) {
       for (const auto& [ticket, input] : waiting) refuse(ticket, was_removing ? Code::concurrent_transactions : code);
       return;
     }
+    entry.not_before = now.ms + options_.retry_ms;
     schedule(key, entry);
     if (entry.row.is_prepared()) outputs_.ends_to_retry.push_back(key);
     return run_waiting(key, now);
@@ -290,6 +292,7 @@ void TransactionMachine::written(const Key& key, Code code, WallTime now) {
   const TransactionState before = entry.row.state;
   entry.row = std::move(entry.next);
   entry.next = {};
+  entry.not_before = 0;
   entry.is_kept = true;
   count_state(entry.row, 1);
   const TransactionState state = entry.row.state;

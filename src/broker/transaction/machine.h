@@ -121,6 +121,7 @@ class TransactionMachine {
     Code answer = Code::ok;   // and with what
     Ticket ender = 0;         // waits for the end of the prepared transaction
     int64_t due = INT64_MAX;  // its place in due_
+    int64_t not_before = 0;   // a write failed: nothing is begun by itself until then
     std::deque<std::pair<Ticket, Input>> waiting;
   };
 

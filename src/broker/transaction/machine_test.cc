@@ -319,6 +319,38 @@ TEST(TransactionMachine, AWriteThatFailsChangesNothing) {
   EXPECT_EQ(rig.metrics.open, 0);
 }
 
+TEST(TransactionMachine, WhatCannotBeWrittenIsTriedAgainAfterAPause) {
+  Rig rig;
+  const auto producer = rig.init();
+  ASSERT_EQ(rig.add(producer.id, 0, 1), Code::ok);
+  rig.holds_writes = true;
+  rig.now.ms += 2000;  // past the timeout
+  int writes = 0;
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_LE(rig.machine->next_due(), rig.now.ms);
+    rig.machine->tick(rig.now);
+    rig.pump();
+    writes += static_cast<int>(rig.writes.size());
+    rig.finish_writes(Code::storage_full);
+    EXPECT_EQ(rig.machine->next_due(), rig.now.ms + rig.options.retry_ms);
+    rig.machine->tick(rig.now);
+    EXPECT_FALSE(rig.machine->has_outputs());
+    rig.now.ms += rig.options.retry_ms;
+  }
+  EXPECT_EQ(writes, 3);
+  rig.holds_writes = false;
+  rig.machine->tick(rig.now);
+  rig.pump();
+  EXPECT_EQ(rig.row().state, State::complete_abort);
+  // So is the end of an id that is not used.
+  rig.holds_writes = true;
+  rig.now.ms += rig.options.id_expiration_ms;
+  rig.machine->tick(rig.now);
+  rig.pump();
+  rig.finish_writes(Code::storage_full);
+  EXPECT_EQ(rig.machine->next_due(), rig.now.ms + rig.options.retry_ms);
+}
+
 TEST(TransactionMachine, BoundsItsIdsAndTheirParts) {
   TransactionOptions options;
   options.ids_max = 1;
