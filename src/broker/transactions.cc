@@ -298,6 +298,10 @@ DescribedTransaction Transactions::describe(const std::string& id, const Transac
 
 void Transactions::add(TenantId tenant, const AddToTransaction& request, ReplyTo done) {
   AddedToTransaction reply;
+  if (request.partitions.size() > static_cast<size_t>(options_.partitions_max)) {
+    reply.partitions.assign(request.partitions.size(), Code::quota_exceeded);
+    return done(std::move(reply));
+  }
   std::vector<TransactionPartition> partitions;
   bool is_whole = true;
   for (const PartitionRef& ref : request.partitions) {

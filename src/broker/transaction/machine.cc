@@ -9,11 +9,9 @@ using State = TransactionState;
 
 bool is_used_up(int16_t epoch) { return epoch >= TransactionMachine::kLastEpoch; }
 
-bool has(const TransactionRow& row, const TransactionPartition& wanted) {
-  return std::any_of(row.partitions.begin(), row.partitions.end(), [&](const auto& each) { return each.is(wanted); });
-}
-bool has(const TransactionRow& row, const std::string& group) {
-  return std::find(row.groups.begin(), row.groups.end(), group) != row.groups.end();
+// The producer was told what it is called next, and the end of what it did before is still being told.
+bool is_early(const TransactionRow& row, ProducerId id) {
+  return row.is_prepared() && row.next_producer_id >= 0 && id == row.next_producer_id;
 }
 
 void clear_transaction(TransactionRow& row) {
@@ -41,12 +39,24 @@ TransactionRow complete(TransactionRow row, WallTime now) {
 void TransactionMachine::load(const Key& key, TransactionRow row) {
   auto entry = std::make_unique<Entry>();
   entry->row = std::move(row);
+  entry->note_parts();
   entry->is_kept = true;
   count_state(entry->row, 1);
   ++metrics_.ids;
   if (entry->row.is_prepared()) outputs_.ends.push_back(key);
   schedule(key, *entry);
   entries_[key] = std::move(entry);
+}
+
+// A transaction only grows until it ends, at the back of its lists.
+void TransactionMachine::Entry::note_parts() {
+  if (row.partitions.size() < partitions.size() || row.groups.size() < groups.size()) {
+    partitions.clear();
+    groups.clear();
+  }
+  for (size_t i = partitions.size(); i < row.partitions.size(); ++i)
+    partitions.emplace(row.partitions[i].id, row.partitions[i].partition);
+  for (size_t i = groups.size(); i < row.groups.size(); ++i) groups.insert(row.groups[i]);
 }
 
 const TransactionRow* TransactionMachine::find(const Key& key) const {
@@ -137,6 +147,7 @@ void TransactionMachine::on(const Key& key, Entry& entry, Ticket ticket, const I
   const TransactionRow& row = entry.row;
   const bool is_known = init.id >= 0;  // the caller says who it is
   const bool is_new = row.epoch < 0;
+  if (is_known && is_early(row, init.id)) return refuse(ticket, Code::concurrent_transactions);
   if (is_known && !is_new && init.id != row.producer_id && !(init.id == row.last_producer_id && is_used_up(init.epoch)))
     return refuse(ticket, Code::fenced_producer);
   if (row.is_prepared()) return refuse(ticket, Code::concurrent_transactions);
@@ -161,20 +172,42 @@ void TransactionMachine::on(const Key& key, Entry& entry, Ticket ticket, const I
 
 void TransactionMachine::on(const Key& key, Entry& entry, Ticket ticket, const Add& add, WallTime now) {
   const TransactionRow& row = entry.row;
+  if (is_early(row, add.id)) return refuse(ticket, Code::concurrent_transactions);
   if (add.id != row.producer_id) return refuse(ticket, Code::invalid_producer_mapping);
   if (add.epoch != row.epoch) return refuse(ticket, Code::fenced_producer);
   if (row.is_prepared()) return refuse(ticket, Code::concurrent_transactions);
   const bool is_ongoing = row.state == State::ongoing;
+  if (add.partitions.size() + add.groups.size() > static_cast<size_t>(options_.partitions_max))
+    return refuse(ticket, Code::quota_exceeded);
   if (add.verify_only) {
     Answer answer{ticket, Code::ok, row.producer_id, row.epoch, {}};
     for (const TransactionPartition& each : add.partitions)
-      answer.partitions.push_back(is_ongoing && has(row, each) ? Code::ok : Code::invalid_transaction_state);
+      answer.partitions.push_back(is_ongoing && entry.has(each) ? Code::ok : Code::invalid_transaction_state);
     for (const std::string& group : add.groups) {
-      if (!is_ongoing || !has(row, group)) answer.code = Code::invalid_transaction_state;
+      if (!is_ongoing || !entry.groups.contains(group)) answer.code = Code::invalid_transaction_state;
     }
     outputs_.answers.push_back(std::move(answer));
     return;
   }
+  std::vector<TransactionPartition> partitions;
+  std::vector<std::string> groups;
+  std::set<std::pair<TopicId, int32_t>> seen;
+  for (const TransactionPartition& each : add.partitions) {
+    if (is_ongoing && entry.has(each)) continue;
+    if (seen.emplace(each.id, each.partition).second) partitions.push_back(each);
+  }
+  for (const std::string& group : add.groups) {
+    if (is_ongoing && entry.groups.contains(group)) continue;
+    if (std::find(groups.begin(), groups.end(), group) == groups.end()) groups.push_back(group);
+  }
+  if (partitions.empty() && groups.empty()) {
+    outputs_.answers.push_back(
+        {ticket, Code::ok, row.producer_id, row.epoch, std::vector<Code>(add.partitions.size(), Code::ok)});
+    return;
+  }
+  const size_t before = is_ongoing ? row.partitions.size() + row.groups.size() : 0;
+  if (before + partitions.size() + groups.size() > static_cast<size_t>(options_.partitions_max))
+    return refuse(ticket, Code::quota_exceeded);
   TransactionRow next = row;
   if (!is_ongoing) {
     clear_transaction(next);
@@ -183,23 +216,8 @@ void TransactionMachine::on(const Key& key, Entry& entry, Ticket ticket, const A
     next.last_epoch = -1;  // the producer knows its epoch, so no retry of what gave it comes
     next.last_producer_id = -1;
   }
-  for (const TransactionPartition& each : add.partitions) {
-    if (!has(next, each)) next.partitions.push_back(each);
-  }
-  for (const std::string& group : add.groups) {
-    if (!has(next, group)) next.groups.push_back(group);
-  }
-  const size_t parts = next.partitions.size() + next.groups.size();
-  if (parts > static_cast<size_t>(options_.partitions_max)) return refuse(ticket, Code::quota_exceeded);
-  if (is_ongoing && parts == row.partitions.size() + row.groups.size()) {
-    outputs_.answers.push_back(
-        {ticket, Code::ok, row.producer_id, row.epoch, std::vector<Code>(add.partitions.size(), Code::ok)});
-    return;
-  }
-  if (parts == 0) {  // nothing was named
-    outputs_.answers.push_back({ticket, Code::ok, row.producer_id, row.epoch, {}});
-    return;
-  }
+  next.partitions.insert(next.partitions.end(), partitions.begin(), partitions.end());
+  next.groups.insert(next.groups.end(), groups.begin(), groups.end());
   next.changed_ms = now.ms;
   write(key, entry, std::move(next), ticket);
 }
@@ -211,6 +229,7 @@ void TransactionMachine::on(const Key& key, Entry& entry, Ticket ticket, const E
                            end.epoch == row.last_epoch && row.epoch == 0;
   const bool was_bumped = row.last_epoch >= 0 && end.id == row.producer_id && end.epoch == row.last_epoch;
   const bool is_retry = end.bumps_epoch && (was_rotated || was_bumped) && row.state != State::empty;
+  if (is_early(row, end.id)) return refuse(ticket, Code::concurrent_transactions);
   if (end.id != row.producer_id && !is_retry) return refuse(ticket, Code::invalid_producer_mapping);
   if (end.epoch != row.epoch && !is_retry) return refuse(ticket, Code::fenced_producer);
   const bool was_same = row.state == (end.commits ? State::complete_commit : State::complete_abort);
@@ -292,6 +311,7 @@ void TransactionMachine::written(const Key& key, Code code, WallTime now) {
   const TransactionState before = entry.row.state;
   entry.row = std::move(entry.next);
   entry.next = {};
+  entry.note_parts();
   entry.not_before = 0;
   entry.is_kept = true;
   count_state(entry.row, 1);

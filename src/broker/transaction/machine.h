@@ -121,8 +121,14 @@ class TransactionMachine {
     Code answer = Code::ok;   // and with what
     Ticket ender = 0;         // waits for the end of the prepared transaction
     int64_t due = INT64_MAX;  // its place in due_
-    int64_t not_before = 0;   // a write failed: nothing is begun by itself until then
+    // Of the row: what is in the transaction.
+    std::set<std::pair<TopicId, int32_t>> partitions;
+    std::set<std::string> groups;
+    int64_t not_before = 0;  // a write failed: nothing is begun by itself until then
     std::deque<std::pair<Ticket, Input>> waiting;
+
+    bool has(const TransactionPartition& wanted) const { return partitions.contains({wanted.id, wanted.partition}); }
+    void note_parts();
   };
 
   void run(const Key& key, Entry& entry, Ticket ticket, const Input& input, WallTime now);

@@ -166,6 +166,27 @@ TEST(Case54TransactionMachine, UsedUpEpochsAreFollowedByAnotherProducerId) {
   EXPECT_EQ(rig.add(ended.id, 0, 2), Code::ok);
 }
 
+TEST(Case54TransactionMachine, AProducerWithItsNextIdWaitsForTheEndOfTheLastOne) {
+  Rig rig;
+  const auto first = rig.init();
+  rig.kept[kKey].epoch = Machine::kLastEpoch;
+  rig.restart();
+  ASSERT_EQ(rig.add(first.id, Machine::kLastEpoch, 1), Code::ok);
+  rig.holds_ends = true;
+  const Machine::Ticket ending = rig.ask(Machine::End{first.id, Machine::kLastEpoch, true, true});
+  rig.finish_ends(false);  // a partition could not be told
+  ASSERT_TRUE(rig.answers.contains(ending));
+  const Machine::Answer next = rig.answers[ending];
+  ASSERT_NE(next.id, first.id);
+  EXPECT_EQ(rig.add(next.id, 0, 1), Code::concurrent_transactions);
+  EXPECT_EQ(rig.init(next.id, 0).code, Code::concurrent_transactions);
+  EXPECT_EQ(rig.end(next.id, 0, false, true).code, Code::concurrent_transactions);
+  rig.ends = std::exchange(rig.retries, {});
+  rig.holds_ends = false;
+  rig.finish_ends();
+  EXPECT_EQ(rig.add(next.id, 0, 1), Code::ok);
+}
+
 TEST(TransactionMachine, AProducerThatKnowsItsEpochMayAskAgain) {
   Rig rig;
   const auto first = rig.init();
@@ -365,6 +386,12 @@ TEST(TransactionMachine, BoundsItsIdsAndTheirParts) {
   ASSERT_EQ(rig.add(producer.id, 0, 2), Code::ok);
   EXPECT_EQ(rig.add(producer.id, 0, 3), Code::quota_exceeded);
   EXPECT_EQ(rig.add(producer.id, 0, 2), Code::ok) << "it is in it";
+  // More than may be in one are refused before anything is looked at, whether they are in it or not.
+  const std::vector<TransactionPartition> many(3, partition_of(1));
+  EXPECT_EQ(rig.answer(Machine::Add{producer.id, 0, many, {}, true}).code, Code::quota_exceeded);
+  EXPECT_EQ(rig.answer(Machine::Add{producer.id, 0, many, {}, false}).code, Code::quota_exceeded);
+  EXPECT_EQ(rig.answer(Machine::Add{producer.id, 0, {many[0], many[1]}, {}, true}).partitions,
+            (std::vector<Code>{Code::ok, Code::ok}));
 }
 
 TEST(TransactionMachine, ForgetsIdsThatAreNotUsed) {
