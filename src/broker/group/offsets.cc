@@ -60,6 +60,7 @@ void Offsets::load_from(std::string from, Callback<void(Status)> done) {
       if (!at.ok() || !row.ok()) {
         return done(Error{Code::corrupt_storage, "a committed offset: " + (at.ok() ? row.error() : at.error()).detail});
       }
+      note_sequence(row->sequence);
       rows_ += groups_[{at->tenant, std::move(at->group)}].insert_or_assign(at->shard, row.take()).second;
     }
     metrics_.offsets = rows_;
@@ -73,7 +74,8 @@ void Offsets::commit(TenantId tenant, const std::string& group, std::vector<Chan
   const Rows* rows = rows_of(tenant, group);
   int64_t added = 0;
   storage::KvBatch batch;
-  for (const Change& change : changes) {
+  for (Change& change : changes) {
+    change.row.sequence = next_sequence();
     added += rows == nullptr || !rows->contains(change.shard);
     batch.put(offset_key(tenant, group, change.shard), encode_described(change.row));
   }
@@ -81,6 +83,8 @@ void Offsets::commit(TenantId tenant, const std::string& group, std::vector<Chan
     metrics_.offsets_refused_total += changes.size();
     return done(Error{Code::quota_exceeded, "the number of committed offsets is at its limit"});
   }
+  std::map<ShardId, int64_t>& newest = under_way_[{tenant, group}];
+  for (const Change& change : changes) newest[change.shard] = change.row.sequence;
   write(std::move(batch), {tenant, group}, std::move(changes), added, std::move(done));
 }
 
@@ -97,6 +101,13 @@ void Offsets::write(storage::KvBatch batch, const GroupKey& group, std::vector<C
                   done = std::move(done)](Status status) mutable {
     if (alive.expired()) return;
     rows_under_way_ -= added;
+    if (const auto newest = under_way_.find(key); newest != under_way_.end()) {
+      for (const Change& change : changes) {
+        const auto at = newest->second.find(change.shard);
+        if (at != newest->second.end() && at->second == change.row.sequence) newest->second.erase(at);
+      }
+      if (newest->second.empty()) under_way_.erase(newest);
+    }
     if (status.ok()) {
       if (changes.empty()) return done(status);
       Rows& shown = groups_[key];
@@ -156,6 +167,16 @@ void Offsets::remove_topic(const TopicId& topic) {
     // Where it fails the rows stay; they belong to an id that nobody asks for, and the next look at the ages takes them.
     remove(key.first, key.second, std::move(shards), [](Status) {});
   }
+}
+
+Offsets::Age Offsets::age_of(const GroupKey& group, const ShardId& shard, int64_t sequence) const {
+  if (const auto writing = under_way_.find(group); writing != under_way_.end()) {
+    const auto at = writing->second.find(shard);
+    if (at != writing->second.end() && at->second > sequence) return Age::being_overtaken;
+  }
+  const Rows* rows = rows_of(group.first, group.second);
+  const auto at = rows ? rows->find(shard) : Rows::const_iterator();
+  return rows && at != rows->end() && at->second.sequence > sequence ? Age::overtaken : Age::newest;
 }
 
 const Offsets::Rows* Offsets::rows_of(TenantId tenant, const std::string& group) const {

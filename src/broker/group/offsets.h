@@ -5,6 +5,7 @@
 // offset never applies to another incarnation of a name.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -28,6 +29,7 @@ struct CommittedOffset {
   std::string topic;           // its name when it was committed
   bool is_light = false;       // not in the catalog then: a light topic
   int64_t expires_at_ms = -1;  // asked for at the commit; -1: as the node's options say
+  int64_t sequence = 0;        // of the commit, among all of the node
 
   template <class V>
   static void describe(V& v) {
@@ -39,6 +41,7 @@ struct CommittedOffset {
     v.field("topic", &C::topic);
     v.field("is_light", &C::is_light);
     v.field("expires_at_ms", &C::expires_at_ms);
+    v.field("sequence", &C::sequence);
   }
 };
 
@@ -79,6 +82,14 @@ class Offsets {
   // Every group's offsets of a topic that is gone.
   void remove_topic(const TopicId& topic);
 
+  // Commits are numbered in the order in which they were asked for, those in transactions too.
+  int64_t next_sequence() { return ++last_sequence_; }
+  void note_sequence(int64_t sequence) { last_sequence_ = std::max(last_sequence_, sequence); }
+  // Whether a commit of this sequence is the group's latest of the partition, an older one, or one that another is being written
+  // over.
+  enum class Age : uint8_t { newest, overtaken, being_overtaken };
+  Age age_of(const GroupKey& group, const ShardId& shard, int64_t sequence) const;
+
   // nullptr when the group has none.
   const Rows* rows_of(TenantId tenant, const std::string& group) const;
   const std::map<GroupKey, Rows>& groups() const { return groups_; }
@@ -92,6 +103,8 @@ class Offsets {
   const GroupOptions& options_;
   GroupMetrics& metrics_;
   std::map<GroupKey, Rows> groups_;
+  std::map<GroupKey, std::map<ShardId, int64_t>> under_way_;  // the last sequence that is being written
+  int64_t last_sequence_ = 0;
   int64_t rows_ = 0;                                            // shown
   int64_t rows_under_way_ = 0;                                  // at most this many more once the writes under way are done
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // so a write that ends later does nothing

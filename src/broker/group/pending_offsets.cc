@@ -63,6 +63,7 @@ void PendingOffsets::load_from(std::string from, Callback<void(Status)> done) {
       Result<CommittedOffset> row = decode_described<CommittedOffset>(as_bytes(value));
       if (!at.ok() || !row.ok())
         return done(Error{Code::corrupt_storage, "a pending offset: " + (at.ok() ? row.error() : at.error()).detail});
+      offsets_.note_sequence(row->sequence);
       rows_ += groups_[at->group][at->producer].insert_or_assign(at->shard, row.take()).second;
     }
     if (rows->size() < kRowsAPage) return done({});
@@ -78,6 +79,7 @@ void PendingOffsets::add(TenantId tenant, const std::string& group, ProducerId p
   storage::KvBatch batch;
   Rows& rows = groups_[{tenant, group}][producer];
   for (Offsets::Change& change : changes) {
+    change.row.sequence = offsets_.next_sequence();
     batch.put(pending_key(tenant, group, producer, change.shard), encode_described(change.row));
     rows_ += rows.insert_or_assign(change.shard, std::move(change.row)).second;
   }
@@ -93,7 +95,12 @@ void PendingOffsets::end(TenantId tenant, const std::string& group, ProducerId p
   if (at == groups_.end() || mine == at->second.end()) return done({});
   std::vector<Offsets::Change> changes;
   if (commits) {
-    for (const auto& [shard, row] : mine->second) changes.push_back({shard, row});
+    for (const auto& [shard, row] : mine->second) {
+      // What the group committed later is newer, whatever became of the transaction.
+      const Offsets::Age age = offsets_.age_of(key, shard, row.sequence);
+      if (age == Offsets::Age::being_overtaken) return done(Code::overloaded);
+      if (age == Offsets::Age::newest) changes.push_back({shard, row});
+    }
   }
   storage::KvBatch batch;
   const std::string prefix = producer_prefix(tenant, group, producer);
