@@ -22,7 +22,10 @@ bool has_any(const Partitions& of, const Partitions& in) {
 
 }  // namespace
 
-ConsumerGroup::~ConsumerGroup() { metrics_.members -= static_cast<int64_t>(members_.size()); }
+ConsumerGroup::~ConsumerGroup() {
+  metrics_.members -= static_cast<int64_t>(members_.size());
+  metrics_.patterns -= static_cast<int64_t>(patterns_.size());
+}
 
 // ---- Heartbeats ----
 
@@ -98,6 +101,8 @@ ConsumerGroup::Refusal ConsumerGroup::check(const HeartbeatConsumer& request) co
   }
   if (bytes > static_cast<size_t>(options_.member_bytes_max)) return {Code::quota_exceeded, "too many topics are followed"};
   if (request.topic_pattern && !request.topic_pattern->empty() && !patterns_.contains(*request.topic_pattern)) {
+    if (metrics_.patterns >= options_.consumer_patterns_max)
+      return {Code::quota_exceeded, "The number of regular expressions over topics is at its limit."};
     const Result<Pattern> compiled = Pattern::compile(*request.topic_pattern);
     if (!compiled.ok()) return {compiled.code(), "SubscribedTopicRegex is not valid: " + compiled.error().detail};
   }
@@ -314,6 +319,7 @@ void ConsumerGroup::aim(bool anyway) {
       patterns.emplace(member.pattern, compiled.take());
     }
   }
+  metrics_.patterns += static_cast<int64_t>(patterns.size()) - static_cast<int64_t>(patterns_.size());
   patterns_ = std::move(patterns);
   Followed now = look_at_topics();
   if (!anyway && now == followed_) return;

@@ -90,8 +90,8 @@ class ConsumerGroup {
   // When tick() is wanted; may be earlier than needed.
   Instant next_timer() const { return next_timer_; }
   Changes take_changes() { return std::exchange(changes_, {}); }
-  // All of it counts as changed again: what was taken could not be written.
-  void keep_changes();
+  // All of it counts as changed again, also members that are gone: what was taken could not be written.
+  void keep_changes(const Changes& taken);
 
   bool has_members() const { return !members_.empty() || !pending_.empty(); }
   // Members, and all of the classic protocol.

@@ -98,8 +98,9 @@ bool ConsumerGroup::is_followed(const std::string& topic) const {
 
 // ---- What is stored ----
 
-void ConsumerGroup::keep_changes() {
+void ConsumerGroup::keep_changes(const Changes& taken) {
   changes_.epoch = true;
+  changes_.members.insert(taken.members.begin(), taken.members.end());
   for (const auto& [id, member] : members_) changes_.members.insert(id);
 }
 

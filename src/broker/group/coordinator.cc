@@ -63,6 +63,7 @@ void GroupCoordinator::start(Callback<void(Status)> done) {
         if (!stored.ok()) return done(stored.error());
         started_at_ = core_.wall_now();
         for (const auto& [key, rows] : offsets_.groups()) groups_.emplace(key, std::make_unique<Entry>(*this, key));
+        for (const auto& [key, rows] : pending_.groups()) groups_.try_emplace(key, std::make_unique<Entry>(*this, key));
         restore(stored.take());
         metrics_.groups = static_cast<int64_t>(groups_.size());
         is_loaded_ = true;
@@ -246,7 +247,8 @@ std::optional<GroupCoordinator::ResolvedTopic> GroupCoordinator::resolve(TenantI
 Code GroupCoordinator::check_commit(TenantId tenant, const CommitOffsets& request) {
   Entry* entry = find(tenant, request.group);
   if (entry == nullptr) return Code::illegal_generation;
-  const Code code = entry->consumers ? entry->consumers->check_commit(request) : entry->group.check_commit(request, core_.now());
+  const Code code =
+      entry->consumers ? entry->consumers->check_commit(request) : entry->group.check_commit(request, core_.now(), true);
   if (!entry->group.outputs().empty()) carry_out(*entry);
   // Producers know of generations alone.
   return code == Code::stale_member_epoch ? Code::illegal_generation : code;
@@ -417,7 +419,7 @@ void GroupCoordinator::drop_idle_groups() {
   storage::KvBatch batch;
   std::erase_if(groups_, [&](const auto& at) {
     const auto& [tenant, name] = at.first;
-    if (!at.second->is_idle() || offsets_.rows_of(tenant, name) != nullptr) return false;
+    if (!at.second->is_idle() || has_offsets(at.first)) return false;
     if (at.second->consumers) remove_consumer_group(tenant, name, batch);
     return true;
   });

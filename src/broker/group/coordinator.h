@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/callback.h"
+#include "broker/group/consumer_group.h"
 #include "broker/group/group.h"
 #include "broker/group/group_rows.h"
 #include "broker/group/offsets.h"
@@ -98,11 +99,14 @@ class GroupCoordinator {
   void drop_consumers(Entry& entry);
   // Goes over to the other protocol where that is due, writes what changed, and answers (where `done` is set) when it is durable.
   void conclude(Entry& entry, Callback<void(Reply)> done, Reply reply);
-  void write(Entry& entry, storage::KvBatch batch);
+  // `changes`: of the group's machine, in `batch`; they come again where it fails.
+  void write(Entry& entry, storage::KvBatch batch, ConsumerGroup::Changes changes);
   void restore(StoredGroups stored);
 
   // coordinator_lag.cc
   void on_lag_timer();
+  template <class Use>
+  void for_each_shown(Use&& use) const;
 
   // coordinator_configs.cc
   const GroupConfig& config_of(TenantId tenant, const std::string& group) const;
@@ -110,7 +114,7 @@ class GroupCoordinator {
   void configure(TenantId tenant, const ConfigureGroups& request, Callback<void(Reply)> done);
   DescribedGroupConfigs describe(TenantId tenant, const DescribeGroupConfigs& request) const;
 
-  // Whether who commits is a member of the group's generation.
+  // Whether who commits in a transaction is a member of the group's generation.
   Code check_commit(TenantId tenant, const CommitOffsets& request);
   Entry* find(TenantId tenant, const std::string& group) const;
   Entry* find_or_make(TenantId tenant, const std::string& group);  // nullptr at the limit
@@ -119,6 +123,10 @@ class GroupCoordinator {
   void arm(Entry& entry);
   void on_group_timer(Entry& entry);
   void forget_if_idle(Key key);
+  // Committed, or in a transaction.
+  bool has_offsets(const Key& key) const {
+    return offsets_.rows_of(key.first, key.second) != nullptr || pending_.groups().contains(key);
+  }
   void drop_idle_groups();
   void expire_offsets();
   // Which topic is meant; nullopt when the catalog does not know it.

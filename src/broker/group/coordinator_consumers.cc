@@ -50,7 +50,7 @@ bool GroupCoordinator::may_upgrade(const Entry& entry) const {
 
 void GroupCoordinator::forget_if_idle(Key key) {
   const auto at = groups_.find(key);
-  if (at == groups_.end() || !at->second->is_idle() || offsets_.rows_of(key.first, key.second) != nullptr) return;
+  if (at == groups_.end() || !at->second->is_idle() || has_offsets(key)) return;
   groups_.erase(at);
   metrics_.groups = static_cast<int64_t>(groups_.size());
 }
@@ -60,7 +60,7 @@ void GroupCoordinator::drop_consumers(Entry& entry) {
   storage::KvBatch batch;
   remove_consumer_group(entry.key.first, entry.key.second, batch);
   entry.consumers.reset();
-  write(entry, std::move(batch));
+  write(entry, std::move(batch), {});
 }
 
 // Last thing done with the entry: who is answered may ask at once again.
@@ -68,6 +68,7 @@ void GroupCoordinator::conclude(Entry& entry, Callback<void(Reply)> done, Reply 
   const TenantId tenant = entry.key.first;
   const std::string& name = entry.key.second;
   storage::KvBatch batch;
+  ConsumerGroup::Changes changes;
   const GroupMigration way = options_.consumer_migration;
   const bool may_downgrade = way == GroupMigration::downgrade || way == GroupMigration::bidirectional;
   if (entry.consumers && entry.consumers->is_all_classic() && may_downgrade) {
@@ -76,7 +77,7 @@ void GroupCoordinator::conclude(Entry& entry, Callback<void(Reply)> done, Reply 
     entry.consumers.reset();
     remove_consumer_group(tenant, name, batch);
   } else if (entry.consumers) {
-    const ConsumerGroup::Changes changes = entry.consumers->take_changes();
+    changes = entry.consumers->take_changes();
     if (changes.epoch) batch.put(group_epoch_key(tenant, name), encode_described(GroupEpochRow{entry.consumers->epoch()}));
     for (const std::string& id : changes.members) {
       if (const std::optional<MemberRow> row = entry.consumers->row_of(id)) {
@@ -96,25 +97,26 @@ void GroupCoordinator::conclude(Entry& entry, Callback<void(Reply)> done, Reply 
     }
   }
   arm(entry);
-  if (writes) write(entry, std::move(batch));
+  if (writes) write(entry, std::move(batch), std::move(changes));
   for (auto& [answer, what] : answers) answer(std::move(what));
 }
 
-void GroupCoordinator::write(Entry& entry, storage::KvBatch batch) {
+void GroupCoordinator::write(Entry& entry, storage::KvBatch batch, ConsumerGroup::Changes changes) {
   const uint64_t number = ++entry.writes_begun;
-  kv_.write(std::move(batch), [this, alive = std::weak_ptr<bool>(alive_), key = entry.key, number](Status status) {
-    if (alive.expired()) return;
-    Entry* written = find(key.first, key.second);
-    ROBUSTMQ_CHECK(written != nullptr, "a group went before its write was done");
-    written->writes_done = number;
-    if (!status.ok() && written->consumers) written->consumers->keep_changes();
-    std::vector<Entry::Held> answers;
-    while (!written->held.empty() && written->held.front().write <= number) {
-      answers.push_back(std::move(written->held.front()));
-      written->held.pop_front();
-    }
-    for (Entry::Held& answer : answers) answer.done(status.ok() ? std::move(answer.reply) : Reply(status.error()));
-  });
+  kv_.write(std::move(batch),
+            [this, alive = std::weak_ptr<bool>(alive_), key = entry.key, number, changes = std::move(changes)](Status status) {
+              if (alive.expired()) return;
+              Entry* written = find(key.first, key.second);
+              ROBUSTMQ_CHECK(written != nullptr, "a group went before its write was done");
+              written->writes_done = number;
+              if (!status.ok() && written->consumers) written->consumers->keep_changes(changes);
+              std::vector<Entry::Held> answers;
+              while (!written->held.empty() && written->held.front().write <= number) {
+                answers.push_back(std::move(written->held.front()));
+                written->held.pop_front();
+              }
+              for (Entry::Held& answer : answers) answer.done(status.ok() ? std::move(answer.reply) : Reply(status.error()));
+            });
 }
 
 DescribedConsumers GroupCoordinator::describe(TenantId tenant, const DescribeConsumers& request) const {

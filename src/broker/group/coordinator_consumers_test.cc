@@ -420,6 +420,75 @@ TEST_F(ConsumersTest, ShowsNoMoreLagsThanTheLimit) {
   EXPECT_EQ(coordinator_->metrics().lag_left_out, 1);
 }
 
+TEST_F(ConsumersTest, LooksAtNoMoreLagsThanTheLimit) {
+  options_.lag_series_max = 2;
+  restart();
+  for (const std::string group : {"a", "b", "c"}) committed(commit(1, "t", 0, group));
+  coordinator_->look_at_lag([](const ListOffsets& question, Callback<void(Reply)> done) {
+    ListedOffsets ends;
+    ends.partitions.resize(question.partitions.size(), {Code::ok, 100, -1, 0});
+    done(std::move(ends));
+  });
+  core_.pass(options_.lag_check_ms);
+  observe::MetricsSnapshot snapshot;
+  coordinator_->add_lag(snapshot);
+  EXPECT_EQ(snapshot.samples().size(), 2u);
+  EXPECT_EQ(coordinator_->metrics().lag_left_out, 1);
+}
+
+TEST_F(ConsumersTest, AMemberWhoseRemovalCouldNotBeWrittenIsRemovedWithTheNextChange) {
+  tell(beat("a", 0));
+  tell(beat("b", 0));
+  ASSERT_TRUE(kv_.rows.contains(group_member_key(kDefaultTenant, "g", "a")));
+  kv_.fails_with = Code::storage_full;
+  const auto left = ask_later(beat("a", -1));
+  ASSERT_TRUE(left->has_value());
+  EXPECT_EQ(std::get<Error>(**left).code, Code::storage_full);
+  kv_.fails_with = Code::ok;
+  EXPECT_EQ(tell(beat("b", 0)).code, Code::ok);
+  EXPECT_FALSE(kv_.rows.contains(group_member_key(kDefaultTenant, "g", "a")));
+  restart();
+  EXPECT_EQ(shown().members.size(), 1u);
+}
+
+TEST_F(ConsumersTest, BoundsTheExpressionsOfAllGroups) {
+  options_.consumer_patterns_max = 1;
+  restart();
+  const auto follow = [&](std::string group, std::string member, std::string pattern) {
+    HeartbeatConsumer request = beat(std::move(member), 0);
+    request.group = std::move(group);
+    request.topics.reset();
+    request.topic_pattern = std::move(pattern);
+    return tell(request).code;
+  };
+  EXPECT_EQ(follow("g", "m", "t.*"), Code::ok);
+  EXPECT_EQ(coordinator_->metrics().patterns, 1);
+  EXPECT_EQ(follow("g", "n", "t.*"), Code::ok) << "it is there";
+  EXPECT_EQ(follow("g", "o", "u.*"), Code::quota_exceeded);
+  EXPECT_EQ(follow("h", "m", "u.*"), Code::quota_exceeded);
+  tell(beat("m", -1));
+  tell(beat("n", -1));
+  EXPECT_EQ(coordinator_->metrics().patterns, 0);
+  EXPECT_EQ(follow("h", "m", "u.*"), Code::ok);
+}
+
+TEST_F(ConsumersTest, BoundsTheGroupsWithSettingsOfTheirOwn) {
+  options_.configs_max = 1;
+  restart();
+  const auto configure = [&](std::string group, std::optional<std::string> value) {
+    ConfigureGroups request;
+    auto& one = request.groups.emplace_back();
+    one.name = std::move(group);
+    one.changes.push_back({"consumer_heartbeat_interval_ms", std::move(value)});
+    return ask<ConfiguredGroups>(request).groups.at(0).code;
+  };
+  EXPECT_EQ(configure("a", "9000"), Code::ok);
+  EXPECT_EQ(configure("b", "9000"), Code::quota_exceeded);
+  EXPECT_EQ(configure("a", "8000"), Code::ok) << "it has some";
+  EXPECT_EQ(configure("a", std::nullopt), Code::ok);
+  EXPECT_EQ(configure("b", "9000"), Code::ok);
+}
+
 TEST_F(ConsumersTest, DamagedRowsAreNotOverlooked) {
   kv_.rows[group_member_key(kDefaultTenant, "g", "m")] = "?";
   coordinator_ = std::make_unique<GroupCoordinator>(core_, kv_, meta_, options_);

@@ -27,22 +27,28 @@ void GroupCoordinator::look_at_lag(Callback<void(ListOffsets, Callback<void(Repl
   if (options_.lag_check_ms > 0) core_.arm(lag_timer_, core_.now() + Duration::millis(options_.lag_check_ms));
 }
 
+// The first lag_series_max of all committed offsets; the rest is not looked at.
+template <class Use>
+void GroupCoordinator::for_each_shown(Use&& use) const {
+  int64_t left = options_.lag_series_max;
+  for (const auto& [key, rows] : offsets_.groups()) {
+    for (const auto& [shard, row] : rows) {
+      if (left-- <= 0) return;
+      use(key, shard, row);
+    }
+  }
+}
+
 void GroupCoordinator::on_lag_timer() {
   core_.arm(lag_timer_, core_.now() + Duration::millis(options_.lag_check_ms));
   ListOffsets question;
   std::map<ShardId, const CommittedOffset*> wanted;
-  int64_t left_out = 0, shown = 0;
-  for (const auto& [key, rows] : offsets_.groups()) {
-    for (const auto& [shard, row] : rows) {
-      if (shown >= options_.lag_series_max) {
-        ++left_out;
-        continue;
-      }
-      ++shown;
-      wanted.emplace(shard, &row);
-    }
-  }
-  metrics_.lag_left_out = left_out;
+  int64_t shown = 0;
+  for_each_shown([&](const Key&, const ShardId& shard, const CommittedOffset& row) {
+    ++shown;
+    wanted.emplace(shard, &row);
+  });
+  metrics_.lag_left_out = metrics_.offsets - shown;
   std::vector<ShardId> asked;
   for (const auto& [shard, row] : wanted) {
     const bool is_new = asked.empty() || asked.back().topic != shard.topic;
@@ -67,20 +73,18 @@ void GroupCoordinator::on_lag_timer() {
 }
 
 void GroupCoordinator::add_lag(observe::MetricsSnapshot& to) const {
-  for (const auto& [key, rows] : offsets_.groups()) {
-    for (const auto& [shard, row] : rows) {
-      const auto end = ends_.find(shard);
-      if (end == ends_.end() || row.offset < 0) continue;
-      observe::MetricSample sample;
-      sample.name = "robustmq_consumer_group_lag";
-      sample.labels = "group=" + quoted(key.second) + ",topic=" + quoted(row.topic) + ",partition=\"" +
-                      std::to_string(shard.partition) + "\"";
-      sample.doc = "Records of a partition behind the offset that the consumer group has committed.";
-      sample.kind = observe::MetricKind::gauge;
-      sample.value = static_cast<double>(std::max<Offset>(end->second - row.offset, 0));
-      to.add(std::move(sample));
-    }
-  }
+  for_each_shown([&](const Key& key, const ShardId& shard, const CommittedOffset& row) {
+    const auto end = ends_.find(shard);
+    if (end == ends_.end() || row.offset < 0) return;
+    observe::MetricSample sample;
+    sample.name = "robustmq_consumer_group_lag";
+    sample.labels =
+        "group=" + quoted(key.second) + ",topic=" + quoted(row.topic) + ",partition=\"" + std::to_string(shard.partition) + "\"";
+    sample.doc = "Records of a partition behind the offset that the consumer group has committed.";
+    sample.kind = observe::MetricKind::gauge;
+    sample.value = static_cast<double>(std::max<Offset>(end->second - row.offset, 0));
+    to.add(std::move(sample));
+  });
 }
 
 }  // namespace robustmq::broker

@@ -265,7 +265,7 @@ LeftGroup Group::leave(const LeaveGroup& request, Instant now) {
   return reply;
 }
 
-Code Group::check_commit(const CommitOffsets& request, Instant now) {
+Code Group::check_commit(const CommitOffsets& request, Instant now, bool in_transaction) {
   drop_silent(now);
   if (state_ == State::dead) return Code::shutting_down;
   const bool names_a_member = request.generation >= 0 || !request.member_id.empty() || request.instance_id;
@@ -275,7 +275,7 @@ Code Group::check_commit(const CommitOffsets& request, Instant now) {
   }
   if (const Code code = check_member(request.member_id, request.instance_id); code != Code::ok) return code;
   if (request.generation != generation_) return Code::illegal_generation;
-  if (state_ == State::completing_rebalance) return Code::rebalance_in_progress;
+  if (state_ == State::completing_rebalance && !in_transaction) return Code::rebalance_in_progress;
   heard(members_.find(request.member_id)->second, now);
   return Code::ok;
 }

@@ -52,8 +52,9 @@ class Group {
   void sync(Ticket ticket, const SyncGroup& request, Instant now);
   Code heartbeat(const HeartbeatGroup& request, Instant now);
   LeftGroup leave(const LeaveGroup& request, Instant now);
-  // Whether this member may commit now; counts as a heartbeat.
-  Code check_commit(const CommitOffsets& request, Instant now);
+  // Whether this member may commit now; counts as a heartbeat. In a transaction it may while a generation waits for its leader,
+  // too.
+  Code check_commit(const CommitOffsets& request, Instant now, bool in_transaction = false);
   void tick(Instant now);
   // The group is deleted or its coordinator stops: everybody who waits gets `code`. Final.
   void close(Code code);

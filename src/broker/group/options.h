@@ -41,6 +41,7 @@ struct GroupOptions {
   int32_t consumer_heartbeat_interval_ms = 5'000;
   int32_t consumer_heartbeat_interval_min_ms = 5'000;
   int32_t consumer_heartbeat_interval_max_ms = 15'000;
+  int32_t consumer_patterns_max = 1'000;
   std::vector<std::string> consumer_assignors = {"uniform", "range"};
   GroupMigration consumer_migration = GroupMigration::bidirectional;
   int32_t configs_max = 10'000;
@@ -94,6 +95,10 @@ struct GroupOptions {
     v.field("consumer_heartbeat_interval_max_ms", &G::consumer_heartbeat_interval_max_ms,
             {.doc = "Largest heartbeat interval that a group may be given.", .unit = "ms", .min = 1});
     v.field(
+        "consumer_patterns_max", &G::consumer_patterns_max,
+        {.doc = "Most regular expressions over topics that members of all consumer groups follow at a time; each may take 1 MiB.",
+         .min = 0});
+    v.field(
         "consumer_assignors", &G::consumer_assignors,
         {.doc =
              "The server's assignors that members may ask for, of `uniform` and `range`; the first is used where nobody asks."});
@@ -120,6 +125,7 @@ struct GroupMetrics {
   int64_t members = 0;
   int64_t offsets = 0;
   int64_t lag_left_out = 0;
+  int64_t patterns = 0;
 
   template <class V>
   static void describe(V& v) {
@@ -134,6 +140,7 @@ struct GroupMetrics {
     v.field("groups", &M::groups, {.doc = "Consumer groups."});
     v.field("members", &M::members, {.doc = "Members of consumer groups."});
     v.field("offsets", &M::offsets, {.doc = "Committed offsets kept."});
+    v.field("patterns", &M::patterns, {.doc = "Regular expressions over topics that members of consumer groups follow."});
     v.field("lag_left_out", &M::lag_left_out,
             {.doc = "Partitions of consumer groups whose lag is not shown as robustmq_consumer_group_lag, for want of room."});
   }

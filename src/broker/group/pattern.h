@@ -1,6 +1,7 @@
 // Pattern: a regular expression over topic names, in RE2's syntax (KIP-848). Pure; the door of RE2.
 //
-// Matching takes time linear in the name. Limit: kPatternMemoryMax of a compiled expression.
+// Matching takes time linear in the name. Limits: kPatternMemoryMax of a compiled expression; their number is its owner's to
+// bound (GroupOptions::consumer_patterns_max).
 #pragma once
 
 #include <cstddef>

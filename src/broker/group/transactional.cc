@@ -37,6 +37,8 @@ void GroupCoordinator::commit_in_transaction(TenantId tenant, ProducerId produce
     }
   }
   if (changes.empty()) return done(std::move(reply));
+  // A group has a place from its first offset on, also where that shows later.
+  if (find_or_make(tenant, request.group) == nullptr) return refuse(Code::quota_exceeded);
   pending_.add(tenant, request.group, producer, std::move(changes),
                [reply = std::move(reply), done = std::move(done)](const Status& status) mutable {
                  for (Code& result : reply.offsets) {
@@ -49,7 +51,7 @@ void GroupCoordinator::commit_in_transaction(TenantId tenant, ProducerId produce
 void GroupCoordinator::end_transaction(TenantId tenant, const std::string& group, ProducerId producer, bool commits,
                                        Callback<void(Status)> done) {
   if (!is_loaded_) return done(Code::coordinator_loading);
-  // The group has offsets from now on.
+  // It may have been deleted meanwhile.
   if (commits) find_or_make(tenant, group);
   pending_.end(tenant, group, producer, commits, std::move(done));
 }
