@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 PRESET ?= dev
+RUN_PRESET ?= release
 JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := help
@@ -11,9 +12,9 @@ help: ## list the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## install what is missing, build the release preset, start the server (ARGS="..." are given to it)
-	@tools/install.sh build
-	@tools/build.sh release robust
-	@exec build/release/bin/robust-server start $(ARGS)
+	@tools/install.sh build try
+	@tools/build.sh $(RUN_PRESET) robust
+	@exec build/$(RUN_PRESET)/bin/robust-server start $(ARGS)
 
 build: ## build everything in one preset (PRESET=dev | asan | tsan | release)
 	@tools/install.sh build test

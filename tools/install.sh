@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the given sets need and that are missing: install.sh build | test | bench ...
+# Installs the Debian packages that the given sets need and that are missing: install.sh build | try | test | bench ...
+# try: the clients that the first lines of the README speak with.
 # With everything there it asks dpkg once and is done. Root (or sudo) is used only to install.
 set -euo pipefail
 
 build="python3 clang-19 lld-19 llvm-19 libstdc++-12-dev ccache cmake ninja-build pkg-config libfmt-dev libtomlplusplus-dev
   nlohmann-json3-dev libcli11-dev libhttp-parser-dev libssl-dev zlib1g-dev libsnappy-dev liblz4-dev libzstd-dev libbz2-dev
   libxxhash-dev librocksdb-dev libre2-dev"
-test="clang-format-19 clang-tidy-19 libclang-rt-19-dev libgtest-dev libbenchmark-dev mosquitto-clients kcat
+try="mosquitto-clients kcat"
+test="$try git openssl clang-format-19 clang-tidy-19 libclang-rt-19-dev libgtest-dev libbenchmark-dev
   python3-paho-mqtt python3-kafka python3-confluent-kafka"
 bench="mosquitto"
 
@@ -14,12 +16,13 @@ wanted=()
 for set in "$@"; do
   case $set in
     build) wanted+=($build) ;;
+    try) wanted+=($try) ;;
     test) wanted+=($test) ;;
     bench) wanted+=($bench) ;;
-    *) echo "install.sh: there is no set $set; known are build, test, bench" >&2; exit 2 ;;
+    *) echo "install.sh: there is no set $set; known are build, try, test, bench" >&2; exit 2 ;;
   esac
 done
-[ ${#wanted[@]} -gt 0 ] || { echo "usage: install.sh build|test|bench ..." >&2; exit 2; }
+[ ${#wanted[@]} -gt 0 ] || { echo "usage: install.sh build|try|test|bench ..." >&2; exit 2; }
 
 if ! command -v dpkg-query >/dev/null; then
   echo "This is not a Debian system. Install what stands for these packages and go on: ${wanted[*]}" >&2

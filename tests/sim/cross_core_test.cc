@@ -1,6 +1,7 @@
 // The whole node on real threads: two cores, clients of both protocols on the loopback. Meant for TSan; passes without.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
@@ -64,9 +65,11 @@ struct Clients {
     for (auto& client : publishers) acknowledged += client->acknowledged();
     uint64_t produced = 0;
     for (auto& client : producers) produced += client->acknowledged();
+    // From when they were subscribed.
+    const bool all_delivered = std::all_of(followers.begin(), followers.end(), [](auto& each) { return each->delivered() > 0; });
     const bool all_stored = acknowledged == publishers.size() * kMessages && readers[0]->records_read() == acknowledged &&
                             produced >= producers.size() * (kMessages / 4) && readers[1]->records_read() == produced;
-    if (all_stored) return finished_();
+    if (all_stored && all_delivered) return finished_();
     core_.arm(tick_, core_.now() + Duration::millis(20));
   }
 

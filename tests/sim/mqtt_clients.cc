@@ -73,7 +73,10 @@ void MqttFollower::on_open() {
 }
 
 void MqttFollower::on_packet(const mqtt::Frame& frame) {
-  if (frame.type == mqtt::PacketType::suback) return;
+  if (frame.type == mqtt::PacketType::suback) {
+    is_subscribed_ = true;
+    return;
+  }
   mqtt::Publish publish;
   if (frame.type != mqtt::PacketType::publish || mqtt::decode_publish(frame, mqtt::Version::v3_1_1, mqtt::Side::server, publish))
     return drop();

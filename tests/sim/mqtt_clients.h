@@ -64,14 +64,20 @@ class MqttFollower final : public MqttClient {
   MqttFollower(runtime::Core& core, runtime::Endpoint server, std::string filter, std::string id, History& history)
       : MqttClient(core, std::move(server), std::move(id)), filter_(std::move(filter)), history_(history) {}
   uint64_t delivered() const { return delivered_; }
+  bool is_subscribed() const { return is_subscribed_; }
 
  private:
   void on_open() override;
   void on_packet(const mqtt::Frame& frame) override;
+  void on_lost() override {
+    MqttClient::on_lost();
+    is_subscribed_ = false;
+  }
 
   std::string filter_;
   History& history_;
   uint64_t delivered_ = 0;
+  bool is_subscribed_ = false;
 };
 
 }  // namespace robustmq::sim

@@ -1,6 +1,8 @@
 // Fetch sessions (KIP-227): the table of sessions, and whole conversations over a connection.
 #include "protocol/kafka/fetch_sessions.h"
 
+#include "protocol/kafka/core_share.h"
+
 #include <gtest/gtest.h>
 
 #include "base/batch.h"
@@ -234,6 +236,16 @@ TEST(FetchSessions, EpochsComeRoundToOne) {
   ASSERT_TRUE(sessions.open(session, false, {}));
   for (int32_t epoch = 1; epoch <= 1000; ++epoch) ASSERT_TRUE(sessions.find(session->id(), epoch, false, {}).session);
   EXPECT_EQ(sessions.find(session->id(), 0, false, {}).error, K::invalid_fetch_session_epoch);
+}
+
+TEST(CoreShare, IsAPartOfTheNodesLimits) {
+  KafkaOptions options;
+  options.request_memory_bytes = 100 << 20;
+  CoreShare share(options, 4, 1);
+  share.budget.change(0, 25 << 20);
+  EXPECT_FALSE(share.budget.is_over());
+  share.budget.change(0, 1);
+  EXPECT_TRUE(share.budget.is_over()) << "a quarter of the node's";
 }
 
 }  // namespace

@@ -74,7 +74,7 @@ void crash_rounds(RigOptions options, int rounds, int steps, std::string& failur
 }
 
 TEST(Conformance, SegmentKeepsWhatItAcknowledgedThroughCrashes) {
-  for (uint64_t seed = first_seed(); seed <= last_seed(400); ++seed) {
+  for (uint64_t seed = first_seed(); seed <= last_seed(150); ++seed) {
     std::string failure;
     crash_rounds(options_of(EngineKind::segment, seed), 5, 60, failure);
     ASSERT_EQ(failure, "");
@@ -228,6 +228,7 @@ TEST(Conformance, AFailedSyncIsFinalUntilTheNextStart) {
 }
 
 TEST(Conformance, DamageIsReportedNeverServedAndNeverStopsTheStart) {
+  int reported = 0;
   for (uint64_t seed = first_seed(); seed <= last_seed(200); ++seed) {
     Rig rig(options_of(EngineKind::segment, seed));
     ASSERT_TRUE(rig.start());
@@ -244,7 +245,38 @@ TEST(Conformance, DamageIsReportedNeverServedAndNeverStopsTheStart) {
     }
     ASSERT_TRUE(rig.start()) << rig.first_failure();
     ASSERT_EQ(rig.first_failure(), "");
+    reported += !rig.segment_engine().report().empty();
   }
+  EXPECT_GT(reported, 50) << "what was cut is told";
+}
+
+TEST(Conformance, RetentionBySizeKeepsWhatItMustAndNoSegmentMore) {
+  RigOptions options = options_of(EngineKind::segment, 1);
+  options.settings.retention_ms = -1;
+  Rig rig(options);
+  ASSERT_TRUE(rig.start());
+  rig.create(0);
+  rig.settle();
+  for (int i = 0; i < 60; ++i) {
+    rig.append(0, 1000);
+    rig.settle();
+  }
+  const auto bytes_left = [&] {
+    const Rig::Model& model = *rig.model(0);
+    int64_t bytes = 0;
+    for (const Rig::Issued& each : model.issued) {
+      if (each.base >= model.log->bounds().start) bytes += static_cast<int64_t>(each.bytes.size());
+    }
+    return bytes;
+  };
+  ASSERT_GT(bytes_left(), 50'000);
+  rig.retain(0);
+  rig.settle();
+  EXPECT_GT(rig.model(0)->log->bounds().start, 0);
+  EXPECT_GE(bytes_left(), options.settings.retention_bytes);
+  EXPECT_LT(bytes_left(), options.settings.retention_bytes + options.settings.segment_bytes + 2'000);
+  rig.check_all();
+  EXPECT_EQ(rig.first_failure(), "");
 }
 
 // A journal file full of old frames, and of batches that look like the next ones, is used again; then the power goes.
