@@ -162,7 +162,7 @@ struct ServerOptions {
     using O = ServerOptions;
     v.field("node", &O::node, {.doc = "The node itself."});
     v.field("runtime", &O::runtime, {.doc = "Threads."});
-    v.field("mqtt", &O::mqtt, {.doc = "MQTT 3.1.1 and 5.0."});
+    v.field("mqtt", &O::mqtt, {.doc = "MQTT 3.1, 3.1.1 and 5.0."});
     v.field("kafka", &O::kafka, {.doc = "The Kafka protocol."});
     v.field(
         "tls", &O::tls,

@@ -33,8 +33,8 @@ MQTT = [
     ("pairs QoS 1", "mqtt-pairs", ["--qos=1"], [CPU, RATE]),
     ("fan-out 1 to 100", "mqtt-fan-out", [], [CPU, RATE]),
     ("fan-in 100 to 1", "mqtt-fan-in", [], [CPU, RATE]),
-    ("1,000 messages/s", "mqtt-latency", ["--rate=1000"], LATENCY + [CPU]),
-    ("10,000 messages/s", "mqtt-latency", ["--rate=10000"], LATENCY + [CPU]),
+    *((f"{rate:,} messages/s QoS {qos}", "mqtt-latency", [f"--rate={rate}", f"--qos={qos}"], LATENCY + [CPU])
+      for rate in (1000, 10000) for qos in (0, 1)),
 ]
 GB = ("broker_cpu_s_per_gb", "CPU s a GB", True)
 MB = ("MBs_per_s", "MB/s", False)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The import guard: holds the table of who may import whom, reads the includes of src/ and tools/, and fails on
+"""The import guard: holds the table of who may import whom, reads the includes of src/, tools/ and tests/, and fails on
 
   - an include that the table does not allow (an arrow that runs up), or a folder that the table does not know
   - a private header used from outside its room (its opening comment says "Private to")

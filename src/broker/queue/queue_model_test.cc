@@ -375,7 +375,7 @@ uint64_t seed_of_run() {
 TEST(Queue, DoesWhatTheModelDoes) {
   const uint64_t seed = seed_of_run();
   std::printf("SEED=%llu\n", static_cast<unsigned long long>(seed));
-  for (uint64_t round = 0; round < 40 && !HasFailure(); ++round) {
+  for (uint64_t round = 0; round < 16 && !HasFailure(); ++round) {
     SCOPED_TRACE("SEED=" + std::to_string(seed + round));
     std::mt19937_64 random(seed + round);
     QueueOptions options;

@@ -239,7 +239,7 @@ TEST_P(KvConformance, ChangesOfABatchTakeEffectInTheirOrder) {
 TEST_P(KvConformance, KeepsAPrefixOfTheBatchesThatHoldsEveryAcknowledgedOne) {
   uint64_t snapshots = 0;
   // RocksDB syncs a real disk.
-  const uint64_t seeds = GetParam() == KvKind::rocks ? 5 : 60;
+  const uint64_t seeds = GetParam() == KvKind::rocks ? 5 : 30;
   for (uint64_t seed = 1; seed <= seeds; ++seed) {
     KvRig rig(GetParam(), seed);
     ASSERT_TRUE(rig.start());
