@@ -76,14 +76,18 @@ class Outbox {
   // Bytes that wait in front of this connection's socket; deliveries of no account are dropped over the limit.
   uint64_t unsent_bytes() const { return unsent_bytes_ + out_.size(); }
   bool is_congested() const { return unsent_bytes() > unsent_limit_; }
+  // False: the client is not read now, over this limit or another one, so that its silence means nothing.
+  bool is_read() const { return is_read_ && !is_congested(); }
 
   // ---- for the driver and for tests ----
-  void begin(Instant now, WallTime wall_now, CallId* last_call, uint64_t unsent_bytes, uint64_t unsent_limit) {
+  void begin(Instant now, WallTime wall_now, CallId* last_call, uint64_t unsent_bytes, uint64_t unsent_limit,
+             bool is_read = true) {
     now_ = now;
     wall_now_ = wall_now;
     last_call_ = last_call;
     unsent_bytes_ = unsent_bytes;
     unsent_limit_ = unsent_limit;
+    is_read_ = is_read;
   }
   Pieces take_pieces();  // everything sent, in order, out() included
   std::vector<Call>& calls() { return calls_; }
@@ -102,6 +106,7 @@ class Outbox {
   CallId* last_call_ = nullptr;
   uint64_t unsent_bytes_ = 0;
   uint64_t unsent_limit_ = UINT64_MAX;
+  bool is_read_ = true;
   Buffer out_;
   Pieces pieces_;
   std::vector<Call> calls_;

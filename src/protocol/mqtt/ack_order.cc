@@ -49,6 +49,13 @@ bool AckOrder::fail(protocol::CallId call, Code code) {
   return true;
 }
 
+void AckOrder::forget_again(uint16_t packet_id) {
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    Entry& entry = entries_[i];
+    if (entry.kind == Kind::again && entry.packet_id == packet_id) entry.kind = Kind::forgotten;
+  }
+}
+
 bool AckOrder::pop(Entry& out) {
   if (entries_.empty() || !entries_.front().is_answered) return false;
   out = entries_.front();

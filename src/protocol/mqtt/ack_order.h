@@ -19,7 +19,8 @@ class AckOrder {
   enum class Kind : uint8_t {
     qos1,
     qos2,
-    again,  // a QoS 2 PUBLISH that came again: it is not handed on, and answered as the first one was
+    again,      // a QoS 2 PUBLISH that came again: it is not handed on, and answered as the first one was
+    forgotten,  // such a one whose message is over: not answered
   };
   struct Entry {
     uint16_t packet_id = 0;
@@ -38,6 +39,8 @@ class AckOrder {
   // False: no such request. A missing result counts as an internal error.
   bool answer(protocol::CallId call, const broker::Published& published);
   bool fail(protocol::CallId call, Code code);
+  // The client has released this id: copies of its PUBLISH that still wait for their turn are not answered any more.
+  void forget_again(uint16_t packet_id);
   // Takes the front if it is answered.
   bool pop(Entry& out);
   size_t size() const { return entries_.size(); }

@@ -511,7 +511,48 @@ TEST(Mountpoint, IsPutOnWhatClientsNameAndTakenOffWhatTheyAreTold) {
   link.deliver("floor1/a/u/t/1", TestRecord::make("x", {}, 0), 0);
   link.deliver("elsewhere", TestRecord::make("y", {}, 0), 0);
   EXPECT_EQ(packet_text::lines_of(as_bytes(link.sent), Version::v5, Side::server),
-            (std::vector<std::string>{"PUBLISH topic=t/1 payload=x", "PUBLISH topic=elsewhere payload=y"}));
+            (std::vector<std::string>{"PUBLISH topic=t/1 payload=x"}));
+  EXPECT_EQ(link.metrics.dropped_foreign_total, 1u);
+}
+
+// A filter's `#` matches the level above it: what is published to floor1/a is not a client's of floor1/a/.
+TEST(Mountpoint, DoesNotShowTheLevelAboveIt) {
+  ScriptedLink link({}, protocol::LinkFacts{.mountpoint = "floor1/${clientid}/"});
+  link.receive(as_bytes(packet("CONNECT v5 id=a session_expiry=60", Version::v5)));
+  EXPECT_EQ(std::get<broker::OpenSession>(link.calls.front().request).prefix, "floor1/a/");
+  link.reply(link.calls.front().id, broker::SessionOpened{.expiry_s = 60});
+  link.calls.clear();
+  link.sent.clear();
+  for (const uint16_t lease : {uint16_t{0}, uint16_t{5}, broker::kSharedLeaseMin})
+    link.deliver("floor1/a", TestRecord::make("x", {{"mqtt.qos", "1"}}, 0), 1, {.lease = lease});
+  EXPECT_EQ(link.sent, "");
+  EXPECT_EQ(link.metrics.dropped_foreign_total, 3u);
+  ASSERT_EQ(link.calls.size(), 2u);
+  for (const protocol::Outbox::Call& call : link.calls)
+    EXPECT_EQ(std::get<broker::Settle>(call.request).leases.at(0).outcome, broker::Settle::Outcome::refused);
+}
+
+TEST(KeepAlive, DoesNotCountWhileTheClientIsNotRead) {
+  ScriptedLink link;
+  connect(link, "CONNECT v5 id=a ka=10");
+  link.unsent_limit = 100;
+  link.unsent = 1000;  // what the client was sent waits, so that it is not read
+  link.pass(Duration::seconds(60));
+  EXPECT_FALSE(link.is_closed());
+  link.drained();
+  link.pass(Duration::seconds(14));
+  EXPECT_FALSE(link.is_closed()) << "it has its time again";
+  link.pass(Duration::seconds(2));
+  EXPECT_TRUE(link.is_closed());
+  EXPECT_EQ(link.metrics.keep_alive_timeouts_total, 1u);
+}
+
+TEST(Properties, OfTheBrokersOwnAreNotMissed) {
+  uint64_t left_out = 0;
+  const TestRecord record =
+      TestRecord::make("x", {{"mqtt.qos", "2"}, {"mqtt.packet", std::string("\x01\xff", 2)}, {"mqtt.delayed", "\xff"}}, 0);
+  EXPECT_EQ(properties_size(record.view, left_out), 0u);
+  EXPECT_EQ(left_out, 0u);
 }
 
 TEST(Mountpoint, RefusesClientsWhoseNameLeavesIt) {

@@ -153,7 +153,7 @@ void Machine::on_timer(Outbox& out) {
       }
       if (keep_alive_s_ == 0) return;
       // Nothing was read while this side was busy: the client may well have sent.
-      if (is_paused()) last_packet_ = out.now();
+      if (is_paused() || !out.is_read()) last_packet_ = out.now();
       const Instant due = last_packet_ + keep_alive_limit();
       if (out.now() < due) {
         out.arm(due);
@@ -169,6 +169,7 @@ void Machine::on_timer(Outbox& out) {
 }
 
 void Machine::on_drained(Outbox& out) {
+  last_packet_ = out.now();  // it was not read meanwhile, and is from now on
   if (state_ == State::open && outbound_) send_waiting(out);
 }
 

@@ -24,6 +24,7 @@
 
 #include <memory>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "protocol/mqtt/ack_order.h"
@@ -106,8 +107,9 @@ class Machine final : public protocol::Connection {
       std::vector<uint16_t> received;  // PUBREL is sent when the broker answered
       bool is_answered = false;
     };
-    std::vector<Settling> settling;  // in order; only those that a PUBREL waits for
-    int64_t since_ms = 0;            // wall time; what came before does not count as waiting
+    std::vector<Settling> settling;            // in order; only those that a PUBREL waits for
+    std::unordered_set<uint16_t> unconfirmed;  // PUBREC came, and the broker has not answered: the PUBREL is still to come
+    int64_t since_ms = 0;                      // wall time; what came before does not count as waiting
     Instant slow_told_at{};
     uint32_t in_flight() const { return own.in_use() + leases.in_use() + shared.in_use(); }
   };
@@ -157,11 +159,13 @@ class Machine final : public protocol::Connection {
   void send_publish_acks(Outbox& out);
   void send_publish_ack(const AckOrder::Entry& entry, Outbox& out);
   void free_inbound_id(uint16_t packet_id, AckOrder::Kind kind);
+  void free_released_id(uint16_t packet_id);
   void send_suback(const Pending& pending, Outbox& out);
   Inbound& inbound();
   InboundQos2& inbound_qos2();
 
   // what clients get: machine_outbound.cc
+  void pass_over_foreign(const broker::Delivery& delivery, Outbox& out);
   void on_delivery_as_told(const broker::Delivery& delivery, Outbox& out);
   // Under a mountpoint the packet is not as others get it.
   broker::DeliveryScratch* scratch_of(const broker::Delivery& delivery) const {

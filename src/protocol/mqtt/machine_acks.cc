@@ -65,7 +65,7 @@ void Machine::on_pubrec(const Ack& ack, Sent state, Outbox& out) {
       break;
     case Sent::released:
       // It comes again: where the PUBREL still waits for the broker, that one is the answer.
-      if (outbound_->settling.empty()) send_ack(PacketType::pubrel, ack.packet_id, ReasonCode::success, out);
+      if (!outbound_->unconfirmed.contains(ack.packet_id)) send_ack(PacketType::pubrel, ack.packet_id, ReasonCode::success, out);
       return;
   }
   ++metrics_->pubrecs_received_total;
@@ -76,6 +76,7 @@ void Machine::on_pubrec(const Ack& ack, Sent state, Outbox& out) {
   ids_of(ack.packet_id).set(ack.packet_id, Sent::released);
   if (is_lease(ack.packet_id)) {
     settle(ack.packet_id, broker::Settle::Outcome::received);
+    outbound_->unconfirmed.insert(ack.packet_id);
   } else {
     send_ack(PacketType::pubrel, ack.packet_id, ReasonCode::success, out);
   }
@@ -153,6 +154,7 @@ void Machine::send_pubrels(Outbox& out) {
   size_t done = 0;
   for (; done < settling.size() && settling[done].is_answered; ++done) {
     for (const uint16_t id : settling[done].received) {
+      outbound_->unconfirmed.erase(id);
       if (outbound_->leases.get(id) == Sent::released) send_ack(PacketType::pubrel, id, ReasonCode::success, out);
     }
   }

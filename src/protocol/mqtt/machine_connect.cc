@@ -23,7 +23,7 @@ broker::Will will_of(const Will& sent, std::string_view prefix) {
   will.payload = Bytes::copy_of(sent.payload);
   will.qos = sent.qos;
   will.retain = sent.retain;
-  will.expiry_s = sent.properties.number(PropertyId::message_expiry);
+  will.expiry_s = expiry_of(sent.properties);
   will.delay_s = sent.properties.number(PropertyId::will_delay);
   will.header_count = append_headers(sent.qos, sent.retain, sent.properties, headers);
   will.raw_headers = Bytes::copy_of(headers.span());
@@ -170,6 +170,7 @@ void Machine::take_connect(const Connect& connect, Outbox& out) {
       .will = has_will_ ? std::optional(will_of(*connect.will, is_mounted() ? facts_->mountpoint : std::string_view{}))
                         : std::nullopt,
       .user = std::move(user),
+      .prefix = is_mounted() ? facts_->mountpoint : std::string(),
   });
 }
 

@@ -7,7 +7,18 @@ void Machine::on_delivery(const broker::Delivery& delivery, Outbox& out) {
   if (!is_mounted()) return on_delivery_as_told(delivery, out);
   broker::Delivery told = delivery;
   told.topic = unmounted(facts_->mountpoint, delivery.topic);
+  if (told.topic.empty() && !delivery.is_received) return pass_over_foreign(delivery, out);
   on_delivery_as_told(told, out);
+}
+
+// A message outside of the mountpoint: for another member of a shared subscription, otherwise nobody's.
+void Machine::pass_over_foreign(const broker::Delivery& delivery, Outbox& out) {
+  if (state_ != State::open) return;
+  ++metrics_->dropped_foreign_total;
+  if (delivery.lease == 0) return;
+  outbound();
+  settle(delivery.lease, broker::Settle::Outcome::refused);
+  flush_calls(out);
 }
 
 // `delivery.topic` is the one that the client is told.

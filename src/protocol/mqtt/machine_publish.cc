@@ -136,7 +136,7 @@ void Machine::hand_on(const Publish& publish, Outbox& out) {
     message.raw_headers = plain_headers(publish.qos);
     message.header_count = 1;
   } else {
-    message.expiry_s = publish.properties.number(PropertyId::message_expiry);
+    message.expiry_s = expiry_of(publish.properties);
     Inbound& in = inbound();
     // The memory of a request made earlier in this turn must stay where it is until that is executed.
     if (in.header_bytes == 0 && !in.headers.empty()) in.held.push_back(in.headers.take());
@@ -186,6 +186,7 @@ bool Machine::on_published(CallId id, const broker::Reply& reply, Outbox& out) {
 
 void Machine::send_publish_acks(Outbox& out) {
   for (AckOrder::Entry entry; state_ != State::closed && inbound_->acks.pop(entry);) {
+    if (entry.kind == AckOrder::Kind::forgotten) continue;
     if (entry.kind == AckOrder::Kind::again) {
       // Its first one went before it. Where that failed, the id is free, and this one failed too.
       const Received state = inbound_->qos2->ids.get(entry.packet_id);
@@ -243,6 +244,9 @@ void Machine::send_publish_ack(const AckOrder::Entry& entry, Outbox& out) {
 // ---- PUBREL ----
 
 void Machine::on_pubrel(const Ack& ack, Outbox& out) {
+  // A PUBLISH that came again just before is answered first, while it is known what it was.
+  if (inbound_) send_publish_acks(out);
+  if (state_ != State::open) return;
   InboundQos2* in = inbound_ ? inbound_->qos2.get() : nullptr;
   switch (in ? in->ids.get(ack.packet_id) : Received::none) {
     case Received::none:
@@ -262,8 +266,14 @@ void Machine::on_pubrel(const Ack& ack, Outbox& out) {
     in->released.push_back(ack.packet_id);
     return;
   }
-  free_inbound_id(ack.packet_id, AckOrder::Kind::qos2);
+  free_released_id(ack.packet_id);
   send_ack(PacketType::pubcomp, ack.packet_id, ReasonCode::success, out);
+}
+
+// Who says PUBREL waits for no PUBREC any more, and one that came behind PUBCOMP would be taken for the next message's.
+void Machine::free_released_id(uint16_t packet_id) {
+  inbound_->acks.forget_again(packet_id);
+  free_inbound_id(packet_id, AckOrder::Kind::qos2);
 }
 
 void Machine::flush_releases(Outbox& out) {
@@ -286,7 +296,7 @@ bool Machine::on_released(CallId id, const broker::Reply& reply, Outbox& out) {
       return true;
     }
     for (const uint16_t packet_id : packet_ids) {
-      free_inbound_id(packet_id, AckOrder::Kind::qos2);
+      free_released_id(packet_id);
       send_ack(PacketType::pubcomp, packet_id, ReasonCode::success, out);
     }
     return true;

@@ -37,6 +37,7 @@ struct MqttMetrics {
   uint64_t dropped_too_large_total = 0;
   uint64_t dropped_slow_reader_total = 0;
   uint64_t dropped_bad_topic_total = 0;
+  uint64_t dropped_foreign_total = 0;
   uint64_t headers_left_out_total = 0;
   uint64_t reads_delayed_total = 0;
 
@@ -82,6 +83,8 @@ struct MqttMetrics {
             {.doc = "QoS 1 and 2 messages not sent because their client was too slow."});
     v.field("dropped_bad_topic_total", &M::dropped_bad_topic_total,
             {.doc = "Messages not sent because their topic is no MQTT topic name."});
+    v.field("dropped_foreign_total", &M::dropped_foreign_total,
+            {.doc = "Messages not sent because their topic is not within the mountpoint of the client's listener."});
     v.field("headers_left_out_total", &M::headers_left_out_total,
             {.doc = "Record headers that MQTT cannot carry, left out of a delivery."});
     v.field("reads_delayed_total", &M::reads_delayed_total,

@@ -38,8 +38,8 @@ std::string mounted(std::string_view prefix, std::string_view topic) {
 }
 
 std::string_view unmounted(std::string_view prefix, std::string_view topic) {
-  if (topic.size() > prefix.size() && topic.starts_with(prefix)) topic.remove_prefix(prefix.size());
-  return topic;
+  if (topic.size() <= prefix.size() || !topic.starts_with(prefix)) return {};
+  return topic.substr(prefix.size());
 }
 
 }  // namespace robustmq::mqtt

@@ -27,7 +27,8 @@ std::optional<std::string> mountpoint_of(std::string_view pattern, std::string_v
 // A topic or filter as the broker knows it: the prefix before it, but behind `$delayed/{time}/` and `$exclusive/`.
 std::string mounted(std::string_view prefix, std::string_view topic);
 
-// A topic as the client knows it: without the prefix, where it has it.
+// A topic as the client knows it: without the prefix. Empty: it is not below the prefix, and none of the client's business
+// (a filter's `#` matches the level above it too: MQTT5 4.7.1.2).
 std::string_view unmounted(std::string_view prefix, std::string_view topic);
 
 }  // namespace robustmq::mqtt

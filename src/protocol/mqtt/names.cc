@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "base/topic_names.h"
+#include "broker/menu/record_qos.h"
 
 namespace robustmq::mqtt {
 namespace {
@@ -12,6 +13,8 @@ constexpr std::string_view kUserPrefix = "mqtt.user.";
 constexpr std::string_view kQos = "mqtt.qos";
 constexpr std::string_view kRetain = "mqtt.retain";
 constexpr std::string_view kTopic = "mqtt.topic";
+constexpr std::string_view kPacket = "mqtt.packet";  // the broker's own, as the next one
+constexpr std::string_view kDelayed = "mqtt.delayed";
 constexpr std::string_view kPayloadFormat = "mqtt.payload_format";
 constexpr std::string_view kExpiry = "mqtt.message_expiry_s";
 constexpr std::string_view kContentType = "mqtt.content_type";
@@ -47,7 +50,8 @@ Fate property_of(const HeaderView& header, uint64_t& seen, Property& out) {
     out = {.id = PropertyId::user_property, .name = name, .text = value};
     return Fate::property;
   }
-  if (header.key == kQos || header.key == kRetain || header.key == kTopic) return Fate::nothing;
+  if (header.key == kQos || header.key == kRetain || header.key == kTopic || header.key == kPacket || header.key == kDelayed)
+    return Fate::nothing;
   out = {.text = value};
   bool is_good = false;
   if (header.key == kPayloadFormat) {
@@ -129,6 +133,11 @@ void append_user_property(Buffer& to, const Property& property) {
 
 ByteSpan plain_headers(uint8_t qos) { return as_bytes(std::string_view(kPlain[qos < 2 ? qos : 2], kPlainBytes)); }
 
+uint32_t expiry_of(const Properties& properties) {
+  const uint32_t expiry_s = properties.number(PropertyId::message_expiry);
+  return expiry_s == 0 && properties.has(PropertyId::message_expiry) ? 1 : expiry_s;
+}
+
 int32_t append_headers(uint8_t qos, bool retain, const Properties& properties, Buffer& to) {
   int32_t count = 1;
   to.append(plain_headers(qos));
@@ -179,7 +188,7 @@ RecordFacts facts_of(const RecordView& record) {
   for (HeaderView header; reader.next(header);) {
     const std::string_view value = header.value ? as_text(*header.value) : std::string_view{};
     if (header.key == kQos) {
-      facts.qos = value == "0" ? 0 : value == "2" ? 2 : 1;
+      facts.qos = broker::qos_said(value);
     } else if (header.key == kRetain) {
       facts.retain = value == "1";
     } else if (header.key != kTopic) {

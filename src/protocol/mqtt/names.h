@@ -27,6 +27,10 @@ namespace robustmq::mqtt {
 // The encoded header of a message that has nothing but its QoS (0, 1 or 2). Lives for ever.
 ByteSpan plain_headers(uint8_t qos);
 
+// How long the broker keeps a message; 0: for ever. One that expires at once (MQTT5 3.3.2.3.3: 0 is a lifetime too) goes to who
+// follows now, and what is kept of it goes with the second.
+uint32_t expiry_of(const Properties& properties);
+
 // Appends the encoded headers of a message and returns how many. `properties` are a checked PUBLISH's or will's.
 int32_t append_headers(uint8_t qos, bool retain, const Properties& properties, Buffer& to);
 

@@ -62,7 +62,10 @@ inline std::string text_of(const broker::Message& message) {
   // What the broker reads of a message and what the record will say must be the same.
   const std::string_view expiry = seen["mqtt.message_expiry_s"];
   if (reader.is_malformed() || seen["mqtt.qos"] != std::to_string(message.qos) ||
-      (seen["mqtt.retain"] == "1") != message.retain || (expiry.empty() ? "0" : expiry) != std::to_string(message.expiry_s) ||
+      (seen["mqtt.retain"] == "1") != message.retain ||
+      (expiry.empty()  ? "0"
+       : expiry == "0" ? "1"
+                       : expiry) != std::to_string(message.expiry_s) ||
       message.wants_reply != (message.qos > 0)) {
     text += " but the message says otherwise";
   }
