@@ -231,18 +231,7 @@ void Journal::finish_round() {
   metrics_.round_ns_max = std::max(metrics_.round_ns_max, took);
 
   // Entries that wait behind a refused one of their owner are refused with it, before anyone can submit anew.
-  std::vector<JournalEntry> refused_too;
-  for (const Round::Part& part : round_.parts) {
-    if (part.refused.ok() || !part.entry.owner) continue;
-    for (auto at = queue_.begin(); at != queue_.end();) {
-      if (at->owner != part.entry.owner || journal_frame_makes_space(at->kind)) {
-        ++at;
-        continue;
-      }
-      refused_too.push_back(std::move(*at));
-      at = queue_.erase(at);
-    }
-  }
+  std::vector<JournalEntry> refused_too = take_refused();
   std::vector<Round::Part> parts = std::move(round_.parts);
   round_ = {};
   for (Round::Part& part : parts) answer(part.entry, part.refused);
@@ -250,6 +239,32 @@ void Journal::finish_round() {
   round_is_under_way_ = false;
   if (has_failed_) return fail_all();
   if (!queue_.empty() || !boundary_work_.empty()) core_.defer(*this);
+}
+
+// What waits behind refused entries of this round: those of the same owners, and where a leading one was refused those that are
+// behind it, with what their owners brought later.
+std::vector<JournalEntry> Journal::take_refused() {
+  std::vector<void*> owners;
+  bool has_leading = false;
+  for (const Round::Part& part : round_.parts) {
+    if (part.refused.ok() || !part.entry.owner) continue;
+    owners.push_back(part.entry.owner.get());
+    has_leading = has_leading || part.entry.leads;
+  }
+  std::vector<JournalEntry> refused;
+  if (owners.empty()) return refused;
+  for (auto at = queue_.begin(); at != queue_.end();) {
+    const bool is_of_owner = std::find(owners.begin(), owners.end(), at->owner.get()) != owners.end();
+    if ((!is_of_owner && !(has_leading && at->is_behind)) || journal_frame_makes_space(at->kind)) {
+      ++at;
+      continue;
+    }
+    if (!is_of_owner) owners.push_back(at->owner.get());
+    has_leading = has_leading || at->leads;
+    refused.push_back(std::move(*at));
+    at = queue_.erase(at);
+  }
+  return refused;
 }
 
 void Journal::answer(JournalEntry& entry, const Status& status) {

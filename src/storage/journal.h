@@ -10,7 +10,7 @@
 // that waits and comes is answered storage_failed, until the next start.
 //
 // An entry that `is_behind` a leading one waits for the round after it, and with it all of its owner that comes later: within one
-// round a power cut may leave its segment's bytes and not the frames.
+// round a power cut may leave its segment's bytes and not the frames. Where a leading one is refused, so is what waits behind it.
 //
 // Invariants: 1. frames are written in the order of submission, but for those that wait, sequences without gaps. 2. an entry is
 // answered in the order of submission among those of its owner. 3. a file is used again only after release() covered its last
@@ -192,6 +192,7 @@ class Journal final : public runtime::Deferred {
   void add_frames(std::vector<runtime::DiskStep>& steps);
   void on_round_run(const std::vector<Status>& statuses);
   void refuse_owner_of(size_t part);
+  std::vector<JournalEntry> take_refused();
   void finish_round();
   void answer(JournalEntry& entry, const Status& status);
   void fail_all();

@@ -48,6 +48,34 @@ class LeadsRig {
     next_ = acked_ = follows;
   }
 
+  // The leader's append finds no room, the follower's would.
+  void refuse_the_leader() {
+    for (const size_t following : {300, 40'000}) {
+      node_.disk().faults().capacity_bytes = node_.disk().used_bytes() + 60'000;
+      Code leading = Code::internal;
+      std::vector<Code> behind;
+      leader_->append({make_batch(next_, epoch_, 1, 100'000, 1)}, [&](const Status& status) { leading = status.code(); });
+      for (Offset at = next_; at < next_ + 2; ++at) {
+        follower_->append_behind({make_batch(at, epoch_, 1, following, 2)},
+                                 [&](const Status& status) { behind.push_back(status.code()); });
+      }
+      world_.run_for(Duration::millis(50));
+      node_.disk().faults().capacity_bytes = UINT64_MAX;
+      EXPECT_EQ(leading, Code::storage_full);
+      EXPECT_EQ(behind, (std::vector<Code>{Code::storage_full, Code::storage_full}));
+      EXPECT_EQ(follower_->bounds().end, next_);
+      // Both take more.
+      behind.clear();
+      leader_->append({make_batch(next_, epoch_, 1, 100, 1)}, [&](const Status& status) { leading = status.code(); });
+      follower_->append_behind({make_batch(next_, epoch_, 1, 100, 2)},
+                               [&](const Status& status) { behind.push_back(status.code()); });
+      world_.run_for(Duration::millis(50));
+      EXPECT_EQ(leading, Code::ok);
+      EXPECT_EQ(behind, std::vector<Code>{Code::ok});
+      ++next_;
+    }
+  }
+
  private:
   void start() {
     ++epoch_;
@@ -90,6 +118,14 @@ TEST(Leads, NothingBehindIsThereWithoutIt) {
     SCOPED_TRACE("seed " + std::to_string(seed + i));
     LeadsRig rig(seed + i);
     for (int cut = 0; cut < 8; ++cut) rig.run_and_cut();
+  }
+}
+
+TEST(Leads, NothingBehindIsStoredWhereItIsRefused) {
+  for (uint64_t seed = 1; seed < 20; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    LeadsRig rig(seed);
+    rig.refuse_the_leader();
   }
 }
 
