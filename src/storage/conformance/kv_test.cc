@@ -355,6 +355,37 @@ TEST(RocksKv, AFullDiskRefusesAndTakesAgain) {
   EXPECT_EQ(rig.read_all(), (Rows{{"a", "1"}, {"b", "3"}}));
 }
 
+// Or nothing could ever make room.
+TEST(RocksKv, AFullDiskTakesWhatOnlyRemoves) {
+  KvRig rig(KvKind::rocks, 7);
+  ASSERT_TRUE(rig.start());
+  KvBatch rows;
+  for (const char* key : {"a", "b1", "b2", "c"}) rows.put(key, "1");
+  rig.write(std::move(rows));
+  rig.crash(CrashKind::process);
+  rig.options_.rows_free_bytes_min = INT64_MAX;
+  ASSERT_TRUE(rig.start());
+  std::vector<Code> codes;
+  const auto write = [&](KvBatch batch) {
+    rig.kv().write(std::move(batch), [&](const Status& s) { codes.push_back(s.code()); });
+  };
+  // Of one turn, so of one write.
+  KvBatch put;
+  put.put("d", "2");
+  write(std::move(put));
+  KvBatch remove;
+  remove.remove("a");
+  remove.remove_range("b", "c");
+  write(std::move(remove));
+  KvBatch both;
+  both.remove("c");
+  both.put("e", "2");
+  write(std::move(both));
+  rig.world_->run_for(Duration::millis(1));
+  EXPECT_EQ(codes, (std::vector<Code>{Code::storage_full, Code::ok, Code::storage_full}));
+  EXPECT_EQ(rig.read_all(), (Rows{{"c", "1"}}));
+}
+
 TEST(RocksKv, RefusesWhatWaitsBeyondItsLimit) {
   KvRig rig(KvKind::rocks, 8);
   rig.options_.rows_waiting_bytes_max = 1000;

@@ -8,6 +8,7 @@
 #include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
 
+#include <algorithm>
 #include <atomic>
 #include <utility>
 #include <vector>
@@ -26,6 +27,19 @@ Error error_of(const rocksdb::Status& status) {
 }
 
 rocksdb::Slice slice_of(std::string_view text) { return {text.data(), text.size()}; }
+
+void add_to(rocksdb::WriteBatch& to, const KvBatch& batch) {
+  for (const auto& change : batch.changes) {
+    if (const auto* put = std::get_if<KvBatch::Put>(&change)) {
+      to.Put(put->key, put->value);
+    } else if (const auto* remove = std::get_if<KvBatch::Delete>(&change)) {
+      to.Delete(remove->key);
+    } else {
+      const auto& range = std::get<KvBatch::DeleteRange>(change);
+      if (range.from < range.to) to.DeleteRange(range.from, range.to);
+    }
+  }
+}
 
 rocksdb::Options options_of(const StorageOptions& options) {
   rocksdb::Options to;
@@ -83,14 +97,20 @@ class RocksRows {
   // Blocks. Any thread.
   Status write(rocksdb::WriteBatch& batch) {
     if (has_failed_.load(std::memory_order_acquire)) return Error{Code::storage_failed, "rows: an earlier write failed"};
-    uint64_t free_bytes = 0;
-    if (db_->GetEnv()->GetFreeSpace(folder_, &free_bytes).ok() && free_bytes < free_bytes_min_) return Code::storage_full;
+    if (batch.Count() == 0) return {};
     rocksdb::WriteOptions how;
     how.sync = !skips_sync_;
     const rocksdb::Status status = db_->Write(how, &batch);
     if (status.ok()) return {};
+    // Nothing of it is in the rows; a new log is begun, so that what is in the old one never is.
+    if (status.IsNoSpace() && db_->Resume().ok()) return Code::storage_full;
     has_failed_.store(true, std::memory_order_release);
     return Error{Code::storage_failed, error_of(status).detail};
+  }
+  // Blocks. Less is free than is kept for the database's own files.
+  bool is_full() const {
+    uint64_t free_bytes = 0;
+    return db_->GetEnv()->GetFreeSpace(folder_, &free_bytes).ok() && free_bytes < free_bytes_min_;
   }
 
   Result<std::string> get(const std::string& key) const {
@@ -151,11 +171,14 @@ struct RocksKv::Writing {
   struct Waiter {
     Callback<void(Status)> done;
     bool is_refused;  // nothing of it is in the batch; told in its turn all the same
+    bool makes_space = false;
   };
   rocksdb::WriteBatch batch;
+  rocksdb::WriteBatch deletions;  // what of it makes space: taken also from a full disk
   std::vector<Waiter> waiting;
   int64_t bytes = 0;
   Status status;
+  Status status_of_deletions;
 };
 
 RocksKv::RocksKv(runtime::Core& core, RocksRowsPtr rows, std::unique_ptr<runtime::Helper> writes,
@@ -176,20 +199,14 @@ void RocksKv::write(KvBatch batch, Callback<void(Status)> done) {
     return;
   }
   const size_t before = next_->batch.GetDataSize();
-  for (const auto& change : batch.changes) {
-    if (const auto* put = std::get_if<KvBatch::Put>(&change)) {
-      next_->batch.Put(put->key, put->value);
-    } else if (const auto* remove = std::get_if<KvBatch::Delete>(&change)) {
-      next_->batch.Delete(remove->key);
-    } else {
-      const auto& range = std::get<KvBatch::DeleteRange>(change);
-      if (range.from < range.to) next_->batch.DeleteRange(range.from, range.to);
-    }
-  }
+  add_to(next_->batch, batch);
+  const bool makes_space = std::none_of(batch.changes.begin(), batch.changes.end(),
+                                        [](const auto& change) { return std::holds_alternative<KvBatch::Put>(change); });
+  if (makes_space) add_to(next_->deletions, batch);
   const auto bytes = static_cast<int64_t>(next_->batch.GetDataSize() - before);
   next_->bytes += bytes;
   metrics_.waiting_bytes += bytes;
-  next_->waiting.push_back({std::move(done), false});
+  next_->waiting.push_back({std::move(done), false, makes_space});
   if (!is_writing_) core_.defer(*this);
 }
 
@@ -198,24 +215,31 @@ void RocksKv::run_deferred() {
   is_writing_ = true;
   ++metrics_.syncs_total;
   const std::shared_ptr<Writing> writing = std::exchange(next_, nullptr);
-  writes_->run([rows = rows_, writing] { writing->status = rows->write(writing->batch); },
-               [self = anchor_.anchor(this), writing] {
-                 if (const RocksKv* kv = self.get()) const_cast<RocksKv*>(kv)->finish(*writing);
-               });
+  const auto write = [rows = rows_, writing] {
+    writing->status = rows->is_full() ? Status(Code::storage_full) : rows->write(writing->batch);
+    writing->status_of_deletions =
+        writing->status.code() == Code::storage_full ? rows->write(writing->deletions) : writing->status;
+  };
+  writes_->run(write, [self = anchor_.anchor(this), writing] {
+    if (const RocksKv* kv = self.get()) const_cast<RocksKv*>(kv)->finish(*writing);
+  });
 }
 
 void RocksKv::finish(Writing& written) {
   is_writing_ = false;
   metrics_.waiting_bytes -= written.bytes;
   if (written.status.ok()) metrics_.bytes_written_total += static_cast<uint64_t>(written.bytes);
+  const auto status_of = [&](const Writing::Waiter& waiter) {
+    return waiter.makes_space ? written.status_of_deletions : written.status;
+  };
   for (const Writing::Waiter& waiter : written.waiting)
-    ++(written.status.ok() && !waiter.is_refused ? metrics_.batches_written_total : metrics_.refused_total);
+    ++(status_of(waiter).ok() && !waiter.is_refused ? metrics_.batches_written_total : metrics_.refused_total);
   if (next_) core_.defer(*this);
   const Anchor<const RocksKv> self = anchor_.anchor(this);
   const Error refused{Code::overloaded, "rows wait for the disk"};
   for (Writing::Waiter& waiter : written.waiting) {
     if (!self.get()) return;
-    waiter.done(waiter.is_refused && written.status.ok() ? Status(refused) : written.status);
+    waiter.done(waiter.is_refused && written.status.ok() ? Status(refused) : status_of(waiter));
   }
 }
 

@@ -5,7 +5,8 @@
 // cores into one sync. Calls that may block run on the core's two helpers, one for writes and one for reads, never on the core.
 //
 // Before each write the free space of the disk is looked at: below StorageOptions::rows_free_bytes_min it is refused with
-// storage_full, so that RocksDB's own files find room. An error of a write is final for the node until the next start.
+// storage_full, so that RocksDB's own files find room; batches that only remove are taken from that room, or nothing could make
+// more. A write that finds no space is refused the same way. Any other error of one is final for the node until the next start.
 #pragma once
 
 #include <cstdint>
