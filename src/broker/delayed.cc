@@ -29,7 +29,8 @@ Delayed::Delayed(runtime::Core& core, Rows& rows, meta::Meta& meta, Publisher& p
       rows_(rows),
       options_(options),
       sender_(core, rows, meta, publisher, retained),
-      timer_([](void* self) { static_cast<Delayed*>(self)->on_timer(); }, this) {
+      timer_([](void* self) { static_cast<Delayed*>(self)->on_timer(); }, this),
+      retry_([](void* self) { static_cast<Delayed*>(self)->on_retry(); }, this) {
   sender_.set_done([this](const DelayedMessage& message, const Status& status) { on_sent(message, status); });
 }
 
@@ -132,29 +133,43 @@ void Delayed::begin() {
 }
 
 // What was being appended: its messages are read again, and it goes on.
+struct Delayed::Recovering {
+  uint64_t number = 0;
+  DelayedBatchRow row;
+  std::vector<DelayedMessage> messages;
+  size_t waiting = 0;
+};
+
 void Delayed::recover() {
   in_batches_.clear();
   for (auto& [number, row] : std::exchange(batches_, {})) {
-    struct Reading {
-      DelayedBatchRow row;
-      std::vector<DelayedMessage> messages;
-      size_t waiting = 0;
-    };
-    auto reading = std::make_shared<Reading>();
+    auto reading = std::make_shared<Recovering>();
+    reading->number = number;
     reading->row = std::move(row);
     reading->waiting = reading->row.numbers.size();
-    for (size_t i = 0; i < reading->row.numbers.size(); ++i) {
-      const DelayedKey key{reading->row.due_ms[i], reading->row.numbers[i]};
-      rows_.get(key.row_key(), [this, alive = std::weak_ptr<bool>(alive_), reading, key,
-                                batch_number = number](Result<std::string> value) {
-        if (alive.expired()) return;
-        // Rows of a batch go with it, so all of them are there; if the disk lost one, an empty message keeps the count.
-        Result<DelayedMessage> message = value.ok() ? message_of(key.row_key(), *value) : Result<DelayedMessage>(value.error());
-        reading->messages.push_back(message.ok() ? message.take() : DelayedMessage{key, {}});
-        if (--reading->waiting == 0) sender_.recover(batch_number, std::move(reading->row), std::move(reading->messages));
-      });
-    }
+    reading->messages.resize(reading->waiting);
+    for (size_t i = 0; i < reading->row.numbers.size(); ++i) read_recovered(reading, i);
   }
+}
+
+void Delayed::read_recovered(const std::shared_ptr<Recovering>& reading, size_t index) {
+  const DelayedKey key{reading->row.due_ms[index], reading->row.numbers[index]};
+  rows_.get(key.row_key(), [this, alive = std::weak_ptr<bool>(alive_), reading, key, index](Result<std::string> value) {
+    if (alive.expired()) return;
+    if (!value.ok() && value.code() != Code::not_found) {
+      unread_.emplace_back(reading, index);
+      if (!retry_.is_armed()) core_.arm(retry_, core_.now() + Duration::millis(kRetryMs));
+      return;
+    }
+    // Rows of a batch go with it, so all of them are there; if the disk lost one, an empty message keeps the count.
+    Result<DelayedMessage> message = value.ok() ? message_of(key.row_key(), *value) : Result<DelayedMessage>(value.error());
+    reading->messages[index] = message.ok() ? message.take() : DelayedMessage{key, {}};
+    if (--reading->waiting == 0) sender_.recover(reading->number, std::move(reading->row), std::move(reading->messages));
+  });
+}
+
+void Delayed::on_retry() {
+  for (const auto& [reading, index] : std::exchange(unread_, {})) read_recovered(reading, index);
 }
 
 // ---- Requests ----

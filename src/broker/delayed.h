@@ -72,6 +72,9 @@ class Delayed {
   void load_rows(std::string from, Callback<void(Status)> done);
   void begin();
   void recover();
+  struct Recovering;
+  void read_recovered(const std::shared_ptr<Recovering>& reading, size_t index);
+  void on_retry();
   void wait_for(const DelayedKey& key, int64_t at_ms);
   void on_sent(const DelayedMessage& message, const Status& status);
   void send(const DelayedKey& key);
@@ -90,6 +93,8 @@ class Delayed {
   int64_t under_way_ = 0;                                      // accepted and not durable yet
   uint64_t last_number_ = 0;
   runtime::Timer timer_;
+  std::vector<std::pair<std::shared_ptr<Recovering>, size_t>> unread_;  // tried again
+  runtime::Timer retry_;
   DelayedSender::Forget forget_;
   std::set<DelayedKey> found_;
   size_t found_by_ = 0;  // cores that told

@@ -197,6 +197,26 @@ TEST_P(DelayedTest, IsThereOnceWhateverCrashesWhenItIsDue) {
   }
 }
 
+// A row that cannot be read now is read later: no empty message takes its place.
+TEST_P(DelayedTest, IsThereOnceWhereRowsCannotBeReadAtOnce) {
+  rig_.failing_gets = 7;
+  Values expected;
+  for (int round = 0; round < 12; ++round) {
+    const int64_t at_s = rig_.node.core(0).wall_now().ms / 1000 + 2;
+    for (int i = 0; i < 10; ++i) {
+      expected.push_back(std::to_string(round) + "." + std::to_string(i));
+      EXPECT_EQ(publish("$delayed/" + std::to_string(at_s) + "/sensors/t", expected.back()), Code::ok);
+    }
+    rig_.world.run_for(Duration::millis(at_s * 1000 - rig_.node.core(0).wall_now().ms));
+    rig_.world.run_for(Duration::micros(round * 250));
+    crash(round % 2 ? CrashKind::power : CrashKind::process);
+    rig_.settle(Duration::seconds(5));
+  }
+  std::sort(expected.begin(), expected.end());
+  EXPECT_EQ(stored(), expected);
+  EXPECT_EQ(rig_.rows("delayed"), 0u);
+}
+
 TEST_P(DelayedTest, IsOnceInAPersistentLightTopicToo) {
   Values expected;
   for (int round = 0; round < 8; ++round) {

@@ -68,20 +68,29 @@ struct RigClient final : Sink {
   bool is_taking = true;
 };
 
-// Rows that count their writes.
+// Rows that count their writes, and fail as told.
 struct CountedKv final : storage::Kv {
   explicit CountedKv(std::unique_ptr<storage::Kv> kv_in) : kv(std::move(kv_in)) {}
   void write(storage::KvBatch batch, Callback<void(Status)> done) override {
     ++writes;
+    if (is_full) return done(Code::storage_full);
     kv->write(std::move(batch), std::move(done));
   }
-  void get(std::string_view key, Callback<void(Result<std::string>)> done) const override { kv->get(key, std::move(done)); }
+  void get(std::string_view key, Callback<void(Result<std::string>)> done) const override {
+    if (failing_gets > 0) {
+      --failing_gets;
+      return done(Code::storage_failed);
+    }
+    kv->get(key, std::move(done));
+  }
   void scan(std::string_view from, std::string_view to, size_t rows_max,
             Callback<void(Result<storage::KvRows>)> done) const override {
     kv->scan(from, to, rows_max, std::move(done));
   }
   std::unique_ptr<storage::Kv> kv;
   uint64_t writes = 0;
+  bool is_full = false;
+  mutable int failing_gets = 0;
 };
 
 class HallRig {
@@ -105,6 +114,7 @@ class HallRig {
       storage::KvLog::open(node.core(0), *life_->engine, storage_options, [this](auto kv) {
         ASSERT_TRUE(kv.ok());
         life_->kv = std::make_unique<CountedKv>(kv.take());
+        life_->kv->failing_gets = failing_gets;
       });
     });
     ASSERT_TRUE(world.run_until([this] { return life_->kv != nullptr; }, Duration::seconds(60)));
@@ -192,6 +202,7 @@ class HallRig {
   DelayedOptions delayed_options;
   storage::StorageOptions storage_options;
   FakeCatalog catalog;
+  int failing_gets = 0;  // of rows, at the beginning of a life
 
  private:
   // Members in the order they are made.

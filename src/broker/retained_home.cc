@@ -15,6 +15,7 @@ constexpr size_t kRowsAPage = 1'000;
 constexpr size_t kVisitsATurn = 2'000;  // of filling an index
 constexpr size_t kExpiredATurn = 1'000;
 constexpr int64_t kExpiryPauseMax = 3'600'000;  // ms
+constexpr int64_t kRetryMs = 10'000;            // between two tries to remove rows of what expired
 
 std::string row_key(std::string_view topic) {
   std::string key(kPrefix);
@@ -51,7 +52,8 @@ RetainedHome::RetainedHome(runtime::Core& core, Rows& rows, const RetainedOption
       rows_(rows),
       options_(options),
       store_(options_, RetainedLimits::share_of(options_, core.count()), metrics_),
-      expiry_(&RetainedHome::on_expiry, this) {}
+      expiry_(&RetainedHome::on_expiry, this),
+      retry_(&RetainedHome::on_retry, this) {}
 
 CoreIndex RetainedHome::home_of(std::string_view topic) const {
   return static_cast<CoreIndex>(slot_of(kDefaultTenant, kafka_name_of_mqtt(topic)) % core_.count());
@@ -226,6 +228,13 @@ void RetainedHome::take_back(const std::string& topic) {
       return;
     }
     Result<RetainedMessage> message = message_of(*value);
+    if (message.ok() && message->expires_at_ms() <= core_.wall_now().ms) {
+      // Over, and its row could not be removed: shown to nobody.
+      store_.clear(topic);
+      expired_rows_.insert(topic);
+      if (!retry_.is_armed()) core_.arm(retry_, core_.now() + Duration::millis(kRetryMs));
+      return;
+    }
     if (message.ok()) store_.put(topic, message.take());
     look_after();
   });
@@ -278,13 +287,24 @@ void RetainedHome::build() {
 
 void RetainedHome::on_expiry(void* self) {
   RetainedHome& home = *static_cast<RetainedHome*>(self);
-  home.store_.expire(home.core_.wall_now(), kExpiredATurn, [&home](const std::string& topic, const RetainedMessage&) {
-    ++home.under_way_[topic];
-    home.rows_.remove(row_key(topic), [&home, alive = std::weak_ptr<bool>(home.alive_), topic = topic](const Status& status) {
-      if (!alive.expired()) home.on_written(topic, status);
-    });
-  });
+  home.store_.expire(home.core_.wall_now(), kExpiredATurn,
+                     [&home](const std::string& topic, const RetainedMessage&) { home.remove_row(topic); });
   home.look_after();
+}
+
+void RetainedHome::remove_row(const std::string& topic) {
+  ++under_way_[topic];
+  rows_.remove(row_key(topic), [this, alive = std::weak_ptr<bool>(alive_), topic](const Status& status) {
+    if (!alive.expired()) on_written(topic, status);
+  });
+}
+
+void RetainedHome::on_retry(void* self) {
+  RetainedHome& home = *static_cast<RetainedHome*>(self);
+  // What is written to a topic meanwhile takes the row's place; if that fails, it comes here again.
+  for (const std::string& topic : std::exchange(home.expired_rows_, {})) {
+    if (!home.store_.find(topic) && !home.under_way_.contains(topic)) home.remove_row(topic);
+  }
 }
 
 }  // namespace robustmq::broker

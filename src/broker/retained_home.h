@@ -10,6 +10,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -88,6 +89,8 @@ class RetainedHome {
   void look_after();
   void build();
   static void on_expiry(void* self);
+  void remove_row(const std::string& topic);
+  static void on_retry(void* self);
   // Runs `work(home)` on the topic's core and brings its answer back.
   template <class Work>
   void at_home(CoreIndex home, Work work, Callback<void(Status)> done);
@@ -100,6 +103,8 @@ class RetainedHome {
   std::vector<RetainedHome*> peers_;
   std::unordered_map<std::string, uint32_t> under_way_;  // writes by topic
   runtime::Timer expiry_;
+  std::set<std::string> expired_rows_;  // could not be removed; tried again
+  runtime::Timer retry_;
   bool is_building_ = false;
   bool is_loaded_ = false;
   Status load_status_;

@@ -202,6 +202,23 @@ TEST_P(RetainedTest, Case44ExpiredMessagesAreNotSentAndTheirRowsGo) {
   EXPECT_EQ(rig_.rows("retained/"), 1u);
 }
 
+TEST_P(RetainedTest, WhatExpiresOnAFullDiskIsGoneAndItsRowIsTriedNowAndThen) {
+  EXPECT_EQ(retain("a", "1", 10), Code::ok);
+  EXPECT_EQ(retain("b", "1", 10), Code::ok);
+  rig_.kv().is_full = true;
+  rig_.settle(Duration::seconds(11));
+  const uint64_t writes = rig_.kv().writes;
+  rig_.settle(Duration::seconds(60));
+  EXPECT_EQ(retained("#"), Found{});
+  EXPECT_LE(rig_.kv().writes, writes + 12 * static_cast<uint64_t>(GetParam()));
+  EXPECT_EQ(rig_.rows("retained/"), 2u);
+  rig_.kv().is_full = false;
+  EXPECT_EQ(retain("b", "2"), Code::ok);
+  rig_.settle(Duration::seconds(12));
+  EXPECT_EQ(rig_.rows("retained/"), 1u);
+  EXPECT_EQ(retained("#"), (Found{{"b", "2"}}));
+}
+
 TEST_P(RetainedTest, RefusesWhatIsOverALimit) {
   rig_.retained_options.payload_bytes_max = 10;
   rig_.retained_options.levels_max = 3;
