@@ -1,6 +1,7 @@
 #include "broker/fan_out.h"
 
 #include "base/topic_names.h"
+#include "broker/origin.h"
 #include "broker/session/spools.h"
 #include "shard/record_reader.h"
 
@@ -10,9 +11,17 @@ namespace {
 // A batch decoded for followers costs at most this much memory; a larger one is counted as undecodable.
 constexpr size_t kDecodedBytesMax = 128 << 20;
 
+SpoolRef begin_of(const ShardId& shard, const BatchView& batch) { return {shard, batch.base_offset(), batch.leader_epoch()}; }
+
+// A client's batch that it may send again, and that a shard then knows.
+bool may_be_repeated(const BatchView& batch, uint64_t origin) {
+  return origin != 0 && batch.producer_id() >= 0 && !batch.is_transactional();
+}
+
 }  // namespace
 
-bool FanOut::light(std::string_view topic, const Bytes& batch, uint64_t origin, FollowedHere& known) {
+bool FanOut::light(std::string_view topic, const ShardId* shard, const Bytes& batch, uint64_t full_origin, FollowedHere& known) {
+  const uint64_t origin = connection_of(full_origin);
   if (known.generation != generation()) {
     known.generation = generation();
     known.is_shared = shared_.groups_of(topic) != nullptr;
@@ -24,7 +33,7 @@ bool FanOut::light(std::string_view topic, const Bytes& batch, uint64_t origin, 
     core_.send(static_cast<CoreIndex>(__builtin_ctzll(left)),
                [peer, topic = std::string(topic), batch, origin] { peer->receive_light(topic, batch, origin); });
   }
-  const bool is_owed = spools_ && spools_->is_used() && owe_light(topic, batch, origin);
+  const bool is_owed = spools_ && spools_->is_used() && owe_light(topic, shard, batch, full_origin);
   const bool is_followed = is_owed || known.targets != nullptr || known.other_cores != 0 || known.is_shared;
   const bool is_shared = known.is_shared;
   // Held for the length of the call: a delivery may change what is known.
@@ -106,7 +115,9 @@ bool FanOut::may_match(const meta::Topic& topic, Overlaps&& overlaps) const {
   return false;
 }
 
-void FanOut::stream(const std::shared_ptr<const meta::Topic>& topic, const Bytes& batch, uint64_t origin, FollowedHere& known) {
+void FanOut::stream(const std::shared_ptr<const meta::Topic>& topic, const ShardId& shard, const Bytes& batch,
+                    uint64_t full_origin, FollowedHere& known) {
+  const uint64_t origin = connection_of(full_origin);
   if (known.generation != generation()) {
     known.generation = generation();
     known.is_shared = !shared_.empty() && may_match(*topic, [&](std::string_view filter) { return shared_.overlaps(filter); });
@@ -127,7 +138,7 @@ void FanOut::stream(const std::shared_ptr<const meta::Topic>& topic, const Bytes
   const bool is_shared = known.is_shared;
   if (spools_ && spools_->is_used()) {
     spools_->set_current(0);
-    if (topic->config.mode != meta::Mode::persistent) owe_stream(*topic, nullptr, batch, origin);
+    if (topic->config.mode != meta::Mode::persistent) owe_stream(*topic, shard, false, batch, full_origin);
   }
   if (known.is_followed) deliver_stream(*topic, batch, origin);
   if (is_shared) share_stream(*topic, batch, origin);
@@ -135,7 +146,7 @@ void FanOut::stream(const std::shared_ptr<const meta::Topic>& topic, const Bytes
 
 // ---- What stored sessions are owed ----
 
-bool FanOut::owe_light(std::string_view topic, const Bytes& batch, uint64_t origin) {
+bool FanOut::owe_light(std::string_view topic, const ShardId* shard, const Bytes& batch, uint64_t origin) {
   spools_->set_current(0);
   if (BatchView(batch.span()).is_control()) return false;
   Result<shard::OpenedRecords> opened = shard::open_records(batch, kDecodedBytesMax);
@@ -144,11 +155,13 @@ bool FanOut::owe_light(std::string_view topic, const Bytes& batch, uint64_t orig
   bool is_owed = false;
   RecordView record;
   while (opened->records.next(record)) is_owed |= spool.add(topic, record, origin, std::nullopt);
+  const BatchView header(batch);
+  if (is_owed && shard && may_be_repeated(header, origin)) spool.end_batch(begin_of(*shard, header));
   if (is_owed) spools_->set_current(spool.ticket());
   return is_owed;
 }
 
-bool FanOut::owe_stream(const meta::Topic& topic, const ShardId* shard, const Bytes& batch, uint64_t origin) {
+bool FanOut::owe_stream(const meta::Topic& topic, const ShardId& shard, bool is_referred, const Bytes& batch, uint64_t origin) {
   const BatchView header(batch.span());
   if (header.is_control()) return false;
   Result<shard::OpenedRecords> opened = shard::open_records(batch, kDecodedBytesMax);
@@ -159,9 +172,10 @@ bool FanOut::owe_stream(const meta::Topic& topic, const ShardId* shard, const By
   RecordView record;
   while (opened->records.next(record)) {
     std::optional<SpoolRef> ref;
-    if (shard) ref = SpoolRef{*shard, record.offset, header.leader_epoch()};
+    if (is_referred) ref = SpoolRef{shard, record.offset, header.leader_epoch()};
     is_owed |= spool.add(topic_of(topic, record, fallback), record, origin, ref);
   }
+  if (is_owed && may_be_repeated(header, origin)) spool.end_batch(begin_of(shard, header));
   if (is_owed) spools_->set_current(spool.ticket());
   return is_owed;
 }
@@ -170,7 +184,7 @@ uint64_t FanOut::refer(const std::shared_ptr<const meta::Topic>& topic, const Sh
                        uint64_t origin) {
   if (!spools_ || !spools_->is_used() || topic->config.mode != meta::Mode::persistent) return 0;
   Spool& spool = spools_->mine();
-  if (!owe_stream(*topic, &shard, batch, origin)) return 0;
+  if (!owe_stream(*topic, shard, true, batch, origin)) return 0;
   const uint64_t ticket = spool.ticket();
   spool.begin_reference(shard, BatchView(batch.span()).base_offset());
   spool.flush();
@@ -180,6 +194,33 @@ uint64_t FanOut::refer(const std::shared_ptr<const meta::Topic>& topic, const Sh
 void FanOut::finish_reference(const ShardId& shard, Offset base, const Bytes* batch, uint64_t ticket) {
   spools_->mine().finish_reference(shard, base, batch);
   spools_->set_current(ticket);
+}
+
+uint64_t FanOut::void_references(const ShardId& shard, Offset from, LeaderEpoch epoch) {
+  Spool& spool = spools_->mine();
+  spool.add_void({shard, from, epoch});
+  const uint64_t ticket = spool.ticket();
+  spool.flush();
+  return ticket;
+}
+
+bool FanOut::has_failed(uint64_t ticket) const { return spools_->mine().outcome_of(ticket) == Spool::Outcome::failed; }
+
+uint64_t FanOut::owe_again(const std::shared_ptr<const meta::Topic>& topic, const ShardId& shard, const Bytes& batch,
+                           uint64_t origin) {
+  if (!spools_ || !spools_->is_used()) return 0;
+  Spool& spool = spools_->mine();
+  if (const auto known = spool.find_batch(begin_of(shard, BatchView(batch)))) return *known;
+  if (!owe_stream(*topic, shard, topic->config.mode == meta::Mode::persistent, batch, origin)) return 0;
+  const uint64_t ticket = spool.ticket();
+  spool.flush();
+  return ticket;
+}
+
+uint64_t FanOut::owe_light_again(std::string_view topic, const ShardId& shard, const Bytes& batch, uint64_t origin) {
+  if (!spools_ || !spools_->is_used()) return 0;
+  if (const auto known = spools_->mine().find_batch(begin_of(shard, BatchView(batch)))) return *known;
+  return owe_light(topic, &shard, batch, origin) ? spools_->current() : 0;
 }
 
 Offset FanOut::kept_from(const ShardId& shard) const { return spools_ ? spools_->kept_from(shard) : INT64_MAX; }

@@ -45,24 +45,36 @@ class FanOut {
   // What stored sessions are owed goes there; before the first message.
   void set_spools(Spools* spools) { spools_ = spools; }
 
-  // Every record of `batch` belongs to the MQTT topic `topic`. True when somebody follows it.
-  bool light(std::string_view topic, const Bytes& batch, uint64_t origin, FollowedHere& known);
+  // `origin`: as broker/origin.h says.
+  // Every record of `batch`, which `shard` keeps (nullptr: none does), belongs to the MQTT topic `topic`. True when somebody
+  // follows it.
+  bool light(std::string_view topic, const ShardId* shard, const Bytes& batch, uint64_t origin, FollowedHere& known);
   // The batch of a stream: each record's topic is its header `mqtt.topic` where the rules allow it, else the stream's name.
-  void stream(const std::shared_ptr<const meta::Topic>& topic, const Bytes& batch, uint64_t origin, FollowedHere& known);
+  void stream(const std::shared_ptr<const meta::Topic>& topic, const ShardId& shard, const Bytes& batch, uint64_t origin,
+              FollowedHere& known);
 
   // The batch of a durable stream is about to be appended: sessions that wait for records of it are owed references. The spool's
   // ticket of them; 0: nobody waits.
   uint64_t refer(const std::shared_ptr<const meta::Topic>& topic, const ShardId& shard, const Bytes& batch, uint64_t origin);
   // It is committed (or has failed: no batch).
   void finish_reference(const ShardId& shard, Offset base, const Bytes* batch, uint64_t ticket);
+  // What sessions are owed of the shard from that offset on names nothing: its batches failed. Before the offsets are given to
+  // others that are stored. The spool's ticket.
+  uint64_t void_references(const ShardId& shard, Offset from, LeaderEpoch epoch);
+  bool has_failed(uint64_t ticket) const;
+  // Sessions are owed what a committed batch says: the spool refused its references, or it is a repeat of one that the spool may
+  // lack. The spool's ticket; 0: nobody waits, or it is there.
+  uint64_t owe_again(const std::shared_ptr<const meta::Topic>& topic, const ShardId& shard, const Bytes& batch, uint64_t origin);
+  uint64_t owe_light_again(std::string_view topic, const ShardId& shard, const Bytes& batch, uint64_t origin);
   // From where on the stream's shard keeps messages for sessions; INT64_MAX: it keeps none.
   Offset kept_from(const ShardId& shard) const;
 
   // Stored sessions are owed the records of a light topic's batch. False: none is. Sets Spools::current().
-  bool owe_light(std::string_view topic, const Bytes& batch, uint64_t origin);
+  bool owe_light(std::string_view topic, const ShardId* shard, const Bytes& batch, uint64_t origin);
 
  private:
-  bool owe_stream(const meta::Topic& topic, const ShardId* shard, const Bytes& batch, uint64_t origin);
+  // `is_referred`: by references.
+  bool owe_stream(const meta::Topic& topic, const ShardId& shard, bool is_referred, const Bytes& batch, uint64_t origin);
   void receive_light(const std::string& topic, const Bytes& batch, uint64_t origin);
   // Changes whenever one of the three does, as none of theirs ever falls.
   uint64_t generation() const { return follows_.generation() + interest_.generation() + shared_.generation(); }

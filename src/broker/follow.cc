@@ -122,7 +122,7 @@ void Follows::deliver(const Targets& targets, std::string_view topic, const Reco
       if (own == without_own->end()) continue;
       shown = &*own;
     }
-    if (context.session_state && (is_all_owed_ || (shown->qos_max > 0 && facts_of(record).qos > 0))) continue;
+    if (context.session_state && (is_all_owed_ || (shown->qos_max > 0 && message_facts_of(record).qos > 0))) continue;
     ++metrics_.messages_delivered_total;
     if (watch_) watch_->note_out(topic);
     if (context.has_burst) bursts_->note_live(context, topic, record);

@@ -168,8 +168,12 @@ void Hall::open_shards(Callback<void(Status)> ready) {
     for (int32_t partition = 0; partition < topic->partitions; ++partition) {
       if (home_of({topic->id, partition}, core_.count()) != core_.index()) continue;
       ++opening->waiting;
-      streams_.with(topic, partition,
-                    [opening](Result<shard::Shard*> shard) { opening->finish_one(shard ? Status() : Status(shard.error())); });
+      streams_.with(topic, partition, [this, opening](Result<shard::Shard*> shard) {
+        // What is damaged does not keep the rest down: its requests are answered with that.
+        const bool is_damaged = shard.code() == Code::corrupt_storage;
+        metrics_.partitions_damaged += is_damaged;
+        opening->finish_one(shard || is_damaged ? Status() : Status(shard.error()));
+      });
     }
   }
   opening->finish_one({});

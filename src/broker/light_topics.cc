@@ -5,13 +5,14 @@
 
 #include "base/check.h"
 #include "base/topic_names.h"
+#include "broker/origin.h"
 
 namespace robustmq::broker {
 
 // Records of a transaction are handed out when it commits (hand_out).
-void OpenLight::on_committed(const ShardId&, const Bytes& batch, uint64_t origin) {
+void OpenLight::on_committed(const ShardId& id, const Bytes& batch, uint64_t origin) {
   if (BatchView(batch).is_transactional()) return;
-  fan_out.light(topic.name(), batch, origin, known);
+  fan_out.light(topic.name(), &id, batch, origin, known);
 }
 
 LightTopics::LightTopics(runtime::Core& core, FanOut& fan_out, const BrokerOptions& options, const TopicRules& rules,
@@ -88,7 +89,7 @@ void LightTopics::add(std::unique_ptr<LightTopic> topic) {
 
 void LightTopics::hand_out(const TopicId& id, const Bytes& batch) {
   LightTopic* topic = find(id);
-  if (topic && topic->open) fan_out_.light(topic->name(), batch, 0, topic->open->known);
+  if (topic && topic->open) fan_out_.light(topic->name(), nullptr, batch, kSomeClient, topic->open->known);
 }
 
 Result<LightTopic*> LightTopics::make(std::string_view mqtt_name, std::string_view kafka_name, const TopicRule* rule) {

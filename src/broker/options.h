@@ -142,6 +142,7 @@ struct BrokerMetrics {
   uint64_t fetches_parked_total = 0;
   uint64_t light_topics_refused_total = 0;
   uint64_t takeovers_total = 0;
+  int64_t partitions_damaged = 0;
   int64_t fetches_waiting = 0;
   int64_t light_topics = 0;
   int64_t light_topics_open = 0;
@@ -167,6 +168,8 @@ struct BrokerMetrics {
     v.field("light_topics_refused_total", &M::light_topics_refused_total,
             {.doc = "Messages refused because the number of light topics is at its limit."});
     v.field("takeovers_total", &M::takeovers_total, {.doc = "Sessions taken over by a newer connection."});
+    v.field("partitions_damaged", &M::partitions_damaged,
+            {.doc = "Partitions of streams that could not be opened at the start because their log is damaged."});
     v.field("light_topics", &M::light_topics, {.doc = "Light topics."});
     v.field("light_topics_open", &M::light_topics_open, {.doc = "Persistent light topics that are open."});
     v.field("subscriptions", &M::subscriptions, {.doc = "Subscriptions of live connections."});

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/topic_names.h"
 #include "broker/delayed.h"
+#include "broker/origin.h"
 #include "broker/session/sessions.h"
 #include "broker/session/spools.h"
 
@@ -103,7 +104,6 @@ Publisher::StoredPlace Publisher::stored_place(std::string_view topic) {
 Publisher::AppendDone Publisher::owed(AppendDone done) {
   if (!spools_ || !spools_->is_used()) return done;
   return [this, done = std::move(done)](Result<shard::Appended> appended) mutable {
-    // A repeat was owed the first time.
     const uint64_t ticket = appended.ok() && !appended->is_repeat ? spools_->current() : 0;
     if (ticket == 0) return done(std::move(appended));
     spools_->mine().when_stored(ticket, [done = std::move(done), appended = std::move(appended)](const Status& status) mutable {
@@ -113,10 +113,40 @@ Publisher::AppendDone Publisher::owed(AppendDone done) {
   };
 }
 
+// A repeat may have been stored and not be owed: the spool refused it, or the node went between the two.
+Publisher::AppendDone Publisher::owed_once(const std::shared_ptr<const meta::Topic>& stream, const ShardId& shard,
+                                           const Bytes& batch, uint64_t origin, AppendDone done) {
+  const BatchView header(batch);
+  // The ledger knows its own (DelayedSender).
+  const bool may_be_repeated = header.producer_id() >= 0 && !header.is_transactional() && origin != 0;
+  if (!spools_ || !spools_->is_used() || !may_be_repeated) return owed(std::move(done));
+  return [this, stream, shard, batch, origin, done = owed(std::move(done))](Result<shard::Appended> appended) mutable {
+    if (!appended.ok() || !appended->is_repeat) return done(std::move(appended));
+    const uint64_t ticket = owe_repeated(stream, shard, batch, appended->base_offset, origin);
+    if (ticket == 0) return done(std::move(appended));
+    spools_->mine().when_stored(ticket, [done = std::move(done), appended = std::move(appended)](const Status& status) mutable {
+      if (!status.ok()) return done(status.error());
+      done(std::move(appended));
+    });
+  };
+}
+
+uint64_t Publisher::owe_repeated(const std::shared_ptr<const meta::Topic>& stream, const ShardId& shard, const Bytes& batch,
+                                 Offset base, uint64_t origin) {
+  const LightTopic* light = stream ? nullptr : lights_.find(shard.topic);
+  const shard::Shard* known = stream ? streams_.find(shard) : light && light->open ? light->open->shard.get() : nullptr;
+  if (!known) return 0;
+  Bytes again = Bytes::copy_of(batch);
+  patch_batch(again, base, known->epoch_at(base));
+  return stream ? fan_out_.owe_again(stream, shard, again, origin)
+                : fan_out_.owe_light_again(light->name(), shard, again, origin);
+}
+
 void Publisher::add(const Context& context, Pending& pending, const Message& message) {
   const int64_t now_ms = core_.wall_now().ms;
   std::string mark;
   if (message.packet_id != 0 && sessions_) mark = sessions_->begin_packet(context, message.packet_id);
+  pending.has_marks |= !mark.empty();
   if (pending.route->kind == Kind::stream)
     add_stream_record(pending.builder, message, now_ms, mark);
   else
@@ -173,6 +203,7 @@ void Publisher::publish(const Context& context, Publish request, ReplyTo done) {
       if (pending.size() < count) pending.emplace_back();
       pending[route.pending].route = &route;
       pending[route.pending].replies.clear();
+      pending[route.pending].has_marks = false;
     }
     Pending& part = pending[route.pending];
     add(context, part, message);
@@ -216,12 +247,13 @@ void Publisher::delay(const Context& context, const Message& message, uint32_t r
   });
 }
 
-void Publisher::send(Pending& pending, uint64_t origin, const std::shared_ptr<Operation>& operation) {
+void Publisher::send(Pending& pending, uint64_t connection, const std::shared_ptr<Operation>& operation) {
   Route& route = *pending.route;
+  const uint64_t origin = connection | (pending.has_marks ? kMarkedOrigin : 0);
   Bytes batch = pending.builder.finish();
   const bool wants_reply = !pending.replies.empty();
   if (route.kind == Kind::nobody) {
-    const bool is_followed = fan_out_.light(*route.name, batch, origin, *route.known);
+    const bool is_followed = fan_out_.light(*route.name, nullptr, batch, origin, *route.known);
     if (!wants_reply) return;
     for (uint32_t reply : pending.replies) operation->reply.results[reply].has_followers = is_followed;
     const uint64_t ticket = spools_ && spools_->is_used() ? spools_->current() : 0;
@@ -279,7 +311,7 @@ void Publisher::send(Pending& pending, uint64_t origin, const std::shared_ptr<Op
 }
 
 void Publisher::owe_light_here(const std::string& topic, const Bytes& batch, Callback<void(Status)> done) {
-  if (!spools_ || !spools_->is_used() || !fan_out_.owe_light(topic, batch, 0)) return done({});
+  if (!spools_ || !spools_->is_used() || !fan_out_.owe_light(topic, nullptr, batch, 0)) return done({});
   spools_->mine().when_stored(spools_->current(), std::move(done));
 }
 
@@ -301,9 +333,10 @@ void Publisher::append_to_stream(std::shared_ptr<const meta::Topic> topic, int32
   const CoreIndex home = home_of({topic->id, partition}, core_.count());
   if (home == core_.index()) {
     streams_.with(topic, partition,
-                  [this, batch = std::move(batch), origin, done = std::move(done)](Result<shard::Shard*> shard) mutable {
+                  [this, topic, batch = std::move(batch), origin, done = std::move(done)](Result<shard::Shard*> shard) mutable {
                     if (!shard) return done(shard.error());
-                    (*shard)->append(std::move(batch), origin, owed(std::move(done)));
+                    auto answer = owed_once(topic, (*shard)->id(), batch, origin, std::move(done));
+                    (*shard)->append(std::move(batch), origin, std::move(answer));
                   });
     return;
   }
@@ -325,7 +358,8 @@ void Publisher::append_to_light(CoreIndex home, TopicRef topic, int32_t partitio
     locator_.with_shard(located, partition,
                         [this, batch = std::move(batch), origin, done = std::move(done)](Result<shard::Shard*> shard) mutable {
                           if (!shard) return done(shard.error());
-                          (*shard)->append(std::move(batch), origin, owed(std::move(done)));
+                          auto answer = owed_once(nullptr, (*shard)->id(), batch, origin, std::move(done));
+                          (*shard)->append(std::move(batch), origin, std::move(answer));
                         });
     return;
   }

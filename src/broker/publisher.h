@@ -106,6 +106,7 @@ class Publisher {
     Route* route = nullptr;
     BatchBuilder builder;
     std::vector<uint32_t> replies;  // which results it answers
+    bool has_marks = false;         // of packets
   };
   struct Operation {
     ReplyTo done;
@@ -123,8 +124,13 @@ class Publisher {
   void add(const Context& context, Pending& pending, const Message& message);
   // On the home core: `done` waits for what sessions are owed of the batch, too.
   AppendDone owed(AppendDone done);
+  // The same of a batch that a producer may send again: of a repeat, what the spool lacks is owed now.
+  AppendDone owed_once(const std::shared_ptr<const meta::Topic>& stream, const ShardId& shard, const Bytes& batch,
+                       uint64_t origin, AppendDone done);
+  uint64_t owe_repeated(const std::shared_ptr<const meta::Topic>& stream, const ShardId& shard, const Bytes& batch, Offset base,
+                        uint64_t origin);
   void retain(const Context& context, const Message& message, uint32_t reply, const std::shared_ptr<Operation>& operation);
-  void send(Pending& pending, uint64_t origin, const std::shared_ptr<Operation>& operation);
+  void send(Pending& pending, uint64_t connection, const std::shared_ptr<Operation>& operation);
   AppendDone counting_refusals();
   void light_from_elsewhere(const std::string& topic, Bytes batch, uint64_t origin, AppendDone done);
 

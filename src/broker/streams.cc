@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "broker/origin.h"
+
 namespace robustmq::broker {
 
 shard::ShardSettings settings_of(const meta::TopicConfig& config) {
@@ -22,34 +24,59 @@ CoreIndex home_of(const ShardId& id, CoreIndex cores) {
 // Sessions that wait for messages of a durable stream are owed references to them; the stream's own batch comes behind, and so
 // does the marker of a transaction, whose references are written before it.
 bool Streams::Stream::on_appending(const ShardId& id, const Bytes& batch, uint64_t origin) {
-  if (BatchView(batch).is_transactional()) return has_handed_out && BatchView(batch).is_control();
+  const bool is_behind = write_void(id, batch);
+  if (BatchView(batch).is_transactional()) return is_behind || (has_handed_out && BatchView(batch).is_control());
   const uint64_t ticket = fan_out.refer(topic, id, batch, origin);
   if (ticket != 0) referred.emplace_back(BatchView(batch.span()).base_offset(), ticket);
-  return ticket != 0;
+  return is_behind || ticket != 0;
+}
+
+bool Streams::Stream::write_void(const ShardId& id, const Bytes& batch) {
+  if (!void_from || void_ticket != 0) return false;
+  void_ticket = fan_out.void_references(id, *void_from, BatchView(batch).leader_epoch());
+  return true;
 }
 
 // Records of a transaction are handed out when it commits (hand_out).
 void Streams::Stream::on_committed(const ShardId& id, const Bytes& batch, uint64_t origin) {
+  if (void_from) {
+    const bool is_told = void_ticket != 0 && !fan_out.has_failed(void_ticket);
+    if (!is_told) {
+      void_ticket = 0;
+      write_void(id, batch);
+    } else {
+      void_from.reset();
+      void_ticket = 0;
+    }
+  }
   if (BatchView(batch).is_transactional()) return;
-  fan_out.stream(topic, batch, origin, known);
+  fan_out.stream(topic, id, batch, origin, known);
   if (referred.empty() || referred.front().first != BatchView(batch.span()).base_offset()) return;
-  const auto [base, ticket] = referred.front();
+  auto [base, ticket] = referred.front();
   referred.pop_front();
+  // The spool had refused them before the batch was on its way; what is stored is owed all the same.
+  if (fan_out.has_failed(ticket)) ticket = fan_out.owe_again(topic, id, batch, origin);
   fan_out.finish_reference(id, base, &batch, ticket);
 }
 
 void Streams::Stream::on_failed(const ShardId& id, Offset base_offset) {
+  void_ticket = 0;
   if (referred.empty() || referred.front().first != base_offset) return;
   referred.pop_front();
+  if (!void_from || base_offset < *void_from) void_from = base_offset;
   fan_out.finish_reference(id, base_offset, nullptr, 0);
+}
+
+void Streams::Stream::end_references(const ShardId& id) {
+  for (const auto& [base, ticket] : std::exchange(referred, {})) fan_out.finish_reference(id, base, nullptr, 0);
 }
 
 void Streams::hand_out(const ShardId& id, const Bytes& batch) {
   const auto found = streams_.find(id);
   if (found == streams_.end()) return;
   Stream& stream = *found->second;
-  const uint64_t ticket = fan_out_.refer(stream.topic, id, batch, 0);
-  fan_out_.stream(stream.topic, batch, 0, stream.known);
+  const uint64_t ticket = fan_out_.refer(stream.topic, id, batch, kSomeClient);
+  fan_out_.stream(stream.topic, id, batch, kSomeClient, stream.known);
   if (ticket == 0) return;
   stream.has_handed_out = true;
   fan_out_.finish_reference(id, BatchView(batch).base_offset(), &batch, ticket);
@@ -67,7 +94,8 @@ void Streams::with(const std::shared_ptr<const meta::Topic>& topic, int32_t part
   auto& stream = streams_[id];
   if (!stream) {
     stream = std::make_unique<Stream>(fan_out_, topic);
-    open(*stream, id);
+    stream->waiting.push_back(std::move(use));
+    return open(*stream, id);  // may end it at once
   }
   // Whoever came while it opened goes first.
   if (stream->is_opening || !stream->waiting.empty()) {
@@ -127,6 +155,9 @@ void Streams::remove(const meta::Topic& topic) {
       auto gone = std::move(found->second);
       streams_.erase(found);
       for (auto& use : std::exchange(gone->waiting, {})) use(Code::unknown_topic);
+      // Its appends under way are answered with its end, and sessions wait for it no longer.
+      gone->shard.reset();
+      gone->end_references(id);
     }
     // A failed removal leaves bytes without an owner; they are found and removed at the next start.
     engine.remove(id, [](Status) {});

@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -36,6 +37,11 @@ class Streams {
   void with(const std::shared_ptr<const meta::Topic>& topic, int32_t partition, Callback<void(Result<shard::Shard*>)> use);
   // A stored batch of a transaction that commits: to who follows it.
   void hand_out(const ShardId& id, const Bytes& batch);
+  // The open shard; nullptr: it is not open.
+  const shard::Shard* find(const ShardId& id) const {
+    const auto found = streams_.find(id);
+    return found == streams_.end() || found->second->is_opening ? nullptr : found->second->shard.get();
+  }
   // The topic is gone: closes its shards here and removes their logs.
   void remove(const meta::Topic& topic);
   // The topic has more partitions, or other settings: those of its shards here take effect.
@@ -62,8 +68,15 @@ class Streams {
     std::shared_ptr<const meta::Topic> topic;
     FollowedHere known;
     bool is_opening = false;
-    bool has_handed_out = false;                       // a transaction that stored sessions are owed
+    bool has_handed_out = false;  // a transaction that stored sessions are owed
+    // Gives the spool what is to be said of failed references, where that is due.
+    bool write_void(const ShardId& id, const Bytes& batch);
+    void end_references(const ShardId& id);
+
     std::deque<std::pair<Offset, uint64_t>> referred;  // batches under way that sessions wait for: base, the spool's ticket
+    // References from there on were written, and their batches failed: the spool is told before a batch that gets their offsets.
+    std::optional<Offset> void_from;
+    uint64_t void_ticket = 0;  // of that; 0: not yet told
     std::unique_ptr<shard::Shard> shard;
     std::vector<Callback<void(Result<shard::Shard*>)>> waiting;
   };

@@ -150,4 +150,10 @@ Replica::EpochEnd Replica::end_of_epoch(LeaderEpoch epoch) const {
   return {above == epochs_.begin() ? epoch : std::prev(above)->epoch, end};
 }
 
+LeaderEpoch Replica::epoch_at(Offset offset) const {
+  const auto above = std::upper_bound(epochs_.begin(), epochs_.end(), offset,
+                                      [](Offset asked, const EpochStart& one) { return asked < one.start; });
+  return above == epochs_.begin() ? LeaderEpoch{-1} : std::prev(above)->epoch;
+}
+
 }  // namespace robustmq::shard

@@ -50,6 +50,7 @@ class Replica {
     Offset end = -1;
   };
   EpochEnd end_of_epoch(LeaderEpoch epoch) const;
+  LeaderEpoch epoch_at(Offset offset) const;
   std::vector<ProducerFacts> producer_facts() const;
   bool knows_producer(ProducerId id) const { return producers_ && producers_->knows(id); }
 

@@ -129,6 +129,13 @@ class Shard final : private runtime::Deferred {
   void find_by_time(int64_t timestamp_ms, Callback<void(Result<TimedOffset>)> done);
   void find_max_time(Callback<void(Result<TimedOffset>)> done);
   Replica::EpochEnd end_of_epoch(LeaderEpoch epoch) const { return replica_.end_of_epoch(epoch); }
+  // Whether a committed record has that offset of that epoch, or had it before a trim.
+  bool had(Offset offset, LeaderEpoch epoch) const {
+    const Replica::EpochEnd end = end_of_epoch(epoch);
+    return end.epoch == epoch && offset < end.end;
+  }
+  // The epoch that gave the offset, which is committed.
+  LeaderEpoch epoch_at(Offset offset) const { return replica_.epoch_at(offset); }
   std::vector<ProducerFacts> producers() const { return replica_.producer_facts(); }
   // The same of what the listener keeps below the start, too.
   void fetch_kept(Offset from, uint64_t bytes_max, bool first_batch_over_limit, Callback<void(Result<Fetched>)> done);

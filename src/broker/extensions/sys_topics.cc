@@ -177,7 +177,7 @@ void SysTopics::publish(const std::string& topic, std::string_view payload) {
   builder.add_header("mqtt.qos", as_bytes(std::string_view("1")));
   builder.end_record();
   FollowedHere known;
-  if (fan_out_.light(topic, builder.finish(), 0, known)) ++metrics_.sys_messages_total;
+  if (fan_out_.light(topic, nullptr, builder.finish(), 0, known)) ++metrics_.sys_messages_total;
 }
 
 }  // namespace robustmq::broker

@@ -1,4 +1,5 @@
-// BatchCache: batches of logs, opened, for readers that come close behind each other; the oldest go over a size. Pure.
+// BatchCache: batches of logs, opened, for readers that come close behind each other; the oldest go over a size, which counts
+// what they are when they are opened. Pure.
 #pragma once
 
 #include <deque>
@@ -21,6 +22,8 @@ struct CachedBatch {
   std::vector<RecordView> records;  // ascending; offsets may be missing
 };
 
+using CachedBatchPtr = std::shared_ptr<const CachedBatch>;
+
 class BatchCache {
  public:
   explicit BatchCache(size_t bytes_max) : bytes_max_(bytes_max) {}
@@ -34,19 +37,25 @@ class BatchCache {
     made->epoch = header.leader_epoch();
     bool is_readable = true;
     if (!header.is_control()) {
-      Result<shard::OpenedRecords> opened = shard::open_records(batch, shard::kOpenedBytesMax);
+      // A slice would keep all that was read with it.
+      const Bytes alone = batch.compact();
+      Result<shard::OpenedRecords> opened = shard::open_records(alone, shard::kOpenedBytesMax);
       is_readable = opened.ok();
       if (is_readable) {
         made->owner = opened->owner;
         RecordView record;
         while (opened->records.next(record)) made->records.push_back(record);
+        made->records.shrink_to_fit();
       }
     }
+    const size_t bytes = made->owner.pinned() + made->records.capacity() * sizeof(RecordView) + kBatchCost;
     auto& of_shard = batches_[shard];
-    const auto [at, is_new] = of_shard.insert_or_assign(made->base, std::move(made));
+    const auto [at, is_new] = of_shard.try_emplace(made->base);
+    at->second = std::move(made);
+    // What replaces a batch holds the same records.
     if (is_new) {
-      order_.push_back({shard, at->first, batch.size() + 128});
-      bytes_ += batch.size() + 128;
+      order_.push_back({shard, at->first, bytes});
+      bytes_ += bytes;
     }
     while (bytes_ > bytes_max_ && order_.size() > 1) drop_oldest();
     return is_readable;
@@ -63,6 +72,7 @@ class BatchCache {
   size_t bytes() const { return bytes_; }
 
  private:
+  static constexpr size_t kBatchCost = 256;  // beside its bytes and its records' views
   struct Place {
     ShardId shard;
     Offset base = 0;

@@ -288,7 +288,13 @@ std::string Sessions::begin_packet(const Context& context, uint16_t packet_id) {
 
 void Sessions::finish_packets(std::string_view client_id, const std::vector<std::pair<uint16_t, Code>>& packets) {
   const auto found = sessions_.find(client_id);
-  if (found == sessions_.end()) return;
+  if (found == sessions_.end()) {
+    // It ended meanwhile, or the node does: then the spools may be gone.
+    const bool is_ending =
+        std::any_of(packets.begin(), packets.end(), [](const auto& one) { return one.second == Code::shutting_down; });
+    if (!is_ending) unpin({{std::string(client_id), UINT64_MAX}});
+    return;
+  }
   Session& session = *found->second;
   for (const auto& [packet_id, code] : packets) session.packets.finish(packet_id, code == Code::ok);
   touch(session);
@@ -312,9 +318,27 @@ void Sessions::restore_packets(const std::vector<PacketPair>& found) {
     early_packets_.insert(early_packets_.end(), found.begin(), found.end());
     return;
   }
+  std::map<std::string, uint64_t> settled;
   for (const PacketPair& pair : found) {
     const auto at = sessions_.find(pair.client_id);
-    if (at != sessions_.end()) at->second->packets.restore(pair.packet_id, pair.sequence);
+    // Of a session that is over, or known to the row.
+    if (at == sessions_.end() || pair.sequence <= at->second->packets.covered()) {
+      uint64_t& up_to = settled[pair.client_id];
+      up_to = std::max(up_to, pair.sequence);
+    } else {
+      at->second->packets.restore(pair.packet_id, pair.sequence);
+    }
+  }
+  if (!settled.empty()) unpin(settled);
+}
+
+void Sessions::unpin(const std::map<std::string, uint64_t>& up_to) {
+  // At a start another core's spools may be read before this one's are counted.
+  const uint16_t count = std::max<uint16_t>(spools_.count(), core_.count());
+  for (uint16_t source = 0; source < count; ++source) {
+    spools_.at(source, [up_to](Spool& spool) {
+      for (const auto& [client_id, sequence] : up_to) spool.unpin(client_id, sequence);
+    });
   }
 }
 

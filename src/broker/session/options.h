@@ -76,7 +76,7 @@ struct SessionOptions {
          .min = 0,
          .max = 90});
     v.field("cache_bytes", &S::cache_bytes,
-            {.doc = "Memory for what sessions are about to be sent, on each core.", .unit = "bytes", .min = 1 << 16});
+            {.doc = "Memory for what sessions are about to be sent, on each core.", .unit = "bytes", .min = 1 << 20});
   }
 };
 
@@ -92,8 +92,10 @@ struct SessionMetrics {
   uint64_t messages_referred_total = 0;
   uint64_t messages_rewritten_total = 0;
   uint64_t spool_failures_total = 0;
+  uint64_t spool_damaged_total = 0;
   uint64_t messages_handed_total = 0;
   uint64_t batches_read_total = 0;
+  uint64_t reads_failed_total = 0;
   uint64_t messages_lost_total = 0;
   uint64_t messages_expired_total = 0;
   uint64_t messages_dropped_total = 0;
@@ -117,10 +119,14 @@ struct SessionMetrics {
             {.doc = "Records of the spool written again, so that those around them, which nobody is owed, could go."});
     v.field("spool_failures_total", &M::spool_failures_total,
             {.doc = "Batches that the spool could not store; their publishers were told."});
+    v.field("spool_damaged_total", &M::spool_damaged_total,
+            {.doc = "Records of spools that a start found damaged and passed over."});
     v.field("messages_handed_total", &M::messages_handed_total, {.doc = "Messages handed to the clients of sessions."});
     v.field("batches_read_total", &M::batches_read_total, {.doc = "Batches read from the disk for sessions."});
+    v.field("reads_failed_total", &M::reads_failed_total,
+            {.doc = "Reads for sessions that failed and are tried again: the disk, or too many open files."});
     v.field("messages_lost_total", &M::messages_lost_total,
-            {.doc = "Messages that a session waited for and that were gone: their stream was deleted."});
+            {.doc = "Messages that a session waited for and that were gone: their stream was deleted, or is damaged."});
     v.field("messages_expired_total", &M::messages_expired_total,
             {.doc = "Messages whose expiry was over before their session got them."});
     v.field("messages_dropped_total", &M::messages_dropped_total,

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "base/topic_names.h"
+#include "broker/session/batch_cache.h"
 #include "broker/session/leases.h"
 #include "broker/session/moved.h"
 #include "broker/session/session.h"
@@ -293,6 +294,35 @@ TEST(SessionPackets, AreTheSameAfterACrashAtAnyMoment) {
       ASSERT_EQ(got, expected) << "round " << round << " step " << step;
     }
   }
+}
+
+TEST(BatchCache, CountsWhatABatchIsWhenItIsOpened) {
+  const ShardId shard{};
+  const auto batch = [](Offset base, int records, size_t size) {
+    BatchBuilder builder;
+    for (int i = 0; i < records; ++i) {
+      builder.begin_record(1, std::nullopt, as_bytes(std::string(size, 'x')));
+      builder.end_record();
+    }
+    Bytes made = builder.finish();
+    patch_batch(made, base, 1);
+    return made;
+  };
+  // Small records: their views are larger than they are.
+  BatchCache cache(4 << 20);
+  for (Offset base = 0; base < 200'000; base += 10'000) ASSERT_TRUE(cache.add(shard, batch(base, 10'000, 0)));
+  EXPECT_LE(cache.bytes(), 6u << 20);
+  EXPECT_EQ(cache.find(shard, 0), nullptr);
+  EXPECT_EQ(cache.find(shard, 150'000), nullptr);
+  ASSERT_NE(cache.find(shard, 199'999), nullptr);
+  // A slice does not keep what was read with it.
+  Buffer many;
+  for (Offset base = 0; base < 100; ++base) many.append(batch(base, 1, 10'000).span());
+  const Bytes read = many.take();
+  BatchCache other(4 << 20);
+  ASSERT_TRUE(other.add(shard, read.slice(0, *BatchView::size_at(read.span()))));
+  EXPECT_LT(other.bytes(), 30'000u);
+  EXPECT_LT(other.find(shard, 0)->owner.pinned(), 30'000u);
 }
 
 }  // namespace

@@ -52,6 +52,7 @@ class SessionPackets {
   void restore(const ProgressRow& row);
   void restore(uint16_t packet_id, uint64_t sequence);
   void begin_at(uint64_t sequence) { last_ = covered_ = sequence; }
+  uint64_t covered() const { return covered_; }  // by the row that was read
 
   // Fills the row's part; the row covers everything up to the sequence that it returns.
   uint64_t write_to(ProgressRow& row);

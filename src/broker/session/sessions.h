@@ -11,6 +11,7 @@
 #pragma once
 
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -102,6 +103,8 @@ class Sessions {
   void put_progress(Session& session, Callback<void(Status)> done);
   void touch(Session& session);
   void flush();
+  // Packet marks that need not be kept in the spools: by client, up to a sequence.
+  void unpin(const std::map<std::string, uint64_t>& up_to);
   void tell_positions(const std::vector<std::string>& client_ids);
   bool is_spooled(const FollowOne& follow) const;
   Attachment attachment(const Session& session, uint16_t source) const;

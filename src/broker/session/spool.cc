@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/wire.h"
+#include "broker/origin.h"
 #include "broker/session/stored.h"
 #include "storage/row_key.h"
 
@@ -34,7 +35,8 @@ Spool::Spool(const SpoolSetup& setup, uint16_t number)
       cache_(setup.cache),
       events_(setup.events),
       number_(number),
-      id_{kSpoolTopic, number} {}
+      id_{kSpoolTopic, number},
+      retry_([](void* self) { static_cast<Spool*>(self)->on_retry(); }, this) {}
 
 Spool::~Spool() { *alive_ = false; }
 
@@ -47,32 +49,34 @@ void Spool::open(Callback<void(Result<std::vector<PacketPair>>)> done) {
   shard::ShardSettings settings;
   settings.batch_bytes_max = INT32_MAX;
   settings.log = log;
-  auto pairs = std::make_shared<std::vector<PacketPair>>();
-  auto finish = [pairs, done = std::move(done)](Status status) mutable {
+  auto finish = [this, done = std::move(done)](Status status) mutable {
     if (!status.ok()) return done(status.error());
-    done(std::move(*pairs));
+    check_pairs(std::move(done));
   };
-  engine_.open(id_, log, 0,
-               [this, alive = alive_, settings, pairs, finish = std::move(finish)](Result<storage::OpenedLog> opened) mutable {
-                 if (!*alive) return;
-                 if (!opened.ok()) return finish(opened.error());
-                 shard_ = std::make_unique<shard::Shard>(core_, id_, opened.take(), static_cast<LeaderEpoch>(meta_.starts()),
-                                                         settings);
-                 shard_->recover([this, alive, pairs, finish = std::move(finish)](Status recovered) mutable {
-                   if (!*alive) return;
-                   if (!recovered.ok()) return finish(std::move(recovered));
-                   load_rows(std::string(kSessionRows), [this, alive, pairs, finish = std::move(finish)](Status loaded) mutable {
-                     if (!*alive) return;
-                     below_ = start();
-                     if (!loaded.ok() || start() >= end()) return finish(std::move(loaded));
-                     replay_from(start(), pairs, [this, alive, finish = std::move(finish)](Status replayed) mutable {
-                       if (!*alive) return;
-                       finish_replay();
-                       finish(std::move(replayed));
-                     });
-                   });
-                 });
-               });
+  auto recovered = [this, alive = alive_, finish = std::move(finish)](Status status) mutable {
+    if (!*alive) return;
+    // Of its state only the producers' is not there then, and a spool has none.
+    if (!status.ok() && status.code() != Code::corrupt_storage) return finish(std::move(status));
+    load_rows(std::string(kSessionRows), [this, alive, finish = std::move(finish)](Status loaded) mutable {
+      if (!*alive) return;
+      below_ = start();
+      if (!loaded.ok() || start() >= end()) return finish(std::move(loaded));
+      replay_from(start(), [this, alive, finish = std::move(finish)](Status replayed) mutable {
+        if (!*alive) return;
+        finish_replay();
+        finish(std::move(replayed));
+      });
+    });
+  };
+  engine_.open(
+      id_, log, 0, [this, alive = alive_, settings, recovered = std::move(recovered)](Result<storage::OpenedLog> opened) mutable {
+        if (!*alive) return;
+        if (!opened.ok())
+          return recovered(opened.code() == Code::corrupt_storage ? Error{Code::storage_failed, opened.error().detail}
+                                                                  : opened.error());
+        shard_ = std::make_unique<shard::Shard>(core_, id_, opened.take(), static_cast<LeaderEpoch>(meta_.starts()), settings);
+        shard_->recover(std::move(recovered));
+      });
 }
 
 void Spool::load_rows(std::string from, Callback<void(Status)> done) {
@@ -118,7 +122,7 @@ Status Spool::load_row(std::string_view key, std::string_view value) {
   return {};
 }
 
-Status Spool::replay(ByteSpan batch, std::vector<PacketPair>& pairs) {
+void Spool::replay(ByteSpan batch) {
   const BatchView header(batch);
   RecordReader records(header, header.records());
   RecordView record;
@@ -127,11 +131,19 @@ Status Spool::replay(ByteSpan batch, std::vector<PacketPair>& pairs) {
     // A copy counts once what it was copied from is gone.
     if (facts.at && *facts.at >= below_) continue;
     const Offset at = facts.at.value_or(record.offset);
-    if (facts.packet) {
-      pairs.push_back({std::string(facts.packet->client_id), facts.packet->packet_id, facts.packet->sequence});
-      pinned_[pairs.back().client_id].emplace(facts.packet->sequence, at);
+    if (facts.is_void) {
+      void_until_[{facts.ref->shard, facts.ref->offset}] = at;
+      continue;
     }
-    if (facts.is_delayed_own && from_ledger_.emplace(facts.delayed, at).second)
+    if (facts.is_batch) {
+      batches_.add(*facts.ref, 0);
+      continue;
+    }
+    if (facts.packet) {
+      PacketPair pair{std::string(facts.packet->client_id), facts.packet->packet_id, facts.packet->sequence};
+      found_pairs_.push_back({std::move(pair), facts.ref, at});
+    }
+    if (!facts.delayed.empty() && from_ledger_.emplace(facts.delayed, at).second)
       found_.push_back({std::string(facts.topic), std::string(facts.delayed)});
     auto filters = facts.topic.empty() ? nullptr : owed_.filters_of(facts.topic);
     if (facts.at) {
@@ -142,7 +154,72 @@ Status Spool::replay(ByteSpan batch, std::vector<PacketPair>& pairs) {
     for (const auto& filter : *filters) filter->runs.add(at, size_of_message(record));
     if (facts.ref) note_reference(*filters, *facts.ref, at);
   }
-  return records.is_malformed() ? Status(Error{Code::corrupt_storage, "a record of the spool"}) : Status();
+  if (records.is_malformed()) ++metrics_.spool_damaged_total;
+}
+
+// A packet id counts as received where its message is stored. A reference lies in the journal before its stream's batch, which a
+// crash between the two has lost: then the client sends the message again, and it must be taken.
+void Spool::check_pairs(Callback<void(Result<std::vector<PacketPair>>)> done) {
+  struct Checking {
+    std::vector<PacketPair> pairs;
+    std::map<ShardId, std::vector<size_t>> by_shard;  // of found_pairs_
+    Status status;
+    size_t waiting = 1;
+    Callback<void(Result<std::vector<PacketPair>>)> done;
+  };
+  auto checking = std::make_shared<Checking>();
+  checking->done = std::move(done);
+  const auto take = [this, checking](const FoundPair& found) {
+    checking->pairs.push_back(found.pair);
+    pinned_[found.pair.client_id].emplace(found.pair.sequence, found.at);
+  };
+  for (size_t i = 0; i < found_pairs_.size(); ++i) {
+    const FoundPair& found = found_pairs_[i];
+    if (!found.ref)
+      take(found);
+    else if (!is_void(*found.ref, found.at))
+      checking->by_shard[found.ref->shard].push_back(i);
+  }
+  const auto finish_one = [this, checking] {
+    if (--checking->waiting > 0) return;
+    found_pairs_ = {};
+    if (!checking->status.ok()) return checking->done(checking->status.error());
+    checking->done(std::move(checking->pairs));
+  };
+  checking->waiting += checking->by_shard.size();
+  for (const auto& [shard, indexes] : checking->by_shard) {
+    std::vector<SpoolRef> refs;
+    for (const size_t i : indexes) refs.push_back(*found_pairs_[i].ref);
+    auto checked = [this, alive = alive_, checking, take, finish_one, indexes](const Result<std::vector<bool>>& are_there) {
+      if (!*alive) return;
+      if (!are_there.ok()) checking->status = are_there.error();
+      for (size_t i = 0; are_there.ok() && i < indexes.size(); ++i) {
+        if ((*are_there)[i]) take(found_pairs_[indexes[i]]);
+      }
+      finish_one();
+    };
+    const CoreIndex home = home_of(shard, core_.count());
+    if (home == core_.index())
+      check_stream(streams_, meta_, refs, std::move(checked));
+    else
+      events_.check_elsewhere(home, std::move(refs), std::move(checked));
+  }
+  finish_one();
+}
+
+void Spool::check_stream(Streams& streams, meta::Meta& meta, const std::vector<SpoolRef>& refs,
+                         Callback<void(Result<std::vector<bool>>)> done) {
+  const auto topic = meta.find(refs.front().shard.topic);
+  if (!topic) return done(std::vector<bool>(refs.size(), false));
+  streams.with(topic, refs.front().shard.partition, [refs, done = std::move(done)](Result<shard::Shard*> opened) mutable {
+    std::vector<bool> are_there(refs.size(), false);
+    if (!opened.ok()) {
+      if (is_gone(opened.code())) return done(std::move(are_there));
+      return done(opened.error());
+    }
+    for (size_t i = 0; i < refs.size(); ++i) are_there[i] = (*opened)->had(refs[i].offset, refs[i].epoch);
+    done(std::move(are_there));
+  });
 }
 
 // Copies lie behind what they are older than.
@@ -181,28 +258,45 @@ void Spool::finish_replay() {
 // ---- Messages ----
 
 bool Spool::add(std::string_view topic, const RecordView& record, uint64_t origin, const std::optional<SpoolRef>& ref) {
-  const SpoolFacts facts = facts_of(record);
+  const MessageFacts facts = message_facts_of(record);
+  // Headers that a client made up say nothing.
+  const std::optional<PacketMark> packet = is_marked(origin) ? facts.packet : std::nullopt;
   std::shared_ptr<const OwedFilters> filters;
   if (facts.qos > 0 || options_.keep_qos0) filters = owed_.filters_of(topic);
-  if (!filters && !facts.packet) return false;
-  std::string_view own;
+  if (!filters && !packet) return false;
+  SpooledAs as;
+  if (filters) as.topic = topic;
+  as.ref = ref;
+  as.packet = packet;
   if (filters && !own_.empty()) {
-    const auto found = own_.find(origin);
-    if (found != own_.end()) own = found->second;
+    const auto found = own_.find(connection_of(origin));
+    if (found != own_.end()) as.own = found->second;
   }
   if (ref && filters) note_reference(*filters, *ref, end() + static_cast<Offset>(entries_.size()));
-  // Of what a client sends this header says nothing.
-  const std::string_view delayed = origin == 0 && filters && !ref ? facts.delayed : std::string_view{};
-  append_spooled(builder_, filters ? topic : std::string_view{}, record, ref, own, delayed);
+  if (origin == 0 && filters && !ref) as.delayed = facts.delayed;
+  append_spooled(builder_, record, as);
   ++(ref ? metrics_.messages_referred_total : metrics_.messages_spooled_total);
-  Entry entry{std::move(filters), size_of_message(record), std::nullopt, std::string(delayed)};
-  if (facts.packet) {
-    entry.pair = PacketPair{std::string(facts.packet->client_id), facts.packet->packet_id, facts.packet->sequence};
-  }
-  if (entries_.empty()) core_.defer(*this);
-  entries_.push_back(std::move(entry));
+  Entry entry{std::move(filters), size_of_message(record), std::nullopt, std::string(as.delayed), std::nullopt};
+  if (packet) entry.pair = PacketPair{std::string(packet->client_id), packet->packet_id, packet->sequence};
+  enter(std::move(entry));
   if (builder_.size_bytes() >= kTurnBytesMax && !ref) flush();
   return true;
+}
+
+void Spool::enter(Entry entry) {
+  if (entries_.empty()) core_.defer(*this);
+  entries_.push_back(std::move(entry));
+}
+
+void Spool::end_batch(const SpoolRef& begin) {
+  append_about(builder_, kBatchHeader, begin, core_.wall_now().ms);
+  enter({nullptr, 0, std::nullopt, {}, begin});
+  batches_.add(begin, ticket());
+}
+
+void Spool::add_void(const SpoolRef& from) {
+  append_about(builder_, kVoidHeader, from, core_.wall_now().ms);
+  enter({});
 }
 
 void Spool::flush() {
@@ -234,6 +328,9 @@ void Spool::on_stored(uint64_t ticket, const Bytes& batch, std::vector<Entry> en
     }
   } else {
     ++metrics_.spool_failures_total;
+    for (const Entry& entry : entries) {
+      if (entry.batch) batches_.forget(*entry.batch, ticket);
+    }
     failed_.emplace(ticket, appended.code());
     if (failed_.size() > kFailuresKept) failed_.erase(failed_.begin());
     // The offsets that were counted on are given again.
@@ -270,6 +367,14 @@ void Spool::note_reference(const OwedFilters& filters, const SpoolRef& ref, Offs
   if (!is_new) kept->second = std::min(kept->second, ref.offset);
 }
 
+bool Spool::is_void(const SpoolRef& ref, Offset at) const {
+  for (auto each = void_until_.lower_bound({ref.shard, 0}); each != void_until_.end(); ++each) {
+    if (each->first.first != ref.shard || each->first.second > ref.offset) return false;
+    if (at < each->second) return true;
+  }
+  return false;
+}
+
 void Spool::begin_reference(const ShardId& shard, Offset base) { references_[shard].insert(base); }
 
 void Spool::finish_reference(const ShardId& shard, Offset base, const Bytes* batch) {
@@ -291,7 +396,8 @@ void Spool::finish_reference(const ShardId& shard, Offset base, const Bytes* bat
 
 Offset Spool::enroll(const Attachment& session, const std::string& filter) {
   OwedReader& reader = owed_.reader(session.client_id);
-  const Offset since = end() + static_cast<Offset>(entries_.size());
+  // What is under way may fail, and its offsets be given again to what is owed: all that is stored from now on counts.
+  const Offset since = shard_->bounds().high_watermark;
   owed_.enroll(reader, filter, since);
   Offset begins = since;
   for (const auto& subscription : reader.subscriptions) {

@@ -26,10 +26,12 @@
 #include "broker/session/moved.h"
 #include "broker/session/options.h"
 #include "broker/session/owed.h"
+#include "broker/session/owed_batches.h"
 #include "broker/session/spool_record.h"
 #include "broker/streams.h"
 #include "meta/meta.h"
 #include "runtime/core.h"
+#include "runtime/timer.h"
 #include "shard/shard.h"
 
 namespace robustmq::broker {
@@ -37,6 +39,11 @@ namespace robustmq::broker {
 // The logs of the spools, by partition. Everyone else who lists an engine's logs passes over them.
 extern const TopicId kSpoolTopic;
 inline bool is_spool_log(const ShardId& id) { return id.topic == kSpoolTopic; }
+
+// What was to be read is not there and never will be. Any other error may be over at the next try.
+constexpr bool is_gone(Code code) {
+  return code == Code::offset_out_of_range || code == Code::unknown_topic || code == Code::corrupt_storage;
+}
 
 // A message for one session, as values that may cross cores.
 struct OwedMessage {
@@ -78,6 +85,8 @@ class SpoolEvents {
  public:
   virtual void on_handed(CoreIndex home, Handed handed) = 0;
   virtual void on_over_limit(CoreIndex home, std::string client_id, uint64_t connection) = 0;
+  // Which of these, all of one shard on another core, name a record that it has.
+  virtual void check_elsewhere(CoreIndex home, std::vector<SpoolRef> refs, Callback<void(Result<std::vector<bool>>)> done) = 0;
   // Batches of a stream whose shard lives on another core, from the one that holds `offset` on.
   virtual void read_elsewhere(CoreIndex home, const ShardId& shard, Offset offset, Callback<void(Result<Bytes>)> done) = 0;
 
@@ -102,16 +111,29 @@ class Spool final : private runtime::Deferred {
   Spool(const SpoolSetup& setup, uint16_t number);
   ~Spool();
 
-  // Opens the log, reads who waits (the sessions' rows) and what for (the log). `pairs`: packet ids found in it.
+  // Opens the log, reads who waits (the sessions' rows) and what for (the log). `pairs`: packet ids found in it, whose messages
+  // are stored: that of a reference may have been lost with its stream's batch. What is damaged is passed over and counted.
   void open(Callback<void(Result<std::vector<PacketPair>>)> done);
 
   // ---- Messages ----
   // Takes a message that a session waits for, or that has a packet mark. False: neither. With `ref` it stays where it is.
+  // `origin`: as broker/origin.h says.
   bool add(std::string_view topic, const RecordView& record, uint64_t origin, const std::optional<SpoolRef>& ref);
+  // What was taken last is all that is owed of an idempotent producer's batch that begins there.
+  void end_batch(const SpoolRef& begin);
+  // The ticket of such a batch; nullopt: the spool does not have it.
+  std::optional<uint64_t> find_batch(const SpoolRef& begin) const { return batches_.find(begin); }
+  // What refers to the shard from that offset on, so far, names nothing: its batches failed, and their offsets are given again.
+  void add_void(const SpoolRef& from);
   // Writes what was taken, now (else at the end of the turn).
   void flush();
   // Names everything taken so far.
   uint64_t ticket() const { return issued_ + (entries_.empty() ? 0 : 1); }
+  enum class Outcome : uint8_t { under_way, stored, failed };
+  Outcome outcome_of(uint64_t ticket) const {
+    if (ticket > stored_) return Outcome::under_way;
+    return failed_.contains(ticket) ? Outcome::failed : Outcome::stored;
+  }
   void when_stored(uint64_t ticket, Callback<void(Status)> done);
 
   // References into a stream are under way until its batch is committed, or has failed.
@@ -156,6 +178,9 @@ class Spool final : private runtime::Deferred {
   // Batches of a stream's shard, which lives here, also below its start.
   static void read_stream(runtime::Core& core, Streams& streams, meta::Meta& meta, const ShardId& shard, Offset offset,
                           Callback<void(Result<Bytes>)> done);
+  // Which of these, all of one shard that lives here, name a record that it has.
+  static void check_stream(Streams& streams, meta::Meta& meta, const std::vector<SpoolRef>& refs,
+                           Callback<void(Result<std::vector<bool>>)> done);
 
   uint16_t number() const { return number_; }
   const ShardId& id() const { return id_; }
@@ -170,6 +195,13 @@ class Spool final : private runtime::Deferred {
     uint64_t bytes = 0;
     std::optional<PacketPair> pair;
     std::string delayed;
+    std::optional<SpoolRef> batch;  // see end_batch
+  };
+  // A packet mark that the start found.
+  struct FoundPair {
+    PacketPair pair;
+    std::optional<SpoolRef> ref;
+    Offset at = 0;
   };
   // A copy that the start found, of a message whose first place is gone.
   struct FoundMoved {
@@ -191,16 +223,29 @@ class Spool final : private runtime::Deferred {
   void on_stored(uint64_t ticket, const Bytes& batch, std::vector<Entry> entries, const Result<shard::Appended>& appended);
   void load_rows(std::string from, Callback<void(Status)> done);
   Status load_row(std::string_view key, std::string_view value);
-  void replay_from(Offset from, std::shared_ptr<std::vector<PacketPair>> pairs, Callback<void(Status)> done);
-  Status replay(ByteSpan batch, std::vector<PacketPair>& pairs);
-  void note(OwedReader& reader);
+  void replay_from(Offset from, Callback<void(Status)> done);
+  void replay(ByteSpan batch);
+  void pass_over(Offset damaged, Callback<void(Status)> done);
+  void find_readable(Offset bad, Offset step, Offset good, Callback<void(Result<Offset>)> done);
+  void check_pairs(Callback<void(Result<std::vector<PacketPair>>)> done);
+  // The reference at `at` was voided.
+  bool is_void(const SpoolRef& ref, Offset at) const;
+  void note(OwedReader& reader, const CachedBatchPtr& held = nullptr);
   void pump_noted();
-  void pump(OwedReader& reader);
+  // `held`: a batch of the spool that counts as one in the cache.
+  void pump(OwedReader& reader, const CachedBatchPtr& held);
+  void on_loaded(const std::string& client_id, uint64_t connection, Offset at, const ShardId& missing, const CachedBatchPtr& held,
+                 const Status& status);
   // With not_here, `missing` is where to read.
-  Look look(std::string_view client_id, Offset offset, OwedMessage& message, ShardId& missing, Offset& missing_offset) const;
-  // Reads batches from `offset` of a log into the cache.
-  void load(const ShardId& shard, Offset offset, Callback<void()> done);
-  void take_bytes(const ShardId& shard, const Result<Bytes>& bytes);
+  Look look(std::string_view client_id, Offset offset, const CachedBatchPtr& held, OwedMessage& message, ShardId& missing,
+            Offset& missing_offset) const;
+  CachedBatchPtr held_batch(Offset offset) const;
+  // Reads batches from `offset` of a log into the cache; the one that holds it is there at least until `done` returns.
+  void load(const ShardId& shard, Offset offset, Callback<void(Status)> done);
+  void take_bytes(const ShardId& shard, const Bytes& bytes);
+  // Tries again what could not be read, after a pause.
+  void retry_later(Callback<void()> again);
+  void on_retry();
   // A message at `at` refers to this one.
   void note_reference(const OwedFilters& filters, const SpoolRef& ref, Offset at);
   void bound(OwedReader& reader);
@@ -215,6 +260,7 @@ class Spool final : private runtime::Deferred {
   bool is_wanted(const SpoolFacts& facts, const RecordView& record, Offset at);
   void rewrite_from(Offset from, uint64_t left);
   void rewrite(const Batches& batches, uint64_t left);
+  void enter(Entry entry);
   struct ReadingAgain;
   void read_next_again(std::shared_ptr<ReadingAgain> reading);
 
@@ -241,6 +287,7 @@ class Spool final : private runtime::Deferred {
 
   std::map<ShardId, std::set<Offset>> references_;           // bases of batches under way
   std::map<std::pair<ShardId, Offset>, Offset> void_until_;  // references below this end of the spool name nothing
+  OwedBatches batches_;
   std::set<std::string, std::less<>> waiting_for_stream_;
   std::map<ShardId, Offset> kept_;
 
@@ -253,10 +300,17 @@ class Spool final : private runtime::Deferred {
   Moved moved_;
   Offset below_ = 0;  // what lies below it is gone, or moved
   std::vector<FoundMoved> found_moved_;
+  std::vector<FoundPair> found_pairs_;
   bool is_rewriting_ = false;
 
-  std::vector<std::string> noted_;
+  struct Noted {
+    std::string client_id;
+    CachedBatchPtr held;
+  };
+  std::vector<Noted> noted_;
   bool is_pumping_ = false;
+  std::vector<Callback<void()>> retries_;
+  runtime::Timer retry_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

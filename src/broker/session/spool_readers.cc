@@ -10,6 +10,7 @@ namespace {
 
 constexpr uint64_t kReadBytes = 256 << 10;
 constexpr uint64_t kReplayBytes = 4 << 20;
+constexpr int64_t kRetryMs = 200;  // what could not be read is tried again then
 
 // Reads pieces to memory, one behind the other.
 class Gathering : public std::enable_shared_from_this<Gathering> {
@@ -57,10 +58,10 @@ Callback<void(Result<shard::Fetched>)> gather(runtime::Core& core, Callback<void
 
 }  // namespace
 
-void Spool::note(OwedReader& reader) {
+void Spool::note(OwedReader& reader, const CachedBatchPtr& held) {
   if (reader.is_noted) return;
   reader.is_noted = true;
-  noted_.push_back(reader.client_id);
+  noted_.push_back({reader.client_id, held});
 }
 
 // Handing over may bring more credit, and so more to note: a loop, not a recursion.
@@ -68,17 +69,17 @@ void Spool::pump_noted() {
   if (std::exchange(is_pumping_, true)) return;
   while (!noted_.empty()) {
     const auto noted = std::exchange(noted_, {});
-    for (const std::string& client_id : noted) {
-      OwedReader* reader = owed_.find(client_id);
+    for (const Noted& one : noted) {
+      OwedReader* reader = owed_.find(one.client_id);
       if (!reader) continue;
       reader->is_noted = false;
-      pump(*reader);
+      pump(*reader, one.held);
     }
   }
   is_pumping_ = false;
 }
 
-void Spool::pump(OwedReader& reader) {
+void Spool::pump(OwedReader& reader, const CachedBatchPtr& held) {
   if (!reader.is_connected || reader.is_reading) return;
   Handed handed{reader.client_id, reader.connection, number_, {}};
   while (reader.credit > 0) {
@@ -87,29 +88,19 @@ void Spool::pump(OwedReader& reader) {
     OwedMessage message;
     ShardId missing;
     Offset missing_offset = 0;
-    const Look looked = look(reader.client_id, *at, message, missing, missing_offset);
+    const Look looked = look(reader.client_id, *at, held, message, missing, missing_offset);
     if (looked == Look::not_committed) {
       waiting_for_stream_.insert(reader.client_id);
       break;
     }
     if (looked == Look::not_here) {
       reader.is_reading = true;
+      // The cache may be too small for both of a reference's batches.
+      const CachedBatchPtr kept = missing == id_ ? nullptr : held_batch(*at);
       load(missing, missing_offset,
-           [this, alive = alive_, id = reader.client_id, connection = reader.connection, at = *at, missing] {
-             if (!*alive) return;
-             OwedReader* again = owed_.find(id);
-             if (!again || again->connection != connection) return;
-             again->is_reading = false;
-             OwedMessage unused;
-             ShardId shard;
-             Offset offset = 0;
-             // What a read did not bring is not there.
-             if (look(id, at, unused, shard, offset) == Look::not_here && shard == missing && again->cursor <= at) {
-               ++metrics_.messages_lost_total;
-               again->cursor = at + 1;
-             }
-             note(*again);
-             pump_noted();
+           [this, alive = alive_, id = reader.client_id, connection = reader.connection, at = *at, missing,
+            kept = kept ? kept : held](const Status& status) {
+             if (*alive) on_loaded(id, connection, at, missing, kept, status);
            });
       break;
     }
@@ -122,11 +113,54 @@ void Spool::pump(OwedReader& reader) {
   if (!handed.messages.empty()) events_.on_handed(reader.home, std::move(handed));
 }
 
-Spool::Look Spool::look(std::string_view client_id, Offset offset, OwedMessage& message, ShardId& missing,
-                        Offset& missing_offset) const {
+void Spool::on_loaded(const std::string& client_id, uint64_t connection, Offset at, const ShardId& missing,
+                      const CachedBatchPtr& held, const Status& status) {
+  OwedReader* reader = owed_.find(client_id);
+  if (!reader || reader->connection != connection) return;
+  if (!status.ok() && !is_gone(status.code())) {
+    return retry_later([this, client_id, connection] {
+      OwedReader* again = owed_.find(client_id);
+      if (!again || again->connection != connection) return;
+      again->is_reading = false;
+      note(*again);
+      pump_noted();
+    });
+  }
+  reader->is_reading = false;
+  OwedMessage unused;
+  ShardId shard;
+  Offset offset = 0;
+  // What a read did not bring is not there.
+  if (look(client_id, at, held, unused, shard, offset) == Look::not_here && shard == missing && reader->cursor <= at) {
+    ++metrics_.messages_lost_total;
+    reader->cursor = at + 1;
+  }
+  // At once, while what was read is there.
+  note(*reader, held);
+  pump_noted();
+}
+
+void Spool::retry_later(Callback<void()> again) {
+  ++metrics_.reads_failed_total;
+  retries_.push_back(std::move(again));
+  if (!retry_.is_armed()) core_.arm(retry_, core_.now() + Duration::millis(kRetryMs));
+}
+
+void Spool::on_retry() {
+  for (auto& again : std::exchange(retries_, {})) again();
+}
+
+CachedBatchPtr Spool::held_batch(Offset offset) const {
+  const std::optional<Offset> place = place_of(offset);
+  return place ? cache_.find(id_, *place) : nullptr;
+}
+
+Spool::Look Spool::look(std::string_view client_id, Offset offset, const CachedBatchPtr& held, OwedMessage& message,
+                        ShardId& missing, Offset& missing_offset) const {
   const std::optional<Offset> place = place_of(offset);
   if (!place) return Look::gone;
-  const auto batch = cache_.find(id_, *place);
+  CachedBatchPtr batch = cache_.find(id_, *place);
+  if (!batch && held && held->base <= *place && *place < held->next) batch = held;
   if (!batch) {
     missing = id_;
     missing_offset = *place;
@@ -157,13 +191,10 @@ Spool::Look Spool::look(std::string_view client_id, Offset offset, OwedMessage& 
     return Look::not_here;
   }
   if (source->epoch != ref.epoch) return Look::gone;  // the message was lost in a crash before anyone was told of it
-  for (auto at = void_until_.lower_bound({ref.shard, 0}); at != void_until_.end(); ++at) {
-    if (at->first.first != ref.shard || at->first.second > ref.offset) break;
-    if (offset < at->second) return Look::gone;
-  }
+  if (is_void(ref, offset)) return Look::gone;
   const RecordView* referred = record_at(*source, ref.offset);
   if (!referred) return Look::gone;
-  const SpoolFacts there = facts_of(*referred);
+  const MessageFacts there = message_facts_of(*referred);
   message.owner = source->owner;
   message.record = *referred;
   message.qos = there.qos;
@@ -171,12 +202,13 @@ Spool::Look Spool::look(std::string_view client_id, Offset offset, OwedMessage& 
   return Look::found;
 }
 
-void Spool::load(const ShardId& shard, Offset offset, Callback<void()> done) {
+void Spool::load(const ShardId& shard, Offset offset, Callback<void(Status)> done) {
   ++metrics_.batches_read_total;
   auto take = [this, alive = alive_, shard, done = std::move(done)](const Result<Bytes>& bytes) mutable {
     if (!*alive) return;
-    take_bytes(shard, bytes);
-    done();
+    if (!bytes.ok()) return done(bytes.error());
+    take_bytes(shard, *bytes);
+    done({});
   };
   if (shard == id_) return shard_->fetch(offset, kReadBytes, true, gather(core_, std::move(take)));
   const CoreIndex home = home_of(shard, core_.count());
@@ -194,12 +226,18 @@ void Spool::read_stream(runtime::Core& core, Streams& streams, meta::Meta& meta,
   });
 }
 
-void Spool::take_bytes(const ShardId& shard, const Result<Bytes>& bytes) {
-  for (size_t at = 0; bytes.ok() && at < bytes->size();) {
-    const auto size = BatchView::size_at(bytes->span().subspan(at));
-    if (!size || *size > bytes->size() - at) break;
-    cache_.add(shard, bytes->slice(at, *size));
+void Spool::take_bytes(const ShardId& shard, const Bytes& bytes) {
+  std::vector<Bytes> batches;
+  for (size_t at = 0; at < bytes.size();) {
+    const auto size = BatchView::size_at(bytes.span().subspan(at));
+    if (!size || *size > bytes.size() - at) break;
+    batches.push_back(bytes.slice(at, *size));
     at += *size;
+  }
+  // The one that was asked for comes last: it is the last to go where the cache is small.
+  while (!batches.empty()) {
+    cache_.add(shard, batches.back());
+    batches.pop_back();
   }
 }
 
@@ -219,21 +257,48 @@ void Spool::read_log(Offset from, uint64_t bytes_max, Callback<void(Result<Batch
   });
 }
 
-void Spool::replay_from(Offset from, std::shared_ptr<std::vector<PacketPair>> pairs, Callback<void(Status)> done) {
+void Spool::replay_from(Offset from, Callback<void(Status)> done) {
   if (from >= shard_->bounds().high_watermark) return done({});
-  read_log(from, kReplayBytes, [this, from, pairs, done = std::move(done)](Result<Batches> read) mutable {
+  read_log(from, kReplayBytes, [this, from, done = std::move(done)](Result<Batches> read) mutable {
+    if (read.code() == Code::corrupt_storage) return pass_over(from, std::move(done));
     if (!read.ok()) return done(read.error());
     if (read->next <= from) return done(Error{Code::corrupt_storage, "the spool ends before its end"});
     for (ByteSpan rest = read->bytes.span(); !rest.empty();) {
       const auto size = BatchView::size_at(rest);
       if (!size || *size > rest.size()) return done(Error{Code::corrupt_storage, "a batch of the spool is cut"});
-      const Status status = replay(rest.first(*size), *pairs);
-      if (!status.ok()) return done(status);
+      replay(rest.first(*size));
       rest = rest.subspan(*size);
     }
     // In another turn: a long log would be a deep recursion where reads complete inline.
-    core_.post([this, alive = alive_, next = read->next, pairs, done = std::move(done)]() mutable {
-      if (*alive) replay_from(next, std::move(pairs), std::move(done));
+    core_.post([this, alive = alive_, next = read->next, done = std::move(done)]() mutable {
+      if (*alive) replay_from(next, std::move(done));
+    });
+  });
+}
+
+// The batch that holds `damaged` cannot be read; what was owed of it is lost. Goes on with the next one that can.
+void Spool::pass_over(Offset damaged, Callback<void(Status)> done) {
+  find_readable(damaged, 1, shard_->bounds().high_watermark,
+                [this, alive = alive_, damaged, done = std::move(done)](const Result<Offset>& next) mutable {
+                  if (!*alive) return;
+                  if (!next.ok()) return done(next.error());
+                  metrics_.spool_damaged_total += static_cast<uint64_t>(*next - damaged);
+                  replay_from(*next, std::move(done));
+                });
+}
+
+// The first readable offset behind `bad`, which is not: in growing steps, then by halves. `good`: the lowest known that is, or
+// the end.
+void Spool::find_readable(Offset bad, Offset step, Offset good, Callback<void(Result<Offset>)> done) {
+  if (bad + 1 >= good) return done(good);
+  const Offset at = step > 0 && bad + step < good ? bad + step : bad + (good - bad) / 2;
+  read_log(at, 1, [this, alive = alive_, bad, step, good, at, done = std::move(done)](const Result<Batches>& read) mutable {
+    if (!read.ok() && read.code() != Code::corrupt_storage) return done(read.error());
+    // No more growing once something can be read.
+    const bool is_readable = read.ok();
+    core_.post([this, alive, bad = is_readable ? bad : at, step = is_readable || step == 0 ? Offset{0} : 2 * step,
+                good = is_readable ? at : good, done = std::move(done)]() mutable {
+      if (*alive) find_readable(bad, step, good, std::move(done));
     });
   });
 }
@@ -244,7 +309,8 @@ struct Spool::ReadingAgain {
   std::string client_id;
   std::vector<Offset> offsets;
   size_t next = 0;
-  int reads = 0;  // for the one at hand
+  int reads = 0;        // for the one at hand
+  CachedBatchPtr held;  // the same: of the spool
   std::vector<OwedMessage> messages;
   Callback<void(std::vector<OwedMessage>)> done;
 };
@@ -263,15 +329,20 @@ void Spool::read_next_again(std::shared_ptr<ReadingAgain> reading) {
     ShardId missing;
     Offset missing_offset = 0;
     const Offset at = reading->offsets[reading->next];
-    const Look looked = look(reading->client_id, at, message, missing, missing_offset);
+    const Look looked = look(reading->client_id, at, reading->held, message, missing, missing_offset);
     // Twice: a reference's spool batch, then its stream's; a third time brings nothing more.
     if (looked == Look::not_here && reading->reads < 3) {
       ++reading->reads;
-      return load(missing, missing_offset, [this, alive = alive_, reading]() mutable {
-        if (*alive) read_next_again(std::move(reading));
+      if (missing != id_) reading->held = held_batch(at);
+      return load(missing, missing_offset, [this, alive = alive_, reading](const Status& status) mutable {
+        if (!*alive) return;
+        if (status.ok() || is_gone(status.code())) return read_next_again(std::move(reading));
+        reading->reads = 0;
+        retry_later([this, reading]() mutable { read_next_again(std::move(reading)); });
       });
     }
     reading->reads = 0;
+    reading->held.reset();
     if (looked != Look::found) continue;
     message.offset = at;
     reading->messages.push_back(std::move(message));
@@ -315,6 +386,7 @@ void Spool::tidy() {
       if (!is_new) kept->second = std::min(kept->second, in_shard);
     });
   });
+  std::erase_if(void_until_, [&](const auto& each) { return each.second <= floor; });
   moved_.trim(floor);
   if (floor > below_) {
     below_ = floor;

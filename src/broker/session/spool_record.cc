@@ -46,12 +46,25 @@ std::optional<PacketMark> decode_packet(ByteSpan value) {
                     as_text(value.subspan(10))};
 }
 
+namespace {
+
+// A header that says the same in the spool as in its message.
+void note_message_header(std::string_view name, std::string_view value, uint8_t& qos, uint32_t& expiry_s) {
+  if (name == "qos") {
+    if (value.size() == 1 && value[0] >= '0' && value[0] <= '2') qos = static_cast<uint8_t>(value[0] - '0');
+  } else if (name == "message_expiry_s") {
+    std::from_chars(value.data(), value.data() + value.size(), expiry_s);
+  }
+}
+
+}  // namespace
+
 SpoolFacts facts_of(const RecordView& record) {
   SpoolFacts facts;
   if (record.key) facts.ref = decode_ref(*record.key);
   HeaderReader headers(record);
   HeaderView header;
-  // Clients send headers of any name; those in front are the spool's own.
+  bool is_own = true;  // one of those in front
   for (bool is_first = true; headers.next(header); is_first = false) {
     if (is_first && header.key == kAtHeader && header.value && header.value->size() == 8) {
       facts.at = static_cast<Offset>(big_endian(as_text(*header.value)));
@@ -60,50 +73,60 @@ SpoolFacts facts_of(const RecordView& record) {
     if (!header.value || !header.key.starts_with("mqtt.")) continue;
     const std::string_view name = header.key.substr(5);
     const std::string_view value = as_text(*header.value);
-    if (name == "qos") {
-      if (value.size() == 1 && value[0] >= '0' && value[0] <= '2') facts.qos = static_cast<uint8_t>(value[0] - '0');
+    if (!is_own) {
+      note_message_header(name, value, facts.qos, facts.expiry_s);
     } else if (name == "topic") {
-      if (facts.topic.empty()) facts.topic = value;
+      facts.topic = value;
+      is_own = facts.ref.has_value();  // a reference has no headers of its message
     } else if (name == "packet") {
       facts.packet = decode_packet(*header.value);
     } else if (name == "own") {
       facts.own = value;
     } else if (name == "delayed") {
-      if (!facts.delayed.empty()) continue;
       facts.delayed = value;
-      facts.is_delayed_own = is_first;
-    } else if (name == "message_expiry_s") {
-      std::from_chars(value.data(), value.data() + value.size(), facts.expiry_s);
+    } else if (name == "void") {
+      facts.is_void = facts.ref.has_value();
+    } else if (name == "batch") {
+      facts.is_batch = facts.ref.has_value();
     }
   }
   return facts;
 }
 
-void append_spooled(BatchBuilder& to, std::string_view topic, const RecordView& message, const std::optional<SpoolRef>& ref,
-                    std::string_view own, std::string_view delayed) {
-  if (ref) {
-    const std::string key = encode_ref(*ref);
-    to.begin_record(message.timestamp_ms, as_bytes(key), std::nullopt);
-    if (!topic.empty()) to.add_header("mqtt.topic", as_bytes(topic));
-    HeaderReader headers(message);
-    HeaderView header;
-    while (headers.next(header)) {
-      if (header.key == kPacketHeader) to.add_header(header.key, header.value);
-    }
-  } else if (topic.empty()) {
-    to.begin_record(message.timestamp_ms, std::nullopt, std::nullopt);
-    HeaderReader headers(message);
-    HeaderView header;
-    while (headers.next(header)) {
-      if (header.key == kPacketHeader) to.add_header(header.key, header.value);
-    }
-  } else {
-    to.begin_record(message.timestamp_ms, std::nullopt, message.value);
-    if (!delayed.empty()) to.add_header(kDelayedHeader, as_bytes(delayed));
-    to.add_header("mqtt.topic", as_bytes(topic));
-    to.add_encoded_headers(message.raw_headers, message.header_count);
+MessageFacts message_facts_of(const RecordView& record) {
+  MessageFacts facts;
+  HeaderReader headers(record);
+  HeaderView header;
+  while (headers.next(header)) {
+    if (!header.value || !header.key.starts_with("mqtt.")) continue;
+    const std::string_view value = as_text(*header.value);
+    if (header.key == kPacketHeader)
+      facts.packet = decode_packet(*header.value);
+    else if (header.key == kDelayedHeader && facts.delayed.empty())
+      facts.delayed = value;
+    else
+      note_message_header(header.key.substr(5), value, facts.qos, facts.expiry_s);
   }
-  if (!own.empty()) to.add_header("mqtt.own", as_bytes(own));
+  return facts;
+}
+
+void append_spooled(BatchBuilder& to, const RecordView& message, const SpooledAs& as) {
+  const bool has_payload = !as.ref && !as.topic.empty();
+  const std::string key = as.ref ? encode_ref(*as.ref) : std::string();
+  to.begin_record(message.timestamp_ms, as.ref ? std::optional(as_bytes(key)) : std::nullopt,
+                  has_payload ? message.value : std::nullopt);
+  if (!as.delayed.empty()) to.add_header(kDelayedHeader, as_bytes(as.delayed));
+  if (as.packet) to.add_header(kPacketHeader, as_bytes(encode_packet(*as.packet)));
+  if (!as.own.empty()) to.add_header(kOwnHeader, as_bytes(as.own));
+  if (!as.topic.empty()) to.add_header("mqtt.topic", as_bytes(as.topic));
+  if (has_payload) to.add_encoded_headers(message.raw_headers, message.header_count);
+  to.end_record();
+}
+
+void append_about(BatchBuilder& to, std::string_view header, const SpoolRef& from, int64_t now_ms) {
+  const std::string key = encode_ref(from);
+  to.begin_record(now_ms, as_bytes(key), std::nullopt);
+  to.add_header(header, ByteSpan());
   to.end_record();
 }
 

@@ -3,8 +3,13 @@
 // A message that lies nowhere else durable: key null, value its payload, headers `mqtt.topic`, then its own.
 // A reference to a record of a stream: key topic id (16), partition (4), offset (8), leader epoch (4), big-endian; value null.
 // A packet id alone (a QoS 2 message that no session waits for): value null, no `mqtt.topic`; with the key of a reference where
-// the message lies in a stream. Headers of the spool's own: `mqtt.packet` (see PacketMark), `mqtt.own` (client id of the stored
-// session that published it), `mqtt.delayed`.
+// the message lies in a stream.
+// A voiding: key of a reference, header `mqtt.void`: what refers to that shard from that offset on, and lies before it in the
+// spool, names nothing. Its offsets are given again in the same epoch.
+// A batch of an idempotent producer that is owed whole: key of a reference to where it begins, header `mqtt.batch`.
+//
+// The spool's own headers stand in front, `mqtt.topic` is the last of them: `mqtt.packet` (see PacketMark), `mqtt.own` (client id
+// of the stored session that published it), `mqtt.delayed`. Behind it come the message's, which clients choose.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +28,9 @@ constexpr std::string_view kPacketHeader = "mqtt.packet";
 constexpr std::string_view kDelayedHeader = "mqtt.delayed";
 // Of a record that was written again (spool_rewrite.cc), the first header: its offset in the spool (8, big-endian).
 constexpr std::string_view kAtHeader = "mqtt.at";
+constexpr std::string_view kVoidHeader = "mqtt.void";
+constexpr std::string_view kBatchHeader = "mqtt.batch";
+constexpr std::string_view kOwnHeader = "mqtt.own";
 
 // A record of a stream. It is there only as the epoch says: an offset may be given again after a crash, an epoch is not.
 struct SpoolRef {
@@ -41,23 +49,42 @@ struct PacketMark {
 std::string encode_packet(const PacketMark& mark);
 std::optional<PacketMark> decode_packet(ByteSpan value);
 
-// What a record says beside its payload.
+// What a record of the spool says beside its payload.
 struct SpoolFacts {
   std::optional<SpoolRef> ref;
   std::string_view topic;  // empty: nobody waits for it
   std::optional<PacketMark> packet;
   std::string_view own;
-  std::string_view delayed;     // the first there is
-  bool is_delayed_own = false;  // it stands in front: the spool put it there
-  std::optional<Offset> at;     // of a record that was written again
-  uint8_t qos = 1;              // as of a record without it
+  std::string_view delayed;
+  bool is_void = false;
+  bool is_batch = false;
+  std::optional<Offset> at;  // of a record that was written again
+  uint8_t qos = 1;           // as of a record without it
   uint32_t expiry_s = 0;
 };
 SpoolFacts facts_of(const RecordView& record);
 
-// Adds the record of a message to a batch. `own`, `delayed` empty: left out. With `ref` the payload stays where it lies.
-void append_spooled(BatchBuilder& to, std::string_view topic, const RecordView& message, const std::optional<SpoolRef>& ref,
-                    std::string_view own, std::string_view delayed);
+// What a message's record says. `packet` and `delayed` are the broker's only in records that it made: a client's may be anything.
+struct MessageFacts {
+  std::optional<PacketMark> packet;
+  std::string_view delayed;  // the first there is
+  uint8_t qos = 1;
+  uint32_t expiry_s = 0;
+};
+MessageFacts message_facts_of(const RecordView& record);
+
+// Adds the record of a message to a batch. What is empty is left out. With `ref` the payload stays where it lies.
+struct SpooledAs {
+  std::string_view topic;
+  std::optional<SpoolRef> ref;
+  std::string_view own;
+  std::string_view delayed;
+  std::optional<PacketMark> packet;
+};
+void append_spooled(BatchBuilder& to, const RecordView& message, const SpooledAs& as);
+
+// Adds a record about a shard from an offset on: kVoidHeader or kBatchHeader says what.
+void append_about(BatchBuilder& to, std::string_view header, const SpoolRef& from, int64_t now_ms);
 
 // Adds a record of the spool as it is, with the offset that it keeps.
 void append_moved(BatchBuilder& to, const RecordView& record, Offset at);

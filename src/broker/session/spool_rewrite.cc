@@ -27,12 +27,12 @@ bool Spool::is_worth_rewriting() {
 }
 
 bool Spool::is_wanted(const SpoolFacts& facts, const RecordView& record, Offset at) {
-  if (facts.is_delayed_own && from_ledger_.contains(facts.delayed)) return true;
+  if (!facts.delayed.empty() && from_ledger_.contains(facts.delayed)) return true;
   if (facts.packet) {
     const auto marks = pinned_.find(facts.packet->client_id);
     if (marks != pinned_.end() && marks->second.contains(facts.packet->sequence)) return true;
   }
-  if (facts.topic.empty()) return false;
+  if (facts.topic.empty() || (facts.ref && is_void(*facts.ref, at))) return false;
   if (!facts.ref && is_expired(facts.expiry_s, record.timestamp_ms, core_.wall_now().ms)) return false;
   const auto filters = owed_.filters_of(facts.topic);
   return filters && std::any_of(filters->begin(), filters->end(), [at](const std::shared_ptr<OwedFilter>& filter) {

@@ -117,6 +117,16 @@ void Spools::read_elsewhere(CoreIndex home, const ShardId& shard, Offset offset,
   });
 }
 
+void Spools::check_elsewhere(CoreIndex home, std::vector<SpoolRef> refs, Callback<void(Result<std::vector<bool>>)> done) {
+  core_.send(home, [peer = peers_[home], back = core_.index(), refs = std::move(refs), done = std::move(done)]() mutable {
+    auto answer = [peer, back, done = std::move(done)](Result<std::vector<bool>> are_there) mutable {
+      peer->core_.send(back,
+                       [done = std::move(done), are_there = std::move(are_there)]() mutable { done(std::move(are_there)); });
+    };
+    Spool::check_stream(peer->setup_.streams, peer->setup_.meta, refs, std::move(answer));
+  });
+}
+
 uint64_t Spools::size_bytes() const {
   uint64_t bytes = 0;
   for (const auto& spool : spools_) bytes += spool->size_bytes();

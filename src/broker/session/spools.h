@@ -74,6 +74,7 @@ class Spools final : private SpoolEvents {
   void tell(std::vector<PacketPair> pairs);
   void on_handed(CoreIndex home, Handed handed) override;
   void on_over_limit(CoreIndex home, std::string client_id, uint64_t connection) override;
+  void check_elsewhere(CoreIndex home, std::vector<SpoolRef> refs, Callback<void(Result<std::vector<bool>>)> done) override;
   void read_elsewhere(CoreIndex home, const ShardId& shard, Offset offset, Callback<void(Result<Bytes>)> done) override;
 
   runtime::Core& core_;

@@ -42,7 +42,11 @@ class SimDisk::Front final : public Disk {
   }
   void read(FilePtr file, uint64_t position, size_t size, Callback<void(Result<Bytes>)> done) override {
     auto kept = std::make_unique<Callback<void(Result<Bytes>)>>(std::move(done));
-    add([file = std::move(file), position, size, kept = std::move(kept)] {
+    add([this, file = std::move(file), position, size, kept = std::move(kept)] {
+      if (int32_t& errors = disk_.faults_.read_errors; errors != 0) {
+        if (errors > 0) --errors;
+        return (*kept)(Error{Code::storage_failed, "a read fails"});
+      }
       (*kept)(SimDisk::read(OpenFile::inode_of(file), position, size));
     });
   }

@@ -30,6 +30,7 @@ struct DiskFaults {
   uint64_t capacity_bytes = UINT64_MAX;  // of all files; over it writes and allocations fail with storage_full, maybe in part
   int32_t sync_errors = 0;               // this many syncs fail from now on; -1: every one
   int32_t write_errors = 0;              // the same for writes (not for want of space)
+  int32_t read_errors = 0;               // the same for reads
   int64_t slow_factor = 1;               // every delay times this
   Duration stall{};                      // added to every step
 };
