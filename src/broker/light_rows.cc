@@ -118,7 +118,15 @@ Status LightTopics::add_row(std::string_view key, std::string_view value) {
   ByteSpan bytes = as_bytes(value);
   Result<LightRow> row = decode_next_described<LightRow>(bytes);
   if (!row.ok()) return row.code() == Code::not_supported ? row.error() : damaged;
-  if (find(row->name) || find(id)) return {};
+  if (find(id)) return {};
+  // A name has one topic. Where there are two (older versions could leave a forgotten one's row), the later one began behind the
+  // other's end.
+  if (LightTopic* known = find(row->name)) {
+    const bool is_later = row->start > known->known.start;
+    kv_->write(rows_of(is_later ? known->id : id), [](const Status&) {});
+    if (!is_later) return {};
+    take_out(*known);
+  }
   const TopicRule* rule = rules_.find(row->name);
   auto topic = std::make_unique<LightTopic>(row->name, id, settings_of(rule), true);
   topic->known = {row->start, LightTopic::kUnknown, 0, row->oldest_ms, true, row->has_producers};

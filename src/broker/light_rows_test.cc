@@ -370,5 +370,63 @@ TEST_P(LightRows, AnIdempotentProducersRepeatIsKnownAfterClosingAndAStart) {
   EXPECT_EQ(read_all("p/made").size(), 3u);
 }
 
+// What a full disk did not let go is there, and read.
+TEST_P(LightRows, AFullDiskDropsNothingFromTheFrontOfATopic) {
+  options.light_records_max = 20;
+  start();
+  for (int n = 0; n < 25; ++n) ASSERT_EQ(publish(0, "p/full", std::to_string(n)), Code::ok);
+  auto& faults = node.disk().faults();
+  faults.capacity_bytes = node.disk().used_bytes();
+  // The one that would drop the oldest.
+  EXPECT_EQ(publish(0, "p/full", std::string(60'000, 'x')), Code::storage_full);
+  EXPECT_EQ(offset_of("p/full", ListOffsetsPartition::What::earliest).offset, read_all("p/full").front().offset);
+  EXPECT_EQ(read_all("p/full").size(), 25u);
+  EXPECT_EQ(read_all("p/full").front().value, "0");
+  faults.capacity_bytes = UINT64_MAX;
+  EXPECT_EQ(publish(0, "p/full", "more"), Code::ok);
+  const std::vector<Stored> found = read_all("p/full");
+  EXPECT_GE(found.size(), 20u);
+  EXPECT_LE(found.size(), 25u);
+  EXPECT_EQ(found.back().value, "more");
+}
+
+// An empty topic whose rows cannot be removed is not made again beside them.
+TEST_P(LightRows, ATopicIsForgottenWhenItsRowsAreGone) {
+  start();
+  ASSERT_EQ(publish(0, "p/idle", "old"), Code::ok);
+  const auto has_records = [&] {
+    bool has_some = false;
+    kv->scan("r", "s", 1, [&](Result<storage::KvRows> rows) { has_some = !rows->empty(); });
+    return has_some;
+  };
+  ASSERT_TRUE(world.run_until([&] { return !has_records(); }, Duration::seconds(70)));
+  auto& faults = node.disk().faults();
+  faults.capacity_bytes = 0;
+  world.run_for(Duration::seconds(20));
+  faults.capacity_bytes = UINT64_MAX;
+  ASSERT_EQ(publish(1, "p/idle", "new"), Code::ok);
+  const std::vector<Stored> found = read_all("p/idle");
+  crash(CrashKind::power);
+  ASSERT_EQ(read_all("p/idle").size(), found.size());
+  EXPECT_EQ(read_all("p/idle").back().value, "new");
+  EXPECT_EQ(read_all("p/idle").back().offset, found.back().offset);
+  world.run_for(Duration::seconds(75));
+  EXPECT_EQ(topic_count(), 0u);
+}
+
+// Rows of any size are read as far as they are asked for.
+TEST_P(LightRows, LargeRecordsBehindSmallOnesAreReadInOrder) {
+  start();
+  std::vector<std::string> sent;
+  for (int n = 0; n < 60; ++n) {
+    sent.push_back(std::to_string(n) + std::string(n % 10 == 9 ? 20'000 : 5, 'x'));
+    ASSERT_EQ(publish(0, "p/mixed", sent.back()), Code::ok);
+  }
+  crash(CrashKind::power);
+  const std::vector<Stored> found = read_all("p/mixed");
+  ASSERT_EQ(found.size(), sent.size());
+  for (size_t i = 0; i < sent.size(); ++i) EXPECT_EQ(found[i].value, sent[i]);
+}
+
 }  // namespace
 }  // namespace robustmq::broker

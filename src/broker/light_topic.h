@@ -77,6 +77,7 @@ struct LightTopic {
   uint32_t name_bytes;
   uint16_t settings;  // LightTopics::settings_
   bool is_persistent;
+  bool is_deleting = false;  // its rows
   std::unique_ptr<char[]> text;
   std::unique_ptr<OpenLight> open;
   storage::RowLog::Known known;  // of a persistent one that is closed

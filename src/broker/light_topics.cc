@@ -9,6 +9,13 @@
 
 namespace robustmq::broker {
 
+storage::KvBatch LightTopics::rows_of(const TopicId& id) {
+  storage::KvBatch rows;
+  rows.remove(std::string(1, 't') + std::string(as_text(id.bytes)));
+  rows.remove_range(storage::RowLog::first_key(id), storage::RowLog::end_key(id));
+  return rows;
+}
+
 // Records of a transaction are handed out when it commits (hand_out).
 void OpenLight::on_committed(const ShardId& id, const Bytes& batch, uint64_t origin) {
   if (BatchView(batch).is_transactional()) return;
@@ -154,6 +161,13 @@ void LightTopics::sweep(WallTime now, size_t visits, Callback<void(std::string_v
     });
   }
   for (LightTopic* topic : empty) {
+    if (topic->is_persistent) close(*topic);
+    // Its rows go first; a later look forgets it, unless it was used meanwhile.
+    if (topic->is_deleting) continue;
+    if (topic->is_persistent && topic->known.has_row) {
+      delete_rows(*topic);
+      continue;
+    }
     forgotten(topic->name());
     forget(*topic);
   }
@@ -164,17 +178,25 @@ void LightTopics::sweep(WallTime now, size_t visits, Callback<void(std::string_v
   }
 }
 
+// Whoever appends meanwhile comes behind it, and writes the topic's row again.
+void LightTopics::delete_rows(LightTopic& topic) {
+  topic.is_deleting = true;
+  topic.known.has_row = false;
+  kv_->write(rows_of(topic.id), [self = anchor_.anchor(this), id = topic.id](const Status& status) {
+    LightTopics* topics = self.get();
+    LightTopic* found = topics ? topics->find(id) : nullptr;
+    if (!found) return;
+    found->is_deleting = false;
+    if (!status.ok()) found->known.has_row = true;  // the next look tries again
+  });
+}
+
 void LightTopics::forget(LightTopic& topic) {
-  if (topic.is_persistent) {
-    close(topic);
-    first_offset_ = std::max(first_offset_, topic.known.end);
-    storage::KvBatch rows;
-    rows.remove(std::string(1, 't') + std::string(as_text(topic.id.bytes)));
-    rows.remove_range(storage::RowLog::first_key(topic.id), storage::RowLog::end_key(topic.id));
-    if (topic.known.has_row) kv_->write(std::move(rows), [](Status) {});
-  } else {
-    first_offset_ = std::max(first_offset_, topic.open->shard->bounds().log_end);
-  }
+  first_offset_ = std::max(first_offset_, topic.is_persistent ? topic.known.end : topic.open->shard->bounds().log_end);
+  take_out(topic);
+}
+
+void LightTopics::take_out(LightTopic& topic) {
   by_id_.remove(topic);
   by_name_.remove(topic);
   if (!is_plain_mqtt_name(topic.name())) by_made_name_.erase(kafka_name_of_mqtt(topic.name()));

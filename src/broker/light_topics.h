@@ -67,6 +67,9 @@ class LightTopics final : private runtime::Deferred {
   uint16_t settings_of(const TopicRule* rule) const;
   void add(std::unique_ptr<LightTopic> topic);
   void forget(LightTopic& topic);
+  void take_out(LightTopic& topic);
+  static storage::KvBatch rows_of(const TopicId& id);  // their removal
+  void delete_rows(LightTopic& topic);
   Status add_row(std::string_view key, std::string_view value);
   void append_to_rows(LightTopic& topic, Bytes batch, uint64_t origin, Callback<void(Result<shard::Appended>)> done);
   // After it the topic is open, being opened, or could not be opened.

@@ -13,8 +13,7 @@ namespace {
 constexpr size_t kPrefixBytes = 1 + 16;
 constexpr size_t kKeyBytes = kPrefixBytes + 8;
 constexpr size_t kRowsARead = 256;
-// A batch is hardly smaller than this; so no more rows are read than may be wanted.
-constexpr uint64_t kBatchBytesLeast = 80;
+constexpr size_t kRowsAWalk = 32;  // of any size
 
 Offset last_offset_of(std::string_view key) {
   ROBUSTMQ_CHECK(key.size() == kKeyBytes, "not a key of a batch");
@@ -70,7 +69,7 @@ void RowLog::cut(KvBatch& batch, Offset keep_from) {
 void RowLog::append(std::vector<Bytes> batches, Callback<void(Status)> done) {
   if (has_failed_) return done(Code::storage_failed);
   KvBatch rows;
-  const Offset begin = known_.end;
+  Asked asked{known_.end, known_.start, known_.start, false};
   for (const Bytes& batch : batches) {
     const BatchView view(batch);
     ROBUSTMQ_CHECK(view.base_offset() == known_.end, "an append does not continue the chain");
@@ -87,23 +86,29 @@ void RowLog::append(std::vector<Bytes> batches, Callback<void(Status)> done) {
     cut(rows, known_.end - most);
     row_is_due_ = true;
   }
-  const bool with_row = row_is_due_;
-  if (with_row) put_row(rows);
+  asked.start = known_.start;
+  asked.with_row = row_is_due_;
+  if (asked.with_row) put_row(rows);
   ++under_way_;
   ++appends_;
-  kv_.write(std::move(rows), [self = anchor_.anchor(this), begin, with_row, done = std::move(done)](Status status) mutable {
-    if (RowLog* log = self.get()) log->on_appended(std::move(status), begin, with_row, done);
+  kv_.write(std::move(rows), [self = anchor_.anchor(this), asked, done = std::move(done)](Status status) mutable {
+    if (RowLog* log = self.get()) log->on_appended(std::move(status), asked, done);
   });
 }
 
-void RowLog::on_appended(Status status, Offset begin, bool with_row, Callback<void(Status)>& done) {
+void RowLog::on_appended(Status status, const Asked& asked, Callback<void(Status)>& done) {
   if (!status.ok()) {
     if (status.code() == Code::storage_failed) has_failed_ = true;
-    if (!is_failing_) known_.end = begin;
+    if (!is_failing_) {
+      known_.end = asked.begin;
+      known_.start = asked.start_before;  // what it was to drop is there
+    }
     is_failing_ = true;
-    row_is_due_ = row_is_due_ || with_row;
-  } else if (with_row) {
-    known_.has_row = true;
+    row_is_due_ = row_is_due_ || asked.with_row;
+  } else {
+    known_.has_row = known_.has_row || asked.with_row;
+    // What one behind a refused one dropped is gone.
+    if (is_failing_) known_.start = std::clamp(asked.start, known_.start, known_.end);
   }
   if (!is_failing_) {
     --under_way_;
@@ -130,31 +135,81 @@ void RowLog::on_appended(Status status, Offset begin, bool with_row, Callback<vo
 
 // ---- Reading ----
 
+// Reads rows, as many at once as what was seen so far lets expect to fit: rows are of any size. A loop where they answer inline.
+class RowLog::Reading : public std::enable_shared_from_this<RowLog::Reading> {
+ public:
+  Reading(Kv& kv, const Uuid& id, Offset from, const ReadLimits& limits, Callback<void(Result<ReadResult>)> done)
+      : kv_(kv), at_(key_of(id, from)), end_(end_key(id)), limits_(limits), done_(std::move(done)) {
+    result_.next = from;
+  }
+  void run() {
+    while (!is_over_) {
+      in_call_ = true;
+      came_inline_ = false;
+      wanted_ = rows_that_fit();
+      kv_.scan(at_, end_, wanted_, [self = shared_from_this()](Result<KvRows> rows) { self->take(std::move(rows)); });
+      in_call_ = false;
+      if (!came_inline_) return;
+    }
+    if (result_.pieces.empty() && !status_.ok()) return done_(status_.error());
+    done_(std::move(result_));
+  }
+
+ private:
+  size_t rows_that_fit() const {
+    const size_t seen = result_.pieces.size();
+    if (seen == 0) return 1;
+    const uint64_t fit = (limits_.bytes_max - bytes_) / std::max<uint64_t>(bytes_ / seen, 1);
+    return std::clamp<uint64_t>(fit, 1, std::min<size_t>(kRowsARead, 4 * seen));
+  }
+  void take(Result<KvRows> rows) {
+    if (!rows.ok())
+      status_ = rows.error();
+    else
+      for (const auto& [key, value] : *rows) {
+        if (!take_one(key, value)) break;
+      }
+    is_over_ = is_over_ || !rows.ok() || rows->size() < wanted_ || bytes_ >= limits_.bytes_max;
+    if (!is_over_) at_ = rows->back().first + '\0';
+    came_inline_ = in_call_;
+    if (!in_call_) run();
+  }
+  bool take_one(const std::string& key, const std::string& value) {
+    Bytes batch = batch_of(key, value);
+    is_over_ = true;
+    if (batch.empty()) {
+      status_ = Error{Code::corrupt_storage, "a batch in the rows is damaged"};
+      return false;
+    }
+    const BatchView view(batch);
+    if (view.base_offset() >= limits_.end) return false;
+    const bool is_first_whole = result_.pieces.empty() && limits_.first_batch_over_limit;
+    if (bytes_ + batch.size() > limits_.bytes_max && !is_first_whole) return false;
+    is_over_ = false;
+    bytes_ += batch.size();
+    result_.next = view.next_offset();
+    result_.pieces.push_back(Piece::of(std::move(batch)));
+    return true;
+  }
+
+  Kv& kv_;
+  std::string at_;
+  std::string end_;
+  ReadLimits limits_;
+  Callback<void(Result<ReadResult>)> done_;
+  ReadResult result_;
+  Status status_;
+  uint64_t bytes_ = 0;
+  size_t wanted_ = 0;
+  bool is_over_ = false;
+  bool in_call_ = false;
+  bool came_inline_ = false;
+};
+
 void RowLog::read(Offset from, ReadLimits limits, Callback<void(Result<ReadResult>)> done) {
   if (from < known_.start || from > known_.end) return done(Error{Code::offset_out_of_range, {}});
   if (from == known_.end) return done(ReadResult{{}, from});
-  const size_t rows_max = std::clamp<uint64_t>(limits.bytes_max / kBatchBytesLeast, 1, kRowsARead);
-  kv_.scan(key_of(id_, from), end_key(id_), rows_max, [from, limits, done = std::move(done)](Result<KvRows> rows) mutable {
-    if (!rows.ok()) return done(rows.error());
-    ReadResult result;
-    result.next = from;
-    uint64_t bytes = 0;
-    for (const auto& [key, value] : *rows) {
-      Bytes batch = batch_of(key, value);
-      if (batch.empty()) {
-        if (!result.pieces.empty()) break;
-        return done(Error{Code::corrupt_storage, "a batch in the rows is damaged"});
-      }
-      const BatchView view(batch);
-      if (view.base_offset() >= limits.end) break;
-      const bool is_first_whole = result.pieces.empty() && limits.first_batch_over_limit;
-      if (bytes + batch.size() > limits.bytes_max && !is_first_whole) break;
-      bytes += batch.size();
-      result.next = view.next_offset();
-      result.pieces.push_back(Piece::of(std::move(batch)));
-    }
-    done(std::move(result));
-  });
+  std::make_shared<Reading>(kv_, id_, from, limits, std::move(done))->run();
 }
 
 // Gives every batch to `each`, some rows at a time, until that says false; `done` gets how it ended. A loop where the rows answer
@@ -168,7 +223,7 @@ class RowLog::Walk : public std::enable_shared_from_this<Walk> {
     while (!is_over_) {
       in_call_ = true;
       came_inline_ = false;
-      kv_.scan(at_, end_, kRowsARead, [self = shared_from_this()](Result<KvRows> rows) { self->take(std::move(rows)); });
+      kv_.scan(at_, end_, kRowsAWalk, [self = shared_from_this()](Result<KvRows> rows) { self->take(std::move(rows)); });
       in_call_ = false;
       if (!came_inline_) return;
     }
@@ -181,7 +236,7 @@ class RowLog::Walk : public std::enable_shared_from_this<Walk> {
       status_ = rows.error();
       is_over_ = true;
     } else {
-      is_over_ = rows->size() < kRowsARead;
+      is_over_ = rows->size() < kRowsAWalk;
       for (const auto& [key, value] : *rows) {
         const Bytes batch = batch_of(key, value);
         if (batch.empty()) status_ = Error{Code::corrupt_storage, "a batch in the rows is damaged"};
@@ -228,15 +283,21 @@ void RowLog::trim(Offset keep_from, Callback<void(Status)> done) {
   if (keep_from > known_.end) return done(Code::offset_out_of_range);
   if (keep_from <= known_.start) return done({});
   KvBatch rows;
+  const Known before = known_;
   cut(rows, keep_from);
   if (known_.start == known_.end) known_.size_bytes = 0;
   put_row(rows);
   ++under_way_;
-  kv_.write(std::move(rows), [self = anchor_.anchor(this), done = std::move(done)](Status status) mutable {
+  kv_.write(std::move(rows), [self = anchor_.anchor(this), before, keep_from, done = std::move(done)](Status status) mutable {
     RowLog* log = self.get();
     if (!log) return;
     --log->under_way_;
-    if (!status.ok()) log->row_is_due_ = true;
+    if (!status.ok()) {
+      log->row_is_due_ = true;
+      // What it was to drop is there. Nothing else moved the start meanwhile.
+      if (log->known_.start == keep_from) log->known_.start = before.start;
+      if (log->known_.size_bytes == 0) log->known_.size_bytes = before.size_bytes;
+    }
     done(std::move(status));
   });
 }

@@ -70,7 +70,15 @@ class RowLog final : public Log {
   static std::string key_of(const Uuid& id, Offset last_offset);
   void put_row(KvBatch& batch);
   void cut(KvBatch& batch, Offset keep_from);
-  void on_appended(Status status, Offset begin, bool with_row, Callback<void(Status)>& done);
+  // An append under way: where it begins, where the log began before it, and what it cuts off (its start).
+  struct Asked {
+    Offset begin = 0;
+    Offset start_before = 0;
+    Offset start = 0;
+    bool with_row = false;
+  };
+  void on_appended(Status status, const Asked& asked, Callback<void(Status)>& done);
+  class Reading;
 
   Kv& kv_;
   RowLogOwner& owner_;
