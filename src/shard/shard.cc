@@ -191,6 +191,7 @@ void Shard::settle(Waiting& waiting, const Status& status) {
     if (failure_ == Code::ok) failure_ = status.code();
     const Code failure = failure_;
     if (listener_) listener_->on_failed(id_, waiting.base_offset);
+    if (!watchers_.empty()) core_.defer(*this);
     if (in_log_ == 0) {
       replica_.roll_back();
       // A log whose end is not where the committed records end cannot be continued.

@@ -56,7 +56,8 @@ struct TimedOffset {
 
 struct WatcherTag;
 
-// Wakes its owner once when the shard's high watermark passes what it had (or the shard goes away). One-shot; intrusive.
+// Wakes its owner once when the shard's high watermark passes what it had, when an append fails, or when the shard goes away: it
+// looks what is so. One-shot; intrusive.
 class Watcher : public ListHook<WatcherTag> {
  public:
   virtual void on_shard_moved() = 0;
@@ -152,7 +153,7 @@ class Shard final : private runtime::Deferred {
   // Whether there is anything that a seal would keep.
   bool wants_seal() const { return unsealed_bytes_ > 0 && !is_sealing_ && !has_failed(); }
 
-  void watch(Watcher& watcher);  // woken at the end of the turn in which the high watermark next advances
+  void watch(Watcher& watcher);  // woken at the end of the turn in which the high watermark next advances, or an append fails
   void set_commit_listener(CommitListener* listener) { listener_ = listener; }
   void configure(const ShardSettings& settings);
   void retain(WallTime now);

@@ -235,6 +235,16 @@ TEST_F(ShardTest, WakesAWatcherOnceATurn) {
   EXPECT_EQ(watcher.woken, 2);
 }
 
+TEST_F(ShardTest, WakesAWatcherWhenAnAppendFails) {
+  CountingWatcher watcher;
+  append(batch_of({}));
+  shard->watch(watcher);
+  log.fail_all(Code::storage_full);
+  core.end_turn();
+  EXPECT_EQ(watcher.woken, 1);
+  EXPECT_EQ(shard->bounds().log_end, 0);
+}
+
 TEST_F(ShardTest, FailsWaitingAppendsWhenItGoes) {
   const size_t a = append(batch_of({})), b = append(batch_of({}));
   shard.reset();
