@@ -189,6 +189,8 @@ class KafkaConnection final : public protocol::Connection {
   void advance(Outbox& out) {
     while (!is_closed_) {
       while (started_ > 0 && queue_.front()->is_done()) {
+        if (const char* fault = queue_.front()->fault())
+          return end(out, CloseWhy::over_limit, std::string(api_of(queue_.front()->facts().key)->name) + ": " + fault);
         send(*queue_.front(), out);
         if (queue_.front()->facts().key == kProduceKey) --produces_;
         queue_.pop_front();

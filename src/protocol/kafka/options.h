@@ -10,6 +10,7 @@ namespace robustmq::kafka {
 struct KafkaOptions {
   int32_t request_bytes_max = 100 << 20;
   int64_t request_memory_bytes = 256 << 20;
+  int32_t response_bytes_max = 256 << 20;
   int64_t first_request_timeout_ms = 10'000;
   int64_t frame_timeout_ms = 60'000;
   int64_t idle_timeout_ms = 600'000;
@@ -30,6 +31,11 @@ struct KafkaOptions {
             {.doc = "Memory of a node for requests that arrive or wait for their answer. Over it, sockets are not read.",
              .unit = "bytes",
              .min = 1 << 16});
+    v.field("response_bytes_max", &KafkaOptions::response_bytes_max,
+            {.doc = "Largest response, without the records of a fetch. A connection that asks for more is closed.",
+             .unit = "bytes",
+             .min = 1024,
+             .max = 1 << 30});
     v.field("first_request_timeout_ms", &KafkaOptions::first_request_timeout_ms,
             {.doc = "Time in which a connection must have sent its first request.", .unit = "ms", .min = 1});
     v.field("frame_timeout_ms", &KafkaOptions::frame_timeout_ms,

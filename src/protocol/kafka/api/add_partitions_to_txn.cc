@@ -26,6 +26,11 @@ class AddPartitionsToTxnExchange final : public ExchangeOf<AddPartitionsToTxnReq
       only.topics = std::move(request_.v3_and_below_topics);
     }
     if (request_.transactions.empty()) return answer(AddPartitionsToTxnResponse{});
+    if (request_.transactions.size() > kCallsMax) {
+      AddPartitionsToTxnResponse response;
+      response.error_code = wire(KafkaError::invalid_request);
+      return answer(response);
+    }
     for (const auto& transaction : request_.transactions) {
       broker::AddToTransaction add;
       add.producer = {std::string(transaction.transactional_id), transaction.producer_id, transaction.producer_epoch};

@@ -64,6 +64,7 @@ class ConsumerGroupDescribeExchange final : public ExchangeOf<ConsumerGroupDescr
 
   void start(Outbox& out) override {
     if (request_.group_ids.empty()) return answer(ConsumerGroupDescribeResponse{});
+    request_.group_ids = each_once(std::move(request_.group_ids));
     broker::DescribeConsumers describe;
     for (const std::string_view group : request_.group_ids) describe.groups.emplace_back(group);
     call(out, std::move(describe));

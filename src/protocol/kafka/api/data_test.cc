@@ -367,6 +367,12 @@ TEST(Produce, ABatchOfATransactionNeedsItsId) {
     other.reply_to_taken(broker::Produced{{{.code = Code::concurrent_transactions}}});
     EXPECT_EQ(row(other.take<ProduceResponse>(version)).error_code,
               wire(version >= 12 ? K::concurrent_transactions : K::not_enough_replicas));
+    other.feed(request_bytes(request, version, 3));
+    other.take_call<broker::Produce>();
+    other.reply_to_taken(broker::Produced{{{.code = Code::quota_exceeded}}});
+    EXPECT_EQ(row(other.take<ProduceResponse>(version)).error_code,
+              wire(version >= 12 ? K::transaction_abortable : K::throttling_quota_exceeded))
+        << "trying again does not help";
   }
 }
 

@@ -1,17 +1,27 @@
 // Exchange: rounds of calls, and the making of exchanges by API key. Pure.
 #include "protocol/kafka/api/exchange.h"
 
+#include <algorithm>
+#include <set>
+
 #include "protocol/kafka/api/group_makers.h"
 #include "protocol/kafka/api/makers.h"
 
 namespace robustmq::kafka {
 
-bool Exchange::owns(CallId id) const {
-  for (const Call& call : calls_) {
-    if (call.id == id) return true;
-  }
-  return false;
+std::vector<std::string_view> each_once(std::vector<std::string_view> names) {
+  std::set<std::string_view> seen;
+  std::erase_if(names, [&](std::string_view name) { return !seen.insert(name).second; });
+  return names;
 }
+
+Exchange::Call* Exchange::find(CallId id) {
+  const auto at =
+      std::lower_bound(calls_.begin(), calls_.end(), id, [](const Call& call, CallId wanted) { return call.id < wanted; });
+  return at == calls_.end() || at->id != id ? nullptr : &*at;
+}
+
+bool Exchange::owns(CallId id) const { return const_cast<Exchange*>(this)->find(id) != nullptr; }
 
 std::vector<CallId> Exchange::open_calls() const {
   std::vector<CallId> open;
@@ -31,11 +41,9 @@ void Exchange::tell_own_address(broker::Reply& reply) const {
 
 void Exchange::on_reply(CallId id, broker::Reply reply, Outbox& out) {
   tell_own_address(reply);
-  for (Call& call : calls_) {
-    if (call.id != id || call.reply) continue;
-    call.reply = std::move(reply);
+  if (Call* call = find(id); call && !call->reply) {
+    call->reply = std::move(reply);
     ++replies_;
-    break;
   }
   if (replies_ < calls_.size()) return;
   std::vector<broker::Reply> replies;

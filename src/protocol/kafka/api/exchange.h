@@ -55,6 +55,8 @@ class Exchange {
   const RequestFacts& facts() const { return facts_; }
   int version() const { return facts_.version; }
   bool is_done() const { return is_done_; }
+  // What keeps it from being answered; the connection ends. nullptr: nothing does.
+  const char* fault() const { return fault_; }
   Pieces take_response() { return std::move(response_); }
   bool owns(CallId id) const;
   void on_reply(CallId id, broker::Reply reply, Outbox& out);
@@ -75,6 +77,11 @@ class Exchange {
   void answer_as(const M& message, int version, uint64_t records_bytes = 0) {
     const size_t head = 4 + 4 + (facts_.is_response_flexible ? 1 : 0);
     const size_t size = head + message.size(version);
+    if (size - records_bytes > static_cast<size_t>(link_.options.response_bytes_max) || size > INT32_MAX) {
+      is_done_ = true;
+      fault_ = "the response is over response_bytes_max";
+      return;
+    }
     Buffer buffer(size - records_bytes);
     Writer writer(buffer.extend(size - records_bytes), size - records_bytes);
     writer.i32(static_cast<int32_t>(size - 4));
@@ -97,9 +104,12 @@ class Exchange {
   };
   void finish(Bytes head, const Writer& writer);
 
-  std::vector<Call> calls_;
+  Call* find(CallId id);
+
+  std::vector<Call> calls_;  // ids rise
   size_t replies_ = 0;
   bool is_done_ = false;
+  const char* fault_ = nullptr;
   Pieces response_;
 };
 
@@ -128,6 +138,12 @@ T* reply_as(broker::Reply& reply, Code& code) {
   if (code == Code::ok) code = Code::internal;
   return nullptr;
 }
+
+// Calls in one round: what a request names of which each is a call of its own is refused beyond that.
+constexpr size_t kCallsMax = 10'000;
+
+// Each once, in the order in which they are named first: so a response is not longer than what there is.
+std::vector<std::string_view> each_once(std::vector<std::string_view> names);
 
 // nullopt for an empty text.
 inline std::optional<std::string_view> text_or_null(std::string_view text) {

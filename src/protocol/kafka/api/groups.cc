@@ -27,6 +27,7 @@ class DescribeGroupsExchange final : public ExchangeOf<DescribeGroupsRequest> {
 
   void start(Outbox& out) override {
     if (request_.groups.empty()) return answer(DescribeGroupsResponse{});
+    request_.groups = each_once(std::move(request_.groups));
     broker::DescribeGroups describe;
     for (std::string_view group : request_.groups) describe.groups.emplace_back(group);
     call(out, std::move(describe));

@@ -298,6 +298,49 @@ TEST(OffsetFetch, MapsOneGroupBeforeVersion8) {
   }
 }
 
+TEST(OffsetFetch, WhatIsAskedForTwiceIsRefused) {
+  for (int version = 1; version <= 10; ++version) {
+    for (const bool is_group : {false, true}) {
+      if (is_group && version < 8) continue;
+      OffsetFetchRequest request;
+      request.group_id = "g";
+      request.topics = std::vector<OffsetFetchRequest::OffsetFetchRequestTopic>{{"a", {0, 1, 0}}};
+      request.groups.resize(is_group ? 2 : 1);
+      for (auto& group : request.groups) {
+        group.group_id = "g";
+        group.topics.emplace();
+        group.topics->push_back({"a", uuid(1), is_group ? std::vector<int32_t>{0} : std::vector<int32_t>{0, 1, 0}});
+      }
+      ConnectionHarness link;
+      link.feed(request_bytes(request, version, 1));
+      EXPECT_TRUE(link.calls().empty());
+      const auto answer = link.take<OffsetFetchResponse>(version);
+      ASSERT_EQ(answer.fault, "");
+      const int16_t error = version >= 8   ? answer.body.groups.at(0).error_code
+                            : version >= 2 ? answer.body.error_code
+                                           : answer.body.topics.at(0).partitions.at(0).error_code;
+      EXPECT_EQ(error, wire(K::invalid_request)) << version;
+    }
+  }
+}
+
+TEST(DescribeGroups, SaysOfEachOnce) {
+  DescribeGroupsRequest request;
+  request.groups = {"g", "h", "g"};
+  Trip<broker::DescribeGroups, DescribeGroupsResponse, DescribeGroupsRequest> trip(request, 5, broker::DescribedGroups{});
+  EXPECT_EQ(trip.asked.groups, (std::vector<std::string>{"g", "h"}));
+  EXPECT_EQ(trip.answer.body.groups.size(), 2u);
+}
+
+TEST(ConsumerGroupDescribe, SaysOfEachOnce) {
+  ConsumerGroupDescribeRequest request;
+  request.group_ids = {"g", "g"};
+  Trip<broker::DescribeConsumers, ConsumerGroupDescribeResponse, ConsumerGroupDescribeRequest> trip(request, 0,
+                                                                                                    broker::DescribedConsumers{});
+  EXPECT_EQ(trip.asked.groups, std::vector<std::string>{"g"});
+  EXPECT_EQ(trip.answer.body.groups.size(), 1u);
+}
+
 TEST(OffsetFetch, PutsAnErrorOnThePartitionsWhereVersion1HasNoOtherPlace) {
   for (int version : {1, 2}) {
     OffsetFetchRequest request;

@@ -4,6 +4,10 @@
 // a client that read nothing there would begin from the start. With require_stable (version 7 on) an offset that is pending
 // in a transaction is UNSTABLE_OFFSET_COMMIT.
 #include "protocol/kafka/frames/offset_fetch.h"
+
+#include <set>
+#include <tuple>
+
 #include "protocol/kafka/api/makers.h"
 
 namespace robustmq::kafka {
@@ -49,6 +53,7 @@ class OffsetFetchExchange final : public ExchangeOf<OffsetFetchRequest> {
       }
     }
     if (request_.groups.empty()) return answer(OffsetFetchResponse{});
+    if (!is_each_once()) return refuse();
     for (const auto& group : request_.groups) {
       broker::FetchOffsets fetch;
       fetch.group = group.group_id;
@@ -97,6 +102,42 @@ class OffsetFetchExchange final : public ExchangeOf<OffsetFetchRequest> {
  private:
   using Group = OffsetFetchResponse::OffsetFetchResponseGroup;
   using Partition = OffsetFetchResponse::OffsetFetchResponsePartitions;
+
+  // No group, and no partition of one, is asked for twice: what is committed, with its metadata, would come as often. And not
+  // more groups than one request may name.
+  bool is_each_once() const {
+    if (request_.groups.size() > kCallsMax) return false;
+    std::set<std::string_view> groups;
+    for (const auto& group : request_.groups) {
+      if (!groups.insert(group.group_id).second) return false;
+      if (!group.topics) continue;
+      std::set<std::tuple<std::string_view, TopicId, int32_t>> partitions;
+      for (const auto& topic : *group.topics) {
+        if (version() >= 10 && topic.topic_id.is_zero()) continue;
+        for (const int32_t partition : topic.partition_indexes) {
+          if (!partitions.emplace(topic.name, topic.topic_id, partition).second) return false;
+        }
+      }
+    }
+    return true;
+  }
+  void refuse() {
+    OffsetFetchResponse response;
+    const int16_t error = wire(KafkaError::invalid_request);
+    for (const auto& group : request_.groups) {
+      auto& row = response.groups.emplace_back();
+      row.group_id = group.group_id;
+      row.error_code = error;
+      if (version() >= 2 || !group.topics) continue;
+      for (const auto& topic : *group.topics) {
+        auto& refused = row.topics.emplace_back();
+        refused.name = topic.name;
+        for (const int32_t index : topic.partition_indexes) refused.partitions.push_back(refused_row<Partition>(index, error));
+      }
+    }
+    if (version() < 8) lower(response);
+    answer(response);
+  }
 
   void fill(Group& row, const Groups::value_type& asked, const broker::FetchedOffsets& fetched) const {
     if (!asked.topics) {

@@ -16,8 +16,10 @@ constexpr int kFirstVersionWithAbortable = 11;
 constexpr int kFirstVersionThatAdds = 12;
 
 // Clients take some of the coordinator's answers from the coordinator alone: they are told what leads to the same.
-KafkaError error_of(Code code, int version) {
+KafkaError error_of(Code code, int version, bool is_in_transaction) {
   switch (code) {
+    case Code::quota_exceeded:  // no more partitions may be in the transaction, however often it is tried
+      return is_in_transaction && version >= kFirstVersionThatAdds ? KafkaError::transaction_abortable : kafka_error_of(code);
     case Code::concurrent_transactions:
       return version >= kFirstVersionThatAdds ? KafkaError::concurrent_transactions : KafkaError::not_enough_replicas;
     case Code::coordinator_loading:
@@ -82,7 +84,7 @@ class ProduceExchange final : public ExchangeOf<ProduceRequest> {
         broker::ProducedPartition& result = produced->partitions[next++];
         row.log_start_offset = result.log_start;
         if (result.code != Code::ok) {
-          refuse(row, error_of(result.code, version()), std::move(result.detail));
+          refuse(row, error_of(result.code, version(), request_.transactional_id.has_value()), std::move(result.detail));
           name_record(row, result.bad_record);
           if (version() >= kFirstVersionWithLeaders && is_about_leader(row.error_code)) {
             row.current_leader.leader_epoch = result.leader_epoch;

@@ -24,6 +24,7 @@ class DescribeTransactionsExchange final : public ExchangeOf<DescribeTransaction
 
   void start(Outbox& out) override {
     if (request_.transactional_ids.empty()) return answer(DescribeTransactionsResponse{});
+    request_.transactional_ids = each_once(std::move(request_.transactional_ids));
     broker::DescribeTransactions describe;
     for (const std::string_view id : request_.transactional_ids) describe.ids.emplace_back(id);
     call(out, std::move(describe));

@@ -1,6 +1,7 @@
 // The APIs of transactions: what goes to the broker and what comes back, version by version.
 #include <gtest/gtest.h>
 
+#include "protocol/kafka/api/exchange.h"
 #include "protocol/kafka/errors.h"
 #include "protocol/kafka/frames/all.h"
 #include "protocol/kafka/testing.h"
@@ -33,6 +34,61 @@ Request of_producer() {
   request.producer_id = 9;
   request.producer_epoch = 3;
   return request;
+}
+
+AddPartitionsToTxnRequest of_transactions(size_t count) {
+  AddPartitionsToTxnRequest request;
+  for (size_t i = 0; i < count; ++i) {
+    auto& one = request.transactions.emplace_back();
+    one.transactional_id = "tx";
+    one.producer_id = 9;
+    one.producer_epoch = 3;
+    one.topics = {{"a", {0}}};
+  }
+  return request;
+}
+
+TEST(AddPartitionsToTxn, ManyTransactionsAreAnsweredInWhateverOrderTheirRepliesCome) {
+  ConnectionHarness link;
+  link.feed(request_bytes(of_transactions(kCallsMax), 4, 1));
+  ASSERT_EQ(link.calls().size(), kCallsMax);
+  while (!link.calls().empty()) link.reply(link.calls().rbegin()->first, broker::AddedToTransaction{{Code::ok}});
+  const auto answer = link.take<AddPartitionsToTxnResponse>(4);
+  EXPECT_EQ(answer.fault, "");
+  EXPECT_EQ(answer.body.results_by_transaction.size(), kCallsMax);
+}
+
+TEST(AddPartitionsToTxn, MoreTransactionsThanTheLimitAreRefused) {
+  ConnectionHarness link;
+  link.feed(request_bytes(of_transactions(kCallsMax + 1), 4, 1));
+  EXPECT_TRUE(link.calls().empty());
+  const auto answer = link.take<AddPartitionsToTxnResponse>(4);
+  EXPECT_EQ(answer.fault, "");
+  EXPECT_EQ(answer.body.error_code, wire(K::invalid_request));
+}
+
+TEST(DescribeTransactions, SaysOfEachOnce) {
+  DescribeTransactionsRequest request;
+  request.transactional_ids = {"b", "a", "b", "b", "a"};
+  Trip<broker::DescribeTransactions, DescribeTransactionsResponse, DescribeTransactionsRequest> trip(
+      request, 0, broker::DescribedTransactions{});
+  EXPECT_EQ(trip.asked.ids, (std::vector<std::string>{"b", "a"}));
+  EXPECT_EQ(trip.answer.body.transaction_states.size(), 2u);
+}
+
+TEST(DescribeTransactions, AResponseOverTheLimitEndsTheConnection) {
+  ConnectionHarness link({.response_bytes_max = 1024});
+  DescribeTransactionsRequest request;
+  request.transactional_ids = {"a"};
+  broker::DescribedTransactions reply;
+  reply.transactions.resize(1);
+  for (int32_t i = 0; i < 300; ++i) reply.transactions[0].partitions.emplace_back("t", i);
+  link.feed(request_bytes(request, 0, 1));
+  link.take_call<broker::DescribeTransactions>();
+  link.reply_to_taken(std::move(reply));
+  EXPECT_EQ(link.why(), CloseWhy::over_limit);
+  EXPECT_NE(link.detail().find("response_bytes_max"), std::string::npos);
+  EXPECT_TRUE(link.output().empty());
 }
 
 TEST(Case55AddPartitionsToTxn, OldVersionsHaveOneTransaction) {
