@@ -272,7 +272,8 @@ void Delayed::cancel_here(const DelayedKey& key, Callback<void(Status)> done) {
 
 void Delayed::list(const DelayedKey& after, size_t count, Callback<void(Result<std::vector<DelayedMessage>>)> done) {
   rows_.scan(after.row_key() + '\0', storage::end_of(std::string(kDelayedRows)), count,
-             [done = std::move(done)](Result<storage::KvRows> rows) mutable {
+             [alive = std::weak_ptr<bool>(alive_), done = std::move(done)](Result<storage::KvRows> rows) mutable {
+               if (alive.expired()) return;
                if (!rows.ok()) return done(rows.error());
                std::vector<DelayedMessage> messages;
                for (const auto& [key, value] : *rows) {

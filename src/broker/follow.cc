@@ -59,6 +59,12 @@ size_t Follows::count_of(const Context& context) const {
   return follower ? follower->nodes.size() : 0;
 }
 
+bool Follows::has(const Context& context, std::string_view filter) const {
+  const auto* follower = static_cast<const Follower*>(context.state);
+  const auto* node = trie_.find(filter);
+  return follower && node && std::find(follower->nodes.begin(), follower->nodes.end(), node) != follower->nodes.end();
+}
+
 std::shared_ptr<const Targets> Follows::match(std::string_view topic, uint64_t without_own_of) const {
   std::vector<const Subscription*> found;
   trie_.match(topic, [&](const std::vector<Subscription>& entries) {
@@ -90,12 +96,14 @@ std::shared_ptr<const Targets> Follows::match(std::string_view topic, uint64_t w
 
 std::shared_ptr<const Targets> Follows::targets_of(std::string_view topic) {
   if (trie_.empty()) return nullptr;
-  if (remembered_generation_ != generation_ || remembered_.size() >= kRememberedMax) {
+  if (remembered_generation_ != generation_ || remembered_.size() >= kRememberedMax || remembered_bytes_ >= kRememberedBytesMax) {
     remembered_.clear();
+    remembered_bytes_ = 0;
     remembered_generation_ = generation_;
   }
   const auto found = remembered_.find(topic);
   if (found != remembered_.end()) return found->second;
+  remembered_bytes_ += topic.size();
   return remembered_.emplace(std::string(topic), match(topic, 0)).first->second;
 }
 

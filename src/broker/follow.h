@@ -77,6 +77,7 @@ class Follows {
   template <class Gone>
   void close(Context& context, Gone&& gone);
   size_t count_of(const Context& context) const;
+  bool has(const Context& context, std::string_view filter) const;
   // visit(filter, qos_max) for each subscription of a connection.
   template <class Visit>
   void each_of(const Context& context, Visit&& visit) const;
@@ -97,6 +98,7 @@ class Follows {
 
  private:
   static constexpr size_t kRememberedMax = 65'536;
+  static constexpr size_t kRememberedBytesMax = 8 << 20;  // of topics' names
   std::shared_ptr<const Targets> match(std::string_view topic, uint64_t without_own_of) const;
   void drop(FilterTrie<Subscription>::Node& node, Follower& follower);
 
@@ -108,6 +110,7 @@ class Follows {
   FilterTrie<Subscription> trie_;
   std::unordered_map<std::string, std::shared_ptr<const Targets>, TextHash, std::equal_to<>> remembered_;
   uint64_t generation_ = 1;
+  size_t remembered_bytes_ = 0;
   uint64_t remembered_generation_ = 1;
 };
 

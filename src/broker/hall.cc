@@ -16,6 +16,8 @@ const RetainedOptions kRetainedDefaults;
 const DelayedOptions kDelayedDefaults;
 const TransactionOptions kTransactionDefaults;
 constexpr int32_t kDelayedPageMax = 10'000;
+constexpr size_t kDelayedPageBytesMax = 4 << 20;  // of topics and payloads: a page is full with the step that goes over it
+constexpr size_t kDelayedStep = 16;               // rows read at once
 
 template <class... Cases>
 struct Overload : Cases... {
@@ -48,7 +50,7 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
       lights_(core_, fan_out_, options_, rules_, metrics_, meta_.starts(), *setup.engines.memory, setup.kv),
       streams_(core_, fan_out_, setup.engines, meta_.starts()),
       locator_(core_, meta_, lights_, streams_),
-      publisher_(core_, meta_, rules_, fan_out_, lights_, streams_, locator_, retained_, metrics_),
+      publisher_(core_, meta_, rules_, fan_out_, lights_, streams_, locator_, retained_, options_, metrics_),
       fetcher_(core_, locator_, options_, metrics_),
       topics_(core_, meta_, lights_, streams_, options_, rules_),
       session_options_(setup.session),
@@ -197,28 +199,42 @@ void Hall::execute(Context& context, Request request, ReplyTo done) {
 void Hall::follow(Context& context, Follow request, ReplyTo done, const std::vector<bool>& exclusive) {
   Followed followed;
   std::vector<std::string> first;
-  std::vector<FollowOne> granted;
+  std::vector<FollowOne> granted;   // to be stored
+  std::vector<size_t> granted_at;   // their places among the results
+  std::vector<FollowOne> replaced;  // what the session had in place of some of them
+  Unfollow added;                   // the others
+  const auto store = [&](FollowOne& wanted, bool is_new) {
+    granted_at.push_back(followed.results.size());
+    if (is_new)
+      added.filters.push_back({wanted.filter, wanted.share});
+    else if (std::optional<FollowOne> before = stored_sessions_.subscription_of(context, wanted.filter, wanted.share))
+      replaced.push_back(std::move(*before));
+    granted.push_back(std::move(wanted));
+  };
   size_t bursts = 0;
   auto telling = std::make_shared<Telling>();
   for (FollowOne& wanted : request.filters) {
     FollowResult result;
-    if (topic_levels(wanted.filter) > static_cast<size_t>(options_.filter_levels_max)) {
+    if (wanted.filter.size() > static_cast<size_t>(options_.topic_bytes_max) ||
+        topic_levels(wanted.filter) > static_cast<size_t>(options_.filter_levels_max)) {
       result.code = Code::invalid_topic;
-    } else if (follows_.count_of(context) + shared_.count_of(context) >= static_cast<size_t>(options_.subscriptions_max)) {
-      result.code = Code::quota_exceeded;
+    } else if (follows_.count_of(context) + shared_.count_of(context) >= static_cast<size_t>(options_.subscriptions_max) &&
+               !(wanted.share.empty() ? follows_.has(context, wanted.filter)
+                                      : shared_.has(context, wanted.filter, wanted.share))) {
+      result.code = Code::quota_exceeded;  // one more; one that is there is replaced (MQTT-3.8.4-3)
     } else if (!wanted.share.empty()) {
       // Retained messages are not sent to it (MQTT5 4.8.2).
       ++telling->waiting;
       result.is_new = shared_.add(context, wanted, [telling] { telling->finish_one(); });
-      if (context.session_state) granted.push_back(std::move(wanted));
+      if (context.session_state) store(wanted, result.is_new);
     } else {
-      const Follows::Added added = follows_.add(context, wanted);
-      result.is_new = added.is_new;
-      if (added.is_first) first.push_back(wanted.filter);
-      bursts += bursts_.prepare(context, wanted, added.is_new);
+      const Follows::Added now = follows_.add(context, wanted);
+      result.is_new = now.is_new;
+      if (now.is_first) first.push_back(wanted.filter);
+      bursts += bursts_.prepare(context, wanted, now.is_new);
       const size_t index = followed.results.size();
       const bool is_exclusive = index < exclusive.size() && exclusive[index];
-      if (context.session_state && !is_exclusive) granted.push_back(std::move(wanted));
+      if (context.session_state && !is_exclusive) store(wanted, result.is_new);
     }
     followed.results.push_back(result);
   }
@@ -244,14 +260,37 @@ void Hall::follow(Context& context, Follow request, ReplyTo done, const std::vec
     }
   };
   auto joining = std::make_shared<Joining>(Joining{std::move(done), std::move(followed)});
-  stored_sessions_.subscribed(context, std::move(granted), [joining](const Status& status) {
-    for (FollowResult& result : joining->followed.results) {
-      if (!status.ok() && result.code == Code::ok) result.code = status.code();
+  auto stored = [this, joining, id = context.session, connection = context.connection_id, granted_at = std::move(granted_at),
+                 added = std::move(added), replaced = std::move(replaced)](const Status& status) mutable {
+    if (!status.ok()) {
+      for (const size_t at : granted_at) joining->followed.results[at].code = status.code();
+      undo_follow(id, connection, std::move(added), std::move(replaced));
     }
     joining->finish_one();
-  });
+  };
+  stored_sessions_.subscribed(context, std::move(granted), std::move(stored));
   telling->then = [joining] { joining->finish_one(); };
   telling->finish_one();
+}
+
+// What is not stored is refused, and is not to take effect: nothing is followed that was not before, and the rest as before.
+void Hall::undo_follow(const std::string& id, uint64_t connection, Unfollow added, std::vector<FollowOne> replaced) {
+  const auto found = sessions_.find(id);
+  if (found == sessions_.end() || found->second->connection_id != connection) return;  // it went, and all it followed
+  Context& context = *found->second;
+  if (!added.filters.empty()) unfollow(context, std::move(added), [](const Reply&) {});
+  std::vector<FollowOne> back;
+  for (FollowOne& before : replaced) {
+    const bool is_shared = !before.share.empty();
+    // It may have been given up meanwhile.
+    if (!(is_shared ? shared_.has(context, before.filter, before.share) : follows_.has(context, before.filter))) continue;
+    if (is_shared)
+      shared_.add(context, before, [] {});
+    else
+      follows_.add(context, before);
+    back.push_back(std::move(before));
+  }
+  stored_sessions_.subscribed(context, std::move(back), [](const Status&) {});
 }
 
 // A connection that came back to its session follows what the session has.
@@ -324,17 +363,29 @@ void Hall::list_delayed(const ListDelayed& request, ReplyTo done) {
     if (!parsed.ok()) return done(parsed.error());
     after = *parsed;
   }
-  const auto count = static_cast<size_t>(std::clamp(request.count_max, 1, kDelayedPageMax));
-  delayed_.list(after, count, [count, done = std::move(done)](Result<std::vector<DelayedMessage>> messages) mutable {
-    if (!messages.ok()) return done(messages.error());
-    ListedDelayed listed;
+  auto listing = std::make_shared<DelayedListing>(DelayedListing{std::move(done)});
+  listing->left = static_cast<size_t>(std::clamp(request.count_max, 1, kDelayedPageMax));
+  list_delayed_from(after, listing);
+}
+
+// A few rows at a time: they may be large.
+void Hall::list_delayed_from(const DelayedKey& after, const std::shared_ptr<DelayedListing>& listing) {
+  const size_t count = std::min(listing->left, kDelayedStep);
+  delayed_.list(after, count, [this, count, listing](Result<std::vector<DelayedMessage>> messages) {
+    if (!messages.ok()) return listing->done(messages.error());
+    DelayedKey last;
     for (DelayedMessage& each : *messages) {
       DelayedRow& row = each.row;
-      listed.messages.push_back({each.key.to_string(), std::move(row.topic), std::move(row.payload), row.qos, row.retain,
-                                 row.accepted_ms, each.key.due_ms, std::move(row.client_id)});
+      listing->bytes += row.topic.size() + row.payload.size();
+      last = each.key;
+      listing->listed.messages.push_back({each.key.to_string(), std::move(row.topic), std::move(row.payload), row.qos, row.retain,
+                                          row.accepted_ms, each.key.due_ms, std::move(row.client_id)});
     }
-    if (listed.messages.size() == count) listed.next = listed.messages.back().id;
-    done(std::move(listed));
+    listing->left -= messages->size();
+    if (messages->size() < count) return listing->done(std::move(listing->listed));
+    if (listing->left > 0 && listing->bytes < kDelayedPageBytesMax) return list_delayed_from(last, listing);
+    listing->listed.next = listing->listed.messages.back().id;
+    listing->done(std::move(listing->listed));
   });
 }
 

@@ -105,6 +105,7 @@ class Hall final : public Broker {
   // `exclusive`: those of the filters that end with the connection and are not stored; empty: none.
   void follow(Context& context, Follow request, ReplyTo done, const std::vector<bool>& exclusive = {});
   void unfollow(Context& context, Unfollow request, ReplyTo done);
+  void undo_follow(const std::string& id, uint64_t connection, Unfollow added, std::vector<FollowOne> replaced);
   void announce(std::vector<std::string> filters, bool is_wanted, Callback<void()> done);
   void open_session(Context& context, OpenSession request, ReplyTo done);
   void end_session(Context& context, const EndSession& request);
@@ -113,14 +114,21 @@ class Hall final : public Broker {
   void follow_again(Context& context, const std::vector<FollowOne>& filters, Callback<void()> done);
   void stop_following(Context& context);
   void settle(Context& context, Settle request, ReplyTo done);
+  struct DelayedListing {
+    ReplyTo done;
+    ListedDelayed listed;
+    size_t left = 0;   // messages that may still come
+    size_t bytes = 0;  // of those that are listed
+  };
   void list_delayed(const ListDelayed& request, ReplyTo done);
+  void list_delayed_from(const DelayedKey& after, const std::shared_ptr<DelayedListing>& listing);
   void cancel_delayed(const CancelDelayed& request, ReplyTo done);
   // hall_extensions.cc
   void publish_asked(Context& context, Publish request, ReplyTo done);
   void follow_asked(Context& context, Follow request, ReplyTo done);
   void unfollow_asked(Context& context, Unfollow request, ReplyTo done);
   ReplyTo telling_of(const Context& context, const Follow& request, ReplyTo done);
-  void welcome(const Context& opened);
+  void welcome(const Context& opened, const std::string& prefix);
   void say_goodbye(const Context& context);
   // hall_clients.cc
   ClientFacts facts_of(const std::string& id) const;

@@ -33,24 +33,36 @@ void Hall::follow_asked(Context& context, Follow request, ReplyTo done) {
   if (wanted.empty()) return follow(context, std::move(request), std::move(done));
   // The connection outlives the call of `claimed`, or it is not called.
   auto claimed = [this, &context, request = std::move(request), is_exclusive = std::move(is_exclusive),
-                  done = std::move(done)](const std::vector<bool>& has) mutable {
+                  done = std::move(done)](const std::vector<Claimed>& claims) mutable {
     Follow granted;
-    std::vector<bool> is_granted;            // each filter asked
-    std::vector<bool> is_granted_exclusive;  // each filter granted
+    std::vector<std::optional<FollowResult>> answered;  // each filter asked; nullopt: it is followed
+    std::vector<bool> is_granted_exclusive;             // each filter granted
+    std::vector<std::string> exclusively;               // as it; empty: not so
     size_t next = 0;
     for (size_t i = 0; i < request.filters.size(); ++i) {
-      is_granted.push_back(!is_exclusive[i] || has[next++]);
-      if (!is_granted.back()) continue;
-      granted.filters.push_back(std::move(request.filters[i]));
-      is_granted_exclusive.push_back(is_exclusive[i]);
+      const Claimed claim = is_exclusive[i] ? claims[next++] : Claimed::had;
+      if (claim == Claimed::refused) {
+        answered.emplace_back(FollowResult{Code::quota_exceeded, true});
+      } else if (claim == Claimed::over) {  // given back meanwhile, or asked for again: nothing is left to do
+        answered.emplace_back(FollowResult{Code::ok, true});
+      } else {
+        answered.emplace_back(std::nullopt);
+        exclusively.push_back(is_exclusive[i] ? request.filters[i].filter : std::string());
+        granted.filters.push_back(std::move(request.filters[i]));
+        is_granted_exclusive.push_back(is_exclusive[i]);
+      }
     }
-    auto answer = [is_granted = std::move(is_granted), done = std::move(done)](Reply reply) mutable {
+    auto answer = [this, connection = context.connection_id, answered = std::move(answered), exclusively = std::move(exclusively),
+                   done = std::move(done)](Reply reply) mutable {
       auto* followed = std::get_if<Followed>(&reply);
       if (!followed) return done(std::move(reply));
       Followed all;
       size_t given = 0;
-      for (const bool is_one : is_granted)
-        all.results.push_back(is_one ? followed->results[given++] : FollowResult{Code::quota_exceeded, true});
+      for (const std::optional<FollowResult>& one : answered) {
+        if (!one && followed->results[given].code != Code::ok && !exclusively[given].empty())
+          exclusive_.release(connection, exclusively[given]);  // nobody has it for nothing
+        all.results.push_back(one ? *one : followed->results[given++]);
+      }
       done(std::move(all));
     };
     follow(context, std::move(granted), std::move(answer), is_granted_exclusive);
@@ -86,16 +98,16 @@ void Hall::unfollow_asked(Context& context, Unfollow request, ReplyTo done) {
 }
 
 // In a turn of its own: the connection has to know first that its session is open.
-void Hall::welcome(const Context& opened) {
+void Hall::welcome(const Context& opened, const std::string& prefix) {
   sys_.tell(SysTopics::ClientEvent::connected, opened.session, opened.principal.name);
   if (auto_subscriptions_.empty()) return;
-  core_.post([this, id = opened.session, connection = opened.connection_id] {
+  core_.post([this, id = opened.session, connection = opened.connection_id, prefix] {
     const auto found = sessions_.find(id);
     if (found == sessions_.end() || found->second->connection_id != connection) return;
     Context& context = *found->second;
     Follow request;
     for (const AutoSubscription& wanted : auto_subscriptions_) {
-      const std::string filter = fill_placeholders(wanted.filter, id, context.principal.name);
+      const std::string filter = prefix + fill_placeholders(wanted.filter, id, context.principal.name);
       // An id with a wildcard would follow more than its own.
       const auto wildcards = [](std::string_view text) {
         return std::count_if(text.begin(), text.end(), [](char c) { return c == '+' || c == '#'; });

@@ -41,7 +41,8 @@ void Hall::open_session(Context& context, OpenSession request, ReplyTo done) {
   };
   auto opening = std::make_shared<Opening>(Opening{std::move(done), SessionOpened{}});
   context.is_opening = true;
-  const auto finish_one = [this, opening, id = request.client_id, connection = context.connection_id] {
+  const auto finish_one = [this, opening, id = request.client_id, connection = context.connection_id,
+                           prefix = std::move(request.prefix)] {
     if (--opening->waiting > 0) return;
     const auto mine = sessions_.find(id);
     if (mine != sessions_.end() && mine->second->connection_id == connection) {
@@ -53,7 +54,7 @@ void Hall::open_session(Context& context, OpenSession request, ReplyTo done) {
     const auto told = sessions_.find(id);
     if (told == sessions_.end() || told->second->connection_id != connection) return;
     stored_sessions_.begin(*told->second);
-    if (is_open) welcome(*told->second);
+    if (is_open) welcome(*told->second, prefix);
   };
   auto opened = [opening, finish_one](Reply reply) {
     opening->is_refused |= std::holds_alternative<Error>(reply);

@@ -72,6 +72,7 @@ struct BrokerOptions {
   int32_t light_records_max = 1000;
   int64_t light_retention_ms = 3'600'000;
   int64_t memory_bytes = 256LL << 20;
+  int32_t topic_bytes_max = 1024;
   int32_t filter_levels_max = 128;
   int32_t subscriptions_max = 1000;
   SharedStrategy shared_strategy = SharedStrategy::round_robin;
@@ -105,6 +106,15 @@ struct BrokerOptions {
             {.doc = "Memory for the records of all memory topics, split by core; the oldest go first and are counted.",
              .unit = "bytes",
              .min = 1 << 16});
+    v.field(
+        "topic_bytes_max", &B::topic_bytes_max,
+        {.doc =
+             "Longest topic or topic filter of MQTT, a listener's mountpoint included. A message to a longer one is refused, a "
+             "subscription to one too. Routes, topics and subscriptions are kept by name, so that this bounds what a client "
+             "can make the node keep.",
+         .unit = "bytes",
+         .min = 64,
+         .max = 65'535});
     v.field("filter_levels_max", &B::filter_levels_max, {.doc = "Most levels of a topic filter.", .min = 1, .max = 1024});
     v.field("subscriptions_max", &B::subscriptions_max, {.doc = "Most subscriptions of a connection.", .min = 1});
     v.field("shared_strategy", &B::shared_strategy,

@@ -12,7 +12,8 @@
 namespace robustmq::broker {
 
 Publisher::Publisher(runtime::Core& core, meta::Meta& meta, const TopicRules& rules, FanOut& fan_out, LightTopics& lights,
-                     Streams& streams, Locator& locator, RetainedHome& retained, BrokerMetrics& metrics)
+                     Streams& streams, Locator& locator, RetainedHome& retained, const BrokerOptions& options,
+                     BrokerMetrics& metrics)
     : core_(core),
       meta_(meta),
       rules_(rules),
@@ -21,16 +22,22 @@ Publisher::Publisher(runtime::Core& core, meta::Meta& meta, const TopicRules& ru
       streams_(streams),
       locator_(locator),
       retained_(retained),
-      metrics_(metrics) {}
+      options_(options),
+      metrics_(metrics) {
+  too_long_.refusal = Code::invalid_topic;
+}
 
 Publisher::Route& Publisher::route_of(std::string_view topic) {
+  if (topic.size() > static_cast<size_t>(options_.topic_bytes_max)) return too_long_;
   const auto found = routes_.find(topic);
   if (found != routes_.end() && !(found->second.kind == Kind::refused)) return found->second;
   if (const auto older = older_routes_.find(topic); older != older_routes_.end() && found == routes_.end()) {
     const auto back = routes_.insert(older_routes_.extract(older)).position;
+    young_names_bytes_ += topic.size();
     if (back->second.kind != Kind::refused) return back->second;
   }
-  const auto made = routes_.try_emplace(std::string(topic)).first;
+  const auto [made, is_new] = routes_.try_emplace(std::string(topic));
+  if (is_new) young_names_bytes_ += topic.size();
   made->second.name = &made->first;
   find_route(made->second, topic);
   return made->second;
@@ -155,9 +162,10 @@ void Publisher::add(const Context& context, Pending& pending, const Message& mes
 
 void Publisher::publish(const Context& context, Publish request, ReplyTo done) {
   // Routes in use further out on the stack stay where they are.
-  if (depth_ == 0 && routes_.size() >= kYoungRoutesMax) {
+  if (depth_ == 0 && (routes_.size() >= kYoungRoutesMax || young_names_bytes_ >= kYoungNamesBytesMax)) {
     older_routes_ = std::move(routes_);
     routes_.clear();
+    young_names_bytes_ = 0;
   }
   ++depth_;
   ++requests_;
@@ -239,6 +247,12 @@ void Publisher::retain(const Context& context, const Message& message, uint32_t 
 
 void Publisher::delay(const Context& context, const Message& message, uint32_t reply,
                       const std::shared_ptr<Operation>& operation) {
+  const size_t name_at = message.topic.find('/', kDelayedPrefix.size());
+  if (name_at != std::string_view::npos && message.topic.size() - name_at - 1 > static_cast<size_t>(options_.topic_bytes_max)) {
+    ++metrics_.messages_refused_total;
+    if (message.wants_reply) operation->reply.results[reply].code = Code::invalid_topic;
+    return;
+  }
   if (!message.wants_reply) return delayed_->accept(context, message, [](const Status&) {});
   ++operation->waiting;
   delayed_->accept(context, message, [operation, reply](const Status& status) {

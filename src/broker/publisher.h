@@ -29,7 +29,7 @@ class Spools;
 class Publisher {
  public:
   Publisher(runtime::Core& core, meta::Meta& meta, const TopicRules& rules, FanOut& fan_out, LightTopics& lights,
-            Streams& streams, Locator& locator, RetainedHome& retained, BrokerMetrics& metrics);
+            Streams& streams, Locator& locator, RetainedHome& retained, const BrokerOptions& options, BrokerMetrics& metrics);
   // Every core's publisher, by core; set once before the first message.
   void set_peers(std::vector<Publisher*> peers) { peers_ = std::move(peers); }
 
@@ -78,6 +78,7 @@ class Publisher {
   // The catalog changed or a light topic was forgotten: routes are found anew.
   void forget_routes() {
     routes_.clear();
+    young_names_bytes_ = 0;
     older_routes_.clear();
   }
   void forget_route(std::string_view mqtt_topic) {
@@ -118,6 +119,7 @@ class Publisher {
   // and what was not used since goes.
   using Routes = std::unordered_map<std::string, Route, TextHash, std::equal_to<>>;
   static constexpr size_t kYoungRoutesMax = 32'768;
+  static constexpr size_t kYoungNamesBytesMax = 4 << 20;
   Route& route_of(std::string_view topic);
   void find_route(Route& route, std::string_view topic);
   void delay(const Context& context, const Message& message, uint32_t reply, const std::shared_ptr<Operation>& operation);
@@ -142,6 +144,7 @@ class Publisher {
   Streams& streams_;
   Locator& locator_;
   RetainedHome& retained_;
+  const BrokerOptions& options_;
   Delayed* delayed_ = nullptr;
   BrokerMetrics& metrics_;
   Sessions* sessions_ = nullptr;
@@ -149,6 +152,8 @@ class Publisher {
   std::vector<Publisher*> peers_;
   Routes routes_;
   Routes older_routes_;
+  size_t young_names_bytes_ = 0;
+  Route too_long_;                // of every topic that is over topic_bytes_max
   std::vector<Pending> pending_;  // of the request at hand; kept for its memory
   uint64_t requests_ = 0;
   int depth_ = 0;  // publish() within publish()

@@ -5,11 +5,13 @@
 #include <memory>
 
 #include "base/topic_names.h"
+#include "broker/menu/record_qos.h"
 
 namespace robustmq::broker {
 namespace {
 
 constexpr int32_t kPageMax = 10'000;
+constexpr size_t kPageBytesMax = 4 << 20;  // of topics and payloads: a page is full with the message that goes over it
 
 // A walk through the cores, one after the other, by topic on each. `after` names the last one seen: "<core>/<topic>".
 struct Walk {
@@ -28,24 +30,15 @@ WalkPosition start_of_tree() {
   return at;
 }
 
-uint8_t qos_of(const RetainedMessage& message) {
-  const RecordView record = message.record();
-  HeaderReader headers(record);
-  HeaderView header;
-  while (headers.next(header)) {
-    if (header.key == "mqtt.qos" && header.value && header.value->size() == 1)
-      return static_cast<uint8_t>((*header.value)[0] - '0');
-  }
-  return 0;
-}
-
 struct Listing : Walk {
   size_t count = 0;
+  size_t bytes = 0;  // of what is on the page
+  bool is_full() const { return reply.messages.size() >= count || bytes >= kPageBytesMax; }
   ListedRetained reply;
 };
 
 void list_on(const std::shared_ptr<Listing>& listing) {
-  if (listing->core >= listing->cores || listing->reply.messages.size() >= listing->count) {
+  if (listing->core >= listing->cores || listing->is_full()) {
     // Full: whether there is more shows when the next page is asked for.
     if (listing->core < listing->cores && !listing->reply.messages.empty())
       listing->reply.next = std::to_string(listing->core) + "/" + listing->reply.messages.back().topic;
@@ -55,10 +48,12 @@ void list_on(const std::shared_ptr<Listing>& listing) {
   pace.messages = listing->count - listing->reply.messages.size();
   listing->home.read(listing->core, listing->filter, listing->at, pace, [listing](RetainedHome::Piece piece) {
     for (const auto& [topic, message] : piece.messages) {
+      if (listing->is_full()) break;
+      listing->bytes += topic.size() + message.payload().size();
       listing->reply.messages.push_back(
-          {topic, Bytes::copy_of(message.payload()), qos_of(message), message.timestamp_ms, message.expiry_s});
+          {topic, Bytes::copy_of(message.payload()), qos_of(message.record()), message.timestamp_ms, message.expiry_s});
     }
-    if (piece.is_last && listing->reply.messages.size() < listing->count) {
+    if (piece.is_last && !listing->is_full()) {
       ++listing->core;
       listing->at = start_of_tree();
     } else {
@@ -105,7 +100,7 @@ void clear_on(const std::shared_ptr<Clearing>& clearing) {
 void list_retained(RetainedHome& home, CoreIndex cores, const ListRetained& request, ReplyTo done) {
   if (!is_valid_topic_filter(request.filter) || request.count_max < 1)
     return done(Error{Code::invalid_argument, "the filter or the count is not allowed"});
-  auto listing = std::make_shared<Listing>(Listing{{home, cores, request.filter, 0, start_of_tree(), std::move(done)}, 0, {}});
+  auto listing = std::make_shared<Listing>(Listing{{home, cores, request.filter, 0, start_of_tree(), std::move(done)}, 0, 0, {}});
   listing->count = static_cast<size_t>(std::min(request.count_max, kPageMax));
   if (!request.after.empty()) {
     const char* end = request.after.data() + request.after.size();

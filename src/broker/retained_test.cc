@@ -139,6 +139,41 @@ TEST_P(RetainedTest, Case52ABurstWaitsForItsConnection) {
   EXPECT_EQ(client.got[0].ids, std::vector<uint32_t>{7});
 }
 
+TEST_P(RetainedTest, ABurstThatWaitsIsSeldomLookedAt) {
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(retain("a/" + std::to_string(i), "x"), Code::ok);
+  std::vector<RigClient*> stuck;
+  for (int i = 0; i < 20; ++i) {
+    RigClient& client = rig_.client(1);
+    client.is_taking = false;
+    follow(client, {.filter = "a/#", .qos_max = 1});
+    stuck.push_back(&client);
+  }
+  rig_.settle();
+  const uint64_t before = rig_.hall(1).retained_metrics().bursts_paused_total;
+  rig_.world.run_for(Duration::seconds(10));
+  const uint64_t looks = rig_.hall(1).retained_metrics().bursts_paused_total - before;
+  EXPECT_LE(looks, 20u * 100) << "20 that wait for 10 s";
+  for (RigClient* client : stuck) client->is_taking = true;
+  rig_.world.run_for(Duration::millis(400));
+  for (RigClient* client : stuck) EXPECT_EQ(client->got.size(), 5u);
+}
+
+TEST_P(RetainedTest, APageEndsWhenItHasManyBytes) {
+  const std::string large(1'000'000, 'x');
+  for (int i = 0; i < 12; ++i) EXPECT_EQ(retain("live/" + std::to_string(i), large), Code::ok);
+  RigClient& admin = rig_.client(0);
+  std::set<std::string> seen;
+  std::string after;
+  int pages = 0;
+  do {
+    const auto page = rig_.ask_for<ListedRetained>(admin, ListRetained{.filter = "live/#", .after = after, .count_max = 100});
+    EXPECT_LE(page.messages.size(), 5u);
+    for (const auto& one : page.messages) EXPECT_TRUE(seen.insert(one.topic).second);
+    after = page.next;
+  } while (!after.empty() && ++pages < 10);
+  EXPECT_EQ(seen.size(), 12u);
+}
+
 TEST_P(RetainedTest, ABurstEndsWithItsConnectionAndItsSubscription) {
   for (int i = 0; i < 200; ++i) EXPECT_EQ(retain("t/" + std::to_string(i), "v"), Code::ok);
   RigClient& leaving = rig_.client(1);

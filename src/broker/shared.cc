@@ -6,24 +6,9 @@
 #include "base/batch.h"
 #include "base/hash.h"
 #include "broker/extensions/topic_watch.h"
+#include "broker/menu/record_qos.h"
 
 namespace robustmq::broker {
-namespace {
-
-// A record without the header did not come by MQTT and counts as QoS 1.
-uint8_t qos_of(const RecordView& record) {
-  HeaderReader headers(record);
-  HeaderView header;
-  while (headers.next(header)) {
-    if (header.key != "mqtt.qos" || !header.value || header.value->size() != 1) continue;
-    const uint8_t digit = (*header.value)[0];
-    if (digit >= '0' && digit <= '2') return static_cast<uint8_t>(digit - '0');
-  }
-  return 1;
-}
-
-}  // namespace
-
 struct Shared::Group {
   std::shared_ptr<const Name> name;
   std::vector<Member> members;  // of all cores, by connection
@@ -85,7 +70,7 @@ void Shared::close(Context& context) {
     --metrics_.shared_subscriptions;
     tell(name, connection, false, [] {});
   }
-  loads_.erase(connection);
+  load_changed(connection, 0);
   std::vector<Held*> left;
   for (auto& [lease, held] : holder.held) left.push_back(&held);
   std::sort(left.begin(), left.end(), [](const Held* a, const Held* b) { return a->order < b->order; });
@@ -104,6 +89,14 @@ void Shared::close(Context& context) {
 size_t Shared::count_of(const Context& context) const {
   const auto holder = holders_.find(context.connection_id);
   return holder == holders_.end() ? 0 : holder->second.groups.size();
+}
+
+bool Shared::has(const Context& context, std::string_view filter, std::string_view share) const {
+  const auto holder = holders_.find(context.connection_id);
+  if (holder == holders_.end()) return false;
+  const auto& groups = holder->second.groups;
+  return std::any_of(groups.begin(), groups.end(),
+                     [&](const Name& name) { return name.filter == filter && name.share == share; });
 }
 
 void Shared::each_of(const Context& context, Callback<void(const std::string&, const std::string&, uint8_t)> visit) const {
@@ -189,8 +182,9 @@ void Shared::learn(const Name& name, uint64_t connection, CoreIndex core, bool i
 
 std::shared_ptr<const Shared::Groups> Shared::groups_of(std::string_view topic) {
   if (trie_.empty()) return nullptr;
-  if (remembered_generation_ != generation_ || remembered_.size() >= kRememberedMax) {
+  if (remembered_generation_ != generation_ || remembered_.size() >= kRememberedMax || remembered_bytes_ >= kRememberedBytesMax) {
     remembered_.clear();
+    remembered_bytes_ = 0;
     remembered_generation_ = generation_;
   }
   const auto known = remembered_.find(topic);
@@ -199,6 +193,7 @@ std::shared_ptr<const Shared::Groups> Shared::groups_of(std::string_view topic) 
   trie_.match(topic, [&](const std::vector<Group*>& groups) { found->insert(found->end(), groups.begin(), groups.end()); });
   std::sort(found->begin(), found->end(), [](const Group* a, const Group* b) { return *a->name < *b->name; });
   std::shared_ptr<const Groups> groups = found->empty() ? nullptr : std::move(found);
+  remembered_bytes_ += topic.size();
   remembered_.emplace(std::string(topic), groups);
   return groups;
 }
@@ -385,7 +380,7 @@ size_t Shared::least_loaded(const Group& group, const Parcel& parcel) const {
 
 void Shared::load_changed(uint64_t connection, uint32_t load) {
   if (options_.shared_strategy != SharedStrategy::least_inflight) return;
-  loads_[connection] = load;
+  learn_load({{connection, load}});
   if (peers_.size() <= 1) return;
   new_loads_[connection] = load;
   core_.defer(*this);
@@ -400,7 +395,12 @@ void Shared::run_deferred() {
 }
 
 void Shared::learn_load(const std::vector<std::pair<uint64_t, uint32_t>>& loads) {
-  for (const auto& [connection, load] : loads) loads_[connection] = load;
+  for (const auto& [connection, load] : loads) {
+    if (load == 0)
+      loads_.erase(connection);  // as one that is not known: nothing is kept of connections that are gone
+    else
+      loads_[connection] = load;
+  }
 }
 
 }  // namespace robustmq::broker

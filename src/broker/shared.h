@@ -45,6 +45,7 @@ class Shared final : private runtime::Deferred {
   // The connection ends: its subscriptions too, and others get what it had not acknowledged.
   void close(Context& context);
   size_t count_of(const Context& context) const;
+  bool has(const Context& context, std::string_view filter, std::string_view share) const;
   // visit(filter, share, qos_max) for each subscription of a connection.
   void each_of(const Context& context, Callback<void(const std::string&, const std::string&, uint8_t)> visit) const;
   // A delivery of this connection is over. not_found: no such lease.
@@ -58,6 +59,8 @@ class Shared final : private runtime::Deferred {
   bool overlaps(std::string_view filter) const { return trie_.overlaps(filter); }
   bool empty() const { return trie_.empty(); }
   uint64_t generation() const { return generation_; }
+  // Connections of which a load is known (strategy least_inflight).
+  size_t load_count() const { return loads_.size(); }
   // Gives a record to one member of each group; `origin` is the publisher's connection. What is for other cores leaves with
   // flush().
   void give(std::string_view topic, const RecordView& record, const Bytes& owner, uint64_t origin);
@@ -74,7 +77,8 @@ class Shared final : private runtime::Deferred {
 
  private:
   static constexpr size_t kRememberedMax = 65'536;
-  static constexpr size_t kTriesMax = 16;  // members that one message is offered to
+  static constexpr size_t kRememberedBytesMax = 8 << 20;  // of topics' names
+  static constexpr size_t kTriesMax = 16;                 // members that one message is offered to
 
   struct Member {
     uint64_t connection = 0;
@@ -135,6 +139,7 @@ class Shared final : private runtime::Deferred {
   std::unordered_map<uint64_t, uint32_t> loads_;      // strategy least_inflight: unacknowledged messages, of all cores
   std::unordered_map<uint64_t, uint32_t> new_loads_;  // not told yet
   std::unordered_map<std::string, std::shared_ptr<const Groups>, TextHash, std::equal_to<>> remembered_;
+  size_t remembered_bytes_ = 0;
   uint64_t remembered_generation_ = 1;
   uint64_t generation_ = 1;
   uint64_t orders_ = 0;

@@ -46,6 +46,12 @@ struct Member final : Sink {
   bool is_taking = true;
 };
 
+struct TestRecordSink final : Sink {
+  void on_delivery(const Delivery& delivery) override { leases.push_back(delivery.lease); }
+  void on_notice(Notice) override {}
+  std::vector<uint16_t> leases;
+};
+
 class SharedTest : public testing::TestWithParam<int> {
  protected:
   SharedTest() : rig_(GetParam()) {}
@@ -161,6 +167,50 @@ TEST_P(SharedTest, TheLeastBusyMemberIsNext) {
   run();
   publish("a", 3);
   EXPECT_EQ(members_[1]->got.size(), 6u);
+}
+
+TEST_P(SharedTest, KeepsNoLoadOfWhoIsGone) {
+  std::vector<std::unique_ptr<Shared>> parts;
+  BrokerOptions options;
+  options.shared_strategy = SharedStrategy::least_inflight;
+  BrokerMetrics metrics;
+  runtime::sim::SimWorld world({.seed = 3});
+  auto& node = world.add_node({.cores = static_cast<CoreIndex>(GetParam())});
+  std::vector<Shared*> all;
+  for (CoreIndex i = 0; i < node.core_count(); ++i)
+    all.push_back(parts.emplace_back(std::make_unique<Shared>(node.core(i), options, metrics)).get());
+  for (Shared* part : all) part->set_peers(all);
+  const auto run = [&] { world.run_for(Duration::millis(5)); };
+  TestRecordSink sink;
+  Context context;
+  context.sink = &sink;
+  context.connection_id = 9;
+  all[0]->add(context, {.filter = "a", .share = "g", .qos_max = 1}, [] {});
+  run();
+  const RecordView record;
+  all[0]->give("a", record, {}, 0);
+  all[0]->flush();
+  run();
+  ASSERT_EQ(sink.leases.size(), 1u);
+  for (Shared* part : all) EXPECT_EQ(part->load_count(), 1u);
+  // PUBACK and DISCONNECT in one turn.
+  all[0]->settle(context, {sink.leases[0], Settle::Outcome::done});
+  all[0]->close(context);
+  run();
+  for (Shared* part : all) EXPECT_EQ(part->load_count(), 0u);
+  // One that leaves its shares first, and what it holds later.
+  context.connection_id = 10;
+  all[0]->add(context, {.filter = "a", .share = "g", .qos_max = 1}, [] {});
+  run();
+  for (int i = 0; i < 2; ++i) all[0]->give("a", record, {}, 0);
+  run();
+  all[0]->remove(context, "a", "g");
+  run();
+  all[0]->settle(context, {sink.leases[1], Settle::Outcome::done});
+  run();
+  all[0]->close(context);
+  run();
+  for (Shared* part : all) EXPECT_EQ(part->load_count(), 0u);
 }
 
 // MQTT-4.8.2-4, -5: what a member that goes has not acknowledged goes to others at QoS 1, and ends at QoS 2.

@@ -26,57 +26,72 @@ void Exclusive::drop(const std::string& topic, uint64_t connection) {
   --metrics_.exclusive_subscriptions;
 }
 
-void Exclusive::claim(uint64_t connection, const std::vector<std::string>& topics, Callback<void(std::vector<bool>)> done) {
+void Exclusive::claim(uint64_t connection, const std::vector<std::string>& topics, Callback<void(std::vector<Claimed>)> done) {
   struct Claiming {
-    Callback<void(std::vector<bool>)> done;
-    std::vector<bool> has;
+    Callback<void(std::vector<Claimed>)> done;
+    std::vector<Claimed> results;
     size_t waiting;
   };
-  auto claiming = std::make_shared<Claiming>(Claiming{std::move(done), std::vector<bool>(topics.size()), topics.size()});
-  const auto answer = [this, connection, claiming](size_t i, const std::string& topic, bool has) {
-    const auto claims = claims_.find(connection);
-    if (claims == claims_.end()) return;  // closed meanwhile; close() has given it back
-    if (!has) {
-      if (const auto at = claims->second.find(topic); at != claims->second.end()) claims->second.erase(at);
-    }
-    claiming->has[i] = has;
-    if (--claiming->waiting == 0) claiming->done(std::move(claiming->has));
+  auto claiming = std::make_shared<Claiming>(Claiming{std::move(done), std::vector<Claimed>(topics.size()), topics.size()});
+  const auto answer = [this, connection, claiming](size_t i, const std::string& topic, uint64_t number, bool has) {
+    if (!claims_.contains(connection)) return;  // closed meanwhile; close() has given it back
+    claiming->results[i] = settle(connection, topic, number, has);
+    if (--claiming->waiting == 0) claiming->done(std::move(claiming->results));
   };
-  for (const std::string& topic : topics) claims_[connection].insert(topic);
+  const uint64_t first = last_number_ + 1;
+  last_number_ += topics.size();
+  Claims& claims = claims_[connection];
+  claims.asked += topics.size();
+  for (size_t i = 0; i < topics.size(); ++i) claims.topics[topics[i]] = first + i;
   for (size_t i = 0; i < topics.size(); ++i) {
+    const uint64_t number = first + i;
     Exclusive& home = home_of(topics[i]);
     if (&home == this) {
-      answer(i, topics[i], take(topics[i], connection));
+      answer(i, topics[i], number, take(topics[i], connection));
       continue;
     }
-    core_.send(home.core_.index(), [this, &home, connection, i, topic = topics[i], answer] {
+    core_.send(home.core_.index(), [this, &home, connection, i, number, topic = topics[i], answer] {
       const bool has = home.take(topic, connection);
-      home.core_.send(core_.index(), [i, topic, has, answer] { answer(i, topic, has); });
+      home.core_.send(core_.index(), [i, topic, number, has, answer] { answer(i, topic, number, has); });
     });
   }
 }
 
-void Exclusive::release(uint64_t connection, const std::string& topic) {
+Claimed Exclusive::settle(uint64_t connection, const std::string& topic, uint64_t number, bool has) {
+  Claims& claims = claims_[connection];
+  --claims.asked;
+  const auto claim = claims.topics.find(topic);
+  const bool is_last = claim != claims.topics.end() && claim->second == number;
+  if (!has && is_last) claims.topics.erase(claim);
+  forget_idle(connection);
+  if (!has) return Claimed::refused;
+  return is_last ? Claimed::had : Claimed::over;
+}
+
+void Exclusive::forget_idle(uint64_t connection) {
   const auto claims = claims_.find(connection);
-  if (claims == claims_.end() || claims->second.erase(topic) == 0) return;
-  if (claims->second.empty()) claims_.erase(claims);
+  if (claims != claims_.end() && claims->second.topics.empty() && claims->second.asked == 0) claims_.erase(claims);
+}
+
+void Exclusive::give_back(uint64_t connection, const std::string& topic) {
   Exclusive& home = home_of(topic);
   if (&home == this) return drop(topic, connection);
   core_.send(home.core_.index(), [&home, connection, topic] { home.drop(topic, connection); });
 }
 
+void Exclusive::release(uint64_t connection, const std::string& topic) {
+  const auto claims = claims_.find(connection);
+  if (claims == claims_.end() || claims->second.topics.erase(topic) == 0) return;
+  forget_idle(connection);
+  give_back(connection, topic);
+}
+
 void Exclusive::close(uint64_t connection) {
   const auto claims = claims_.find(connection);
   if (claims == claims_.end()) return;
-  const std::multiset<std::string> topics = std::move(claims->second);
+  const std::map<std::string, uint64_t> topics = std::move(claims->second.topics);
   claims_.erase(claims);
-  for (const std::string& topic : topics) {
-    Exclusive& home = home_of(topic);
-    if (&home == this)
-      drop(topic, connection);
-    else
-      core_.send(home.core_.index(), [&home, connection, topic] { home.drop(topic, connection); });
-  }
+  for (const auto& [topic, number] : topics) give_back(connection, topic);
 }
 
 }  // namespace robustmq::broker

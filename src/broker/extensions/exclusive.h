@@ -2,10 +2,13 @@
 //
 // A topic has a home core, by its slot; who comes first there has it until it unsubscribes or its connection ends. Other
 // subscriptions to the topic are not touched.
+//
+// A claim is asked of the home under a number, and every claim is answered as long as its connection is there: meanwhile the
+// connection may have given the topic back, or claimed it anew, and then the older claim counts no more.
 #pragma once
 
+#include <cstdint>
 #include <map>
-#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -19,6 +22,13 @@ namespace robustmq::broker {
 
 constexpr std::string_view kExclusivePrefix = "$exclusive/";
 
+// What became of a claim.
+enum class Claimed : uint8_t {
+  refused,  // another connection has the topic, or there are as many as exclusive_max allows
+  had,
+  over,  // it would have been had, but the connection has given it back or claimed it anew meanwhile
+};
+
 class Exclusive {
  public:
   Exclusive(runtime::Core& core, const ExtensionOptions& options, ExtensionMetrics& metrics)
@@ -26,13 +36,21 @@ class Exclusive {
   Exclusive(const Exclusive&) = delete;
   void set_peers(std::vector<Exclusive*> peers) { peers_ = std::move(peers); }
 
-  // Which of the topics the connection has now, in order. Not called when the connection was closed before.
-  void claim(uint64_t connection, const std::vector<std::string>& topics, Callback<void(std::vector<bool>)> done);
+  // What became of each topic, in order. Not called when the connection was closed before.
+  void claim(uint64_t connection, const std::vector<std::string>& topics, Callback<void(std::vector<Claimed>)> done);
   void release(uint64_t connection, const std::string& topic);
   void close(uint64_t connection);
 
  private:
+  struct Claims {
+    std::map<std::string, uint64_t> topics;  // had or asked for, with the number of the last claim
+    size_t asked = 0;                        // claims that are not answered
+  };
+
   Exclusive& home_of(const std::string& topic) const;
+  Claimed settle(uint64_t connection, const std::string& topic, uint64_t number, bool has);
+  void forget_idle(uint64_t connection);
+  void give_back(uint64_t connection, const std::string& topic);
   // On the topic's home.
   bool take(const std::string& topic, uint64_t connection);
   void drop(const std::string& topic, uint64_t connection);
@@ -41,8 +59,9 @@ class Exclusive {
   const ExtensionOptions& options_;
   ExtensionMetrics& metrics_;
   std::vector<Exclusive*> peers_;
-  std::map<std::string, uint64_t> holders_;                          // of the topics whose home this is
-  std::unordered_map<uint64_t, std::multiset<std::string>> claims_;  // of this core's connections: had, or asked for
+  std::map<std::string, uint64_t> holders_;      // of the topics whose home this is
+  std::unordered_map<uint64_t, Claims> claims_;  // of this core's connections
+  uint64_t last_number_ = 0;
 };
 
 }  // namespace robustmq::broker

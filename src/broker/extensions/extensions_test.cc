@@ -122,6 +122,74 @@ TEST_P(ExtensionsTest, AnExclusiveTopicIsOneClientsUntilItGoes) {
   EXPECT_EQ(kept, 1);
 }
 
+// A client need not wait for its SUBACK before it goes on.
+TEST_P(ExtensionsTest, AnExclusiveTopicMayBeGivenBackBeforeItIsHad) {
+  rig_.start();
+  RigClient& one = connect("one");
+  RigClient& two = connect("two");
+  for (const char* topic : {"a", "b", "c", "d", "e"}) {  // some home is another core's
+    const std::string filter = std::string("$exclusive/") + topic;
+    const Follow wanted{{FollowOne{.filter = filter, .qos_max = 1}}};
+    int answers = 0;
+    const auto note = [&](const Reply&) { ++answers; };
+    one.hall->execute(one.context, wanted, note);
+    one.hall->execute(one.context, Unfollow{{{filter, ""}}}, note);
+    run();
+    EXPECT_EQ(answers, 2) << topic;
+    publish(two, topic);
+    EXPECT_EQ(count(one, topic), 0u) << topic;
+    EXPECT_EQ(follow(two, filter), Code::ok) << topic;
+    EXPECT_TRUE(unfollow(two, filter));
+    run();
+    // And claimed anew.
+    one.hall->execute(one.context, wanted, note);
+    one.hall->execute(one.context, Unfollow{{{filter, ""}}}, note);
+    one.hall->execute(one.context, wanted, note);
+    run();
+    EXPECT_EQ(answers, 5) << topic;
+    EXPECT_EQ(follow(two, filter), Code::quota_exceeded) << topic;
+    publish(two, topic);
+    EXPECT_EQ(count(one, topic), 1u) << topic;
+  }
+}
+
+TEST_P(ExtensionsTest, NobodyHasAnExclusiveTopicWhoDoesNotFollowIt) {
+  rig_.options.filter_levels_max = 2;
+  rig_.options.subscriptions_max = 1;
+  rig_.start();
+  RigClient& one = connect("one");
+  RigClient& two = connect("two");
+  EXPECT_EQ(follow(one, "mine"), Code::ok);
+  EXPECT_EQ(follow(one, "$exclusive/a"), Code::quota_exceeded);
+  EXPECT_EQ(follow(one, "$exclusive/a/b/c"), Code::invalid_topic);
+  run();
+  EXPECT_EQ(follow(two, "$exclusive/a"), Code::ok);
+}
+
+TEST_P(ExtensionsTest, ThereAreAsManyExclusiveTopicsAsMayBe) {
+  rig_.extensions.exclusive_max = 2;  // a core
+  rig_.start();
+  RigClient& one = connect("one");
+  int had = 0;
+  for (int i = 0; i < 20; ++i) had += follow(one, "$exclusive/t" + std::to_string(i)) == Code::ok;
+  EXPECT_EQ(had, 2 * GetParam());
+  uint64_t refused = 0;
+  for (int i = 0; i < GetParam(); ++i) refused += rig_.hall(static_cast<size_t>(i)).extension_metrics().exclusive_refused_total;
+  EXPECT_EQ(refused, static_cast<uint64_t>(20 - had));
+}
+
+TEST_P(ExtensionsTest, SubscribesClientsUnderTheirMountpoint) {
+  rig_.auto_subscribe = {{.filter = "to/%c", .qos = 1}};
+  rig_.start();
+  RigClient& one = rig_.client(slot_of(kDefaultTenant, "one") % rig_.node.core_count());
+  rig_.ask(one, OpenSession{.client_id = "one", .prefix = "floor1/"});
+  run();
+  publish(one, "to/one");
+  publish(one, "floor1/to/one");
+  ASSERT_EQ(one.got.size(), 1u);
+  EXPECT_EQ(one.got[0].topic, "floor1/to/one");
+}
+
 TEST_P(ExtensionsTest, SubscribesClientsAsConfigured) {
   rig_.auto_subscribe = {{.filter = "to/%c/#", .qos = 1}, {.filter = "all"}};
   rig_.start();

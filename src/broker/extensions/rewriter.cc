@@ -88,7 +88,7 @@ const Rewriter::Rule* Rewriter::rule_of(std::string_view topic, bool is_subscrib
 std::optional<std::string_view> Rewriter::rewrite(std::string_view topic, bool is_subscribe, Known& known,
                                                   std::string_view client_id, std::string_view user) {
   if (!has_placeholders_) {
-    if (const auto found = known.find(topic); found != known.end()) {
+    if (const auto found = known.names.find(topic); found != known.names.end()) {
       if (found->second) ++metrics_.topics_rewritten_total;
       return found->second;
     }
@@ -126,8 +126,9 @@ std::optional<std::string_view> Rewriter::rewrite(std::string_view topic, bool i
     last_ = std::move(*made);
     return last_;
   }
-  if (known.size() >= kKnownMax) known.clear();
-  return known.emplace(std::string(topic), std::move(made)).first->second;
+  if (known.names.size() >= kKnownMax || known.bytes >= kKnownBytesMax) known = {};
+  known.bytes += topic.size() + (made ? made->size() : 0);
+  return known.names.emplace(std::string(topic), std::move(made)).first->second;
 }
 
 }  // namespace robustmq::broker

@@ -35,8 +35,12 @@ class Rewriter {
 
  private:
   struct Rule;
-  using Known = std::unordered_map<std::string, std::optional<std::string>, TextHash, std::equal_to<>>;
+  struct Known {
+    std::unordered_map<std::string, std::optional<std::string>, TextHash, std::equal_to<>> names;
+    size_t bytes = 0;  // of the names
+  };
   static constexpr size_t kKnownMax = 65'536;
+  static constexpr size_t kKnownBytesMax = 8 << 20;
   std::optional<std::string_view> rewrite(std::string_view topic, bool is_subscribe, Known& known, std::string_view client_id,
                                           std::string_view user);
   const Rule* rule_of(std::string_view topic, bool is_subscribe) const;

@@ -322,7 +322,10 @@ void Sessions::subscribed(Context& context, std::vector<FollowOne> filters, Call
       row.since = one.since;
       batch.put(subscription_key(kDefaultTenant, id, one.follow.filter, one.follow.share), encode_described(row));
     }
-    rows_.write(std::move(batch), counted(std::move(subscribing->done)));
+    // Whoever asked is gone when this is.
+    rows_.write(std::move(batch), [alive, done = counted(std::move(subscribing->done))](Status status) mutable {
+      if (!alive.expired()) done(std::move(status));
+    });
   };
   for (uint16_t source = 0; source < spools_.count(); ++source) {
     std::vector<size_t> indexes;
@@ -354,6 +357,16 @@ void Sessions::subscribed(Context& context, std::vector<FollowOne> filters, Call
     });
   }
   finish_one();
+}
+
+std::optional<FollowOne> Sessions::subscription_of(const Context& context, std::string_view filter,
+                                                   std::string_view share) const {
+  const Session* session = of(context);
+  if (!session) return std::nullopt;
+  for (const SessionSubscription& one : session->subscriptions) {
+    if (one.follow.filter == filter && one.follow.share == share) return one.follow;
+  }
+  return std::nullopt;
 }
 
 void Sessions::unsubscribed(Context& context, const std::vector<Unfollow::One>& filters, Callback<void(Status)> done) {

@@ -74,6 +74,8 @@ class Sessions {
 
   // Subscriptions of the context's session were made, or taken back; `done` when that is stored. Without a session: at once.
   void subscribed(Context& context, std::vector<FollowOne> filters, Callback<void(Status)> done);
+  // What the context's session has under this filter; nullopt: nothing, or there is no session.
+  std::optional<FollowOne> subscription_of(const Context& context, std::string_view filter, std::string_view share) const;
   void unsubscribed(Context& context, const std::vector<Unfollow::One>& filters, Callback<void(Status)> done);
 
   // ---- QoS 2 from the client ----

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cstring>
 
+#include "broker/menu/record_qos.h"
 #include "storage/row_key.h"
 
 namespace robustmq::broker {
@@ -51,7 +52,7 @@ namespace {
 // A header that says the same in the spool as in its message.
 void note_message_header(std::string_view name, std::string_view value, uint8_t& qos, uint32_t& expiry_s) {
   if (name == "qos") {
-    if (value.size() == 1 && value[0] >= '0' && value[0] <= '2') qos = static_cast<uint8_t>(value[0] - '0');
+    qos = qos_said(value);
   } else if (name == "message_expiry_s") {
     std::from_chars(value.data(), value.data() + value.size(), expiry_s);
   }
