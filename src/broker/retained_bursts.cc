@@ -1,6 +1,7 @@
 #include "broker/retained_bursts.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/hash.h"
 
@@ -8,6 +9,7 @@ namespace robustmq::broker {
 namespace {
 
 constexpr Duration kLookPause = Duration::millis(2);
+constexpr Duration kLookPauseMax = Duration::millis(128);
 
 bool has_wildcard(std::string_view filter) { return filter.find_first_of("+#") != std::string_view::npos; }
 
@@ -89,7 +91,7 @@ void RetainedBursts::next_filter(Burst& burst) {
 void RetainedBursts::advance(const BurstPtr& burst) {
   while (!burst->is_over && !burst->is_asking && burst->held == 0) {
     if (!deliver(burst)) {
-      if (!burst->is_over && !timer_.is_armed()) core_.arm(timer_, core_.now() + kLookPause);
+      if (!burst->is_over) wait(*burst);
       return;
     }
     if (burst->wanted.empty()) return close(*burst->context);
@@ -137,6 +139,7 @@ bool RetainedBursts::deliver(const BurstPtr& burst) {
     if (wanted.no_local && message.publisher != 0 && message.publisher == hash64(as_bytes(context.session))) continue;
     const std::vector<uint32_t> ids(wanted.subscription_id != 0 ? 1 : 0, wanted.subscription_id);
     ++home_.metrics().messages_delivered_total;
+    burst->has_sent = true;
     DeliveryScratch scratch;
     const RecordView record = message.record();
     context.sink->on_delivery(Delivery{.topic = topic,
@@ -152,13 +155,30 @@ bool RetainedBursts::deliver(const BurstPtr& burst) {
   return true;
 }
 
+void RetainedBursts::wait(Burst& burst) {
+  if (burst.is_waiting) return;
+  const bool is_moving = std::exchange(burst.has_sent, false) || burst.pause.ns == 0;
+  burst.pause = is_moving ? kLookPause : std::min(Duration{burst.pause.ns * 2}, kLookPauseMax);
+  burst.is_waiting = true;
+  const Instant due = core_.now() + burst.pause;
+  waiting_.emplace(due, burst.context->connection_id);
+  if (!timer_.is_armed() || due < timer_.due()) core_.arm(timer_, due);
+}
+
 void RetainedBursts::on_timer(void* self) {
   RetainedBursts& bursts = *static_cast<RetainedBursts*>(self);
-  std::vector<BurstPtr> waiting;
-  for (const auto& [id, burst] : bursts.bursts_) {
-    if (!burst->is_asking && burst->held == 0) waiting.push_back(burst);
+  auto& waiting = bursts.waiting_;
+  const Instant now = bursts.core_.now();
+  for (size_t looks = 0; looks < kLooksATurn && !waiting.empty() && waiting.begin()->first <= now; ++looks) {
+    const uint64_t connection_id = waiting.begin()->second;
+    waiting.erase(waiting.begin());
+    const auto found = bursts.bursts_.find(connection_id);
+    if (found == bursts.bursts_.end()) continue;
+    const BurstPtr burst = found->second;
+    burst->is_waiting = false;
+    bursts.advance(burst);  // nothing while it asks or is held
   }
-  for (const BurstPtr& burst : waiting) bursts.advance(burst);
+  if (!waiting.empty()) bursts.core_.arm(bursts.timer_, std::max(waiting.begin()->first, now + Duration::millis(1)));
 }
 
 }  // namespace robustmq::broker
