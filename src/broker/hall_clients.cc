@@ -6,6 +6,7 @@
 
 #include "base/topic_names.h"
 #include "broker/hall.h"
+#include "runtime/hosts.h"
 
 namespace robustmq::broker {
 namespace {
@@ -165,9 +166,7 @@ void Hall::enforce(const Ban& ban) {
     if (const auto found = sessions_.find(ban.who); found != sessions_.end()) concerned.push_back(found->second);
   } else {
     for (const auto& [id, context] : sessions_) {
-      std::string_view host = context->host;
-      if (host.starts_with("::ffff:") && host != ban.who) host.remove_prefix(7);  // IPv4 in IPv6's clothes
-      if (host == ban.who) concerned.push_back(context);
+      if (runtime::plain_host(context->host) == ban.who) concerned.push_back(context);
     }
   }
   ban_metrics_.ended_connections_total += concerned.size();

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/wire.h"
+#include "runtime/hosts.h"
 #include "storage/row_key.h"
 
 namespace robustmq::broker {
@@ -18,12 +19,6 @@ std::string row_key(BanBy by, std::string_view who) {
   key.push_back(static_cast<char>(by));
   key += who;
   return key;
-}
-
-// An IPv4 address in IPv6's clothes is the same host.
-std::string_view host_of(std::string_view host) {
-  constexpr std::string_view kMapped = "::ffff:";
-  return host.starts_with(kMapped) && host.find('.') != std::string_view::npos ? host.substr(kMapped.size()) : host;
 }
 
 }  // namespace
@@ -70,7 +65,7 @@ bool Bans::holds(BanBy by, std::string_view who) const {
 }
 
 bool Bans::concerns(std::string_view client_id, std::string_view host) const {
-  return holds(BanBy::client_id, client_id) || holds(BanBy::host, host_of(host));
+  return holds(BanBy::client_id, client_id) || holds(BanBy::host, runtime::plain_host(host));
 }
 
 std::vector<Ban> Bans::list() const {
@@ -86,7 +81,7 @@ std::vector<Ban> Bans::list() const {
 // ---- Changes ----
 
 void Bans::add(Ban ban, Callback<void(Status)> done) {
-  if (ban.by == BanBy::host) ban.who = std::string(host_of(ban.who));
+  if (ban.by == BanBy::host) ban.who = std::string(runtime::plain_host(ban.who));
   if (ban.who.empty() || ban.who.size() > kWhoBytesMax) return done(Error{Code::invalid_argument, "a ban names somebody"});
   if (ban.at_ms == 0) ban.at_ms = core_.wall_now().ms;
   if (is_over(ban)) return done(Error{Code::invalid_argument, "the time of the ban is over"});
@@ -96,7 +91,7 @@ void Bans::add(Ban ban, Callback<void(Status)> done) {
 void Bans::remove(BanBy by, const std::string& who, Callback<void(Status)> done) {
   Change gone{false, {}};
   gone.ban.by = by;
-  gone.ban.who = by == BanBy::host ? std::string(host_of(who)) : who;
+  gone.ban.who = by == BanBy::host ? std::string(runtime::plain_host(who)) : who;
   change(std::move(gone), std::move(done));
 }
 
@@ -116,15 +111,17 @@ void Bans::change_here(Change wanted, Callback<void(Status)> done) {
   if (!wanted.is_made && !is_known) return done(Error{Code::not_found, "there is no such ban"});
   if (wanted.is_made && !is_known && size() >= static_cast<size_t>(options_.bans_max))
     return done(Error{Code::quota_exceeded, "there are as many bans as bans_max allows"});
-  auto stored = [this, alive = std::weak_ptr<bool>(alive_), wanted, done = std::move(done)](Status status) mutable {
+  std::string key = row_key(wanted.ban.by, wanted.ban.who);
+  changing_.insert(key);
+  auto stored = [this, alive = std::weak_ptr<bool>(alive_), key, wanted, done = std::move(done)](Status status) mutable {
     if (alive.expired()) return;
+    changing_.erase(changing_.find(key));
     if (!status.ok()) {
       ++metrics_.row_failures_total;
       return done(std::move(status));
     }
     tell(wanted, std::move(done));
   };
-  std::string key = row_key(wanted.ban.by, wanted.ban.who);
   if (!wanted.is_made) return rows_.remove(std::move(key), std::move(stored));
   const BanRow row{wanted.ban.author, wanted.ban.reason, wanted.ban.at_ms, wanted.ban.until_ms};
   rows_.put(std::move(key), encode_described(row), std::move(stored));
@@ -162,12 +159,14 @@ void Bans::learn(const Change& change) {
 void Bans::tidy() {
   for (auto& bans : bans_) {
     for (auto at = bans.begin(); at != bans.end();) {
-      if (!is_over(at->second)) {
+      const std::string key = row_key(at->second.by, at->first);
+      // One that is made anew just now has its row already.
+      if (!is_over(at->second) || changing_.contains(key)) {
         ++at;
         continue;
       }
       if (core_.index() == 0) {
-        rows_.remove(row_key(at->second.by, at->first), [this, alive = std::weak_ptr<bool>(alive_)](const Status& status) {
+        rows_.remove(key, [this, alive = std::weak_ptr<bool>(alive_)](const Status& status) {
           if (!alive.expired() && !status.ok()) ++metrics_.row_failures_total;
         });
       }

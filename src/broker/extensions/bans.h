@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -86,6 +87,7 @@ class Bans {
   Callback<void(const Ban&)> enforce_;
   std::vector<Bans*> peers_;
   std::array<std::map<std::string, Ban, std::less<>>, kKinds> bans_;  // by kind and name
+  std::multiset<std::string> changing_;                               // on core 0: keys of rows that are being written
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -188,6 +188,22 @@ TEST_P(ClientsTest, KeepsBansOverACrashUntilTheirTimeIsOver) {
   EXPECT_EQ(rig_.rows("ban/"), 1u) << "what is over is forgotten";
 }
 
+// The old one is being forgotten while the new one is being written.
+TEST_P(ClientsTest, KeepsABanThatIsMadeAgainWhenItsTimeIsOver) {
+  rig_.options.retention_check_ms = 10;
+  rig_.start();
+  RigClient& admin = rig_.client(0);
+  for (int64_t over_ms = 0; over_ms < 20; ++over_ms) {
+    const std::string who = "one" + std::to_string(over_ms);
+    EXPECT_EQ(ban(admin, BanBy::client_id, who, now_ms() + 5), Code::ok);
+    rig_.world.run_for(Duration::millis(over_ms));
+    EXPECT_EQ(ban(admin, BanBy::client_id, who), Code::ok);
+  }
+  rig_.settle();
+  EXPECT_EQ(bans(admin), 20u);
+  EXPECT_EQ(rig_.rows("ban/"), 20u);
+}
+
 TEST_P(ClientsTest, KeepsNoMoreBansThanItMay) {
   rig_.bans.bans_max = 2;
   rig_.start();
