@@ -47,7 +47,10 @@ class LineConnection final : public Connection {
     out.out().append("notice\n");
     out.close(notice == broker::Notice::stopping ? CloseWhy::stopping : CloseWhy::taken_over);
   }
-  void on_timer(Outbox& out) override { out.close(CloseWhy::timed_out); }
+  void on_timer(Outbox& out) override {
+    if (!out.is_read()) return out.arm(out.now() + Duration::seconds(5));
+    out.close(CloseWhy::timed_out);
+  }
   void on_drained(Outbox&) override {}
   void on_peer_closed(Outbox& out) override {
     if (!will_.empty()) out.call(ask(will_));
@@ -298,6 +301,29 @@ TEST_F(DriverTest, ArmsTheConnectionsTimer) {
   EXPECT_EQ(seat().listener.metrics().closed_timed_out_total, 1u);
   EXPECT_NE(seat().lines.lines.find("connection_closed protocol=lines why=timed_out"), std::string::npos) << seat().lines.lines;
   EXPECT_GE(world.now() - Instant{}, Duration::seconds(5));
+}
+
+TEST_F(DriverTest, TellsAConnectionThatItsClientIsNotRead) {
+  start(1, {.stalled_ms_max = 600'000});
+  const auto client = connect();
+  ASSERT_TRUE(until([&] { return client->socket != nullptr; }));
+  client->stop_reading();
+  client->send("flood 3000000\n");
+  world.run_for(Duration::seconds(20));
+  EXPECT_EQ(seat().listener.link_count(), 1u);
+  EXPECT_EQ(seat().listener.metrics().closed_timed_out_total, 0u);
+}
+
+TEST_F(DriverTest, ClosesWithinItsLimit) {
+  start(1, {.close_ms_max = 2'000});
+  const auto client = connect();
+  ASSERT_TRUE(until([&] { return client->socket != nullptr; }));
+  client->stop_reading();
+  client->send("flood 3000000\nbye\n");
+  world.run_for(Duration::millis(1'500));
+  EXPECT_EQ(seat().listener.link_count(), 1u) << "the client may still take it";
+  world.run_for(Duration::seconds(1));
+  EXPECT_EQ(seat().listener.link_count(), 0u);
 }
 
 TEST_F(DriverTest, GivesNoTwoConnectionsOfACoreTheSameId) {

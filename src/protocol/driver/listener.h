@@ -106,7 +106,8 @@ class Listener final : private runtime::Deferred, private net::EntranceEvents {
   // Gives one input to the link's connection and collects its outputs.
   template <class Give>
   void input(Link& link, Give&& give) {
-    outbox_.begin(core_.now(), core_.wall_now(), &link.last_call_, link.stream_.unsent_bytes(), unsent_limit_);
+    outbox_.begin(core_.now(), core_.wall_now(), &link.last_call_, link.stream_.unsent_bytes(), unsent_limit_,
+                  !link.stream_.is_paused() && !core_.is_congested());
     give(*link.connection_, outbox_);
     collect(link);
   }
