@@ -81,17 +81,20 @@ void Queue::die(Offset first, Range& range, DeathCause cause) {
 }
 
 // A lease ended without an accept.
-void Queue::come_back(Offset first, Range& range, bool is_failure, WallTime not_before, Now now) {
-  range.acquired = raised(range.acquired);
-  if (is_failure) range.failed = raised(range.failed);
+void Queue::come_back(Offset first, Range& range, Outcome outcome, WallTime not_before, Now now) {
+  const bool is_unread = outcome == Outcome::unread;
+  if (!is_unread) range.acquired = raised(range.acquired);
+  if (outcome == Outcome::fail) range.failed = raised(range.failed);
   range.holder = 0;
   range.lease = 0;
   range.lease_end = {};
   range.state = State::available;
   range.not_before = {0};
   const int32_t deliveries = options_.limit_counts_releases ? range.acquired : range.failed;
-  if (options_.delivery_limit > 0 && deliveries >= options_.delivery_limit) return die(first, range, DeathCause::delivery_limit);
+  if (!is_unread && options_.delivery_limit > 0 && deliveries >= options_.delivery_limit)
+    return die(first, range, DeathCause::delivery_limit);
   if (range.expires.ms != 0 && range.expires <= now.wall) return die(first, range, DeathCause::expired);
+  if (is_unread) return;  // as it is written already
   if (not_before > now.wall) {
     range.state = State::waiting;
     range.not_before = not_before;
@@ -123,15 +126,25 @@ Code Queue::arrive(const Arrival& arrival, Now now) {
   return Code::ok;
 }
 
-void Queue::place(const Arrival& arrival, Now now) {
-  if (arrival.first > arrived_) {  // offsets that do not exist
-    if (arrived_ < end_) {
-      change(arrived_, std::min(arrival.first, end_) - 1, [&](Offset, Range& range) { become_done(range); });
-    }
-    Range gap;
-    gap.state = State::done;
-    append(arrival.first - 1, std::move(gap));
+void Queue::skip(Offset upto, Now now) {
+  begin(now);
+  pass_over(upto);
+  dispatch(now);
+}
+
+void Queue::pass_over(Offset upto) {
+  if (upto <= arrived_) return;
+  if (arrived_ < end_) {
+    change(arrived_, std::min(upto, end_) - 1, [&](Offset, Range& range) { become_done(range); });
   }
+  Range gap;
+  gap.state = State::done;
+  append(upto - 1, std::move(gap));
+  arrived_ = std::max(arrived_, upto);
+}
+
+void Queue::place(const Arrival& arrival, Now now) {
+  pass_over(arrival.first);
   // What is done already, from a replay, needs no facts.
   const Offset first = std::max(arrival.first, start_);
   if (first > arrival.last) return;
@@ -203,7 +216,7 @@ std::vector<Code> Queue::settle(const std::vector<Settlement>& settlements, Now 
     const auto count = static_cast<uint64_t>(one.last - one.first + 1);
     if (!holds(one.consumer, one.first, one.last, one.lease)) {
       code = Code::not_found;
-    } else if (has_annotations && (one.first != one.last || one.outcome == Outcome::accept || one.outcome == Outcome::reject)) {
+    } else if (has_annotations && (one.first != one.last || (one.outcome != Outcome::release && one.outcome != Outcome::fail))) {
       code = Code::invalid_argument;
     } else if (static_cast<int64_t>(one.annotations.size()) > options_.annotation_bytes_max) {
       code = Code::too_large;
@@ -223,10 +236,11 @@ std::vector<Code> Queue::settle(const std::vector<Settlement>& settlements, Now 
           break;
         case Outcome::release:
         case Outcome::fail:
+        case Outcome::unread:
           (one.outcome == Outcome::fail ? metrics_.messages_failed_total : metrics_.messages_released_total) += count;
           change(one.first, one.last, [&](Offset at, Range& range) {
             annotate(range, one.annotations);
-            come_back(at, range, one.outcome == Outcome::fail, one.not_before, now);
+            come_back(at, range, one.outcome, one.not_before, now);
           });
           break;
       }
@@ -362,7 +376,7 @@ void Queue::begin(Now now) {
     const Range& due = ranges_.at(first);
     const ConsumerId holder = due.holder;
     metrics_.leases_expired_total += static_cast<uint64_t>(due.last - first + 1);
-    change(first, due.last, [&](Offset at, Range& range) { come_back(at, range, true, {0}, now); });
+    change(first, due.last, [&](Offset at, Range& range) { come_back(at, range, Outcome::fail, {0}, now); });
     refresh(consumers_.at(holder));
   }
   while (!wall_due_.empty() && wall_due_.begin()->first <= now.wall.ms) {

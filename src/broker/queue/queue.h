@@ -58,6 +58,7 @@ enum class Outcome : uint8_t {
   release,  // not tried: the delivery counts, no failure
   fail,     // tried
   reject,   // dies
+  unread,   // nobody looked at it: counts as no delivery
 };
 enum class DeathCause : uint8_t { none, rejected, expired, overflow, delivery_limit };
 
@@ -109,6 +110,7 @@ struct LeaseRequest {
   int64_t bytes_max = INT64_MAX;  // at least one message is given
   int64_t lease_ms = 0;           // 0: the queue's
   bool is_waiting = false;        // nothing there: the first that comes, once
+  Offset below = INT64_MAX;       // nothing at or past it; does not hold for a lease that waits
 };
 
 // What became of leased messages.
@@ -214,12 +216,14 @@ class Queue {
   // Messages from next_arrival() on. Offsets passed over do not exist, and are done. invalid_argument; quota_exceeded: a table is
   // full, to be given again later.
   Code arrive(const Arrival& arrival, Now now);
+  // Offsets from next_arrival() up to `upto` do not exist, as far as nothing has arrived there.
+  void skip(Offset upto, Now now);
   // How many messages may be appended (INT64_MAX: any number).
   int64_t room() const;
 
   // already_exists: the id, or an exclusive consumer, or others where this one wants to be alone; quota_exceeded.
   Code add_consumer(const ConsumerFacts& facts, Now now);
-  // What it holds is released or failed. Unknown ids are nothing.
+  // What it holds is released, failed or unread. Unknown ids are nothing.
   void remove_consumer(ConsumerId id, Outcome outcome, Now now);
 
   // Pull. Returns how many messages were granted (in outputs().grants). not_found: no such consumer.
@@ -233,6 +237,8 @@ class Queue {
   std::vector<Code> settle(const std::vector<Settlement>& settlements, Now now);
   // Their lease ends `lease_ms` from now. Codes as for settle().
   Code renew(ConsumerId consumer, Offset first, Offset last, int64_t lease_ms, LeaseId lease, Now now);
+  // All of it is leased by that consumer (under that lease; 0: any).
+  bool holds(ConsumerId consumer, Offset first, Offset last, LeaseId lease = 0) const;
 
   // No lease, no change: from `from` on, at most `views_max` ranges, open, leased and dead ones.
   std::vector<View> browse(Offset from, size_t views_max) const;
@@ -256,7 +262,9 @@ class Queue {
 
   // ---- State ----
   Offset start() const { return start_; }  // the first that is not done
-  Offset end() const { return end_; }      // behind the last one known
+  // The first that is ready, whatever its lane; nullopt: none is.
+  std::optional<Offset> first_ready() const;
+  Offset end() const { return end_; }  // behind the last one known
   Offset next_arrival() const { return arrived_; }
   int64_t count(State state) const { return counts_[static_cast<size_t>(state)]; }
   size_t range_count() const { return ranges_.size(); }
@@ -357,10 +365,10 @@ class Queue {
   void finish(Offset first, Range& range);
   void become_done(Range& range);
   void append(Offset last, Range range);
-  void come_back(Offset first, Range& range, bool is_failure, WallTime not_before, Now now);
-  bool holds(ConsumerId consumer, Offset first, Offset last, LeaseId lease) const;
+  void come_back(Offset first, Range& range, Outcome outcome, WallTime not_before, Now now);
   Code check_arrival(const Arrival& arrival) const;
   void place(const Arrival& arrival, Now now);
+  void pass_over(Offset upto);
   void drop_head();
   void clear(Offset start);
   void annotate(Range& range, const std::string& annotations);
@@ -371,7 +379,7 @@ class Queue {
   void dispatch(Now now);
   bool has_ready() const;
   bool may_lease() const;
-  int64_t take(Consumer& consumer, int64_t messages_max, int64_t bytes_max, int64_t lease_ms, Now now);
+  int64_t take(Consumer& consumer, int64_t messages_max, int64_t bytes_max, int64_t lease_ms, Offset below, Now now);
   void grant(Consumer& consumer, Offset first, Offset last, Instant lease_end);
   Instant lease_end(int64_t lease_ms, Now now) const;
   bool is_eligible(const Consumer& consumer) const;

@@ -72,7 +72,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         queue->settle({{more % 8u,
                         at,
                         at + length,
-                        static_cast<Outcome>(verb / 12 % 4),
+                        static_cast<Outcome>(verb / 12 % 5),
                         0,
                         {now.wall.ms + more},
                         more % 9 == 0 ? std::string("note") : std::string()}},

@@ -38,12 +38,12 @@ void Queue::remove_consumer(ConsumerId id, Outcome outcome, Now now) {
   Consumer& consumer = found->second;
   consumer.credit = 0;
   refresh(consumer);
-  const bool is_failure = outcome == Outcome::fail;
   while (!consumer.held.empty()) {
     const Offset first = *consumer.held.begin();
     const Offset last = ranges_.at(first).last;
-    (is_failure ? metrics_.messages_failed_total : metrics_.messages_released_total) += static_cast<uint64_t>(last - first + 1);
-    change(first, last, [&](Offset at, Range& range) { come_back(at, range, is_failure, {0}, now); });
+    (outcome == Outcome::fail ? metrics_.messages_failed_total : metrics_.messages_released_total) +=
+        static_cast<uint64_t>(last - first + 1);
+    change(first, last, [&](Offset at, Range& range) { come_back(at, range, outcome, {0}, now); });
   }
   if (consumer.facts.is_exclusive) has_exclusive_ = false;
   standby_.erase({consumer.facts.priority, consumer.order, id});
@@ -119,7 +119,7 @@ Result<int64_t> Queue::lease(const LeaseRequest& request, Now now) {
   int64_t granted = 0;
   const int64_t room = consumer.facts.in_flight_max - consumer.in_flight;
   if (room > 0 && may_lease() && has_ready() && (!options_.is_single_active || active_ == request.consumer))
-    granted = take(consumer, std::min(request.messages_max, room), request.bytes_max, request.lease_ms, now);
+    granted = take(consumer, std::min(request.messages_max, room), request.bytes_max, request.lease_ms, request.below, now);
   if (granted == 0 && request.is_waiting) {
     consumer.credit = request.messages_max;
     consumer.bytes_max = request.bytes_max;
@@ -131,6 +131,14 @@ Result<int64_t> Queue::lease(const LeaseRequest& request, Now now) {
 }
 
 bool Queue::has_ready() const { return ready_lanes_ != 0; }
+
+std::optional<Offset> Queue::first_ready() const {
+  std::optional<Offset> first;
+  for (const auto& lane : ready_) {
+    if (!lane.empty() && (!first || *lane.begin() < *first)) first = *lane.begin();
+  }
+  return first;
+}
 
 bool Queue::may_lease() const { return !is_paused_ && arrived_ == end_ && count(State::leased) < options_.in_flight_max; }
 
@@ -146,7 +154,7 @@ void Queue::dispatch(Now now) {
     Consumer& consumer = consumers_.at(next->id);
     int64_t messages = std::min(consumer.credit, consumer.facts.in_flight_max - consumer.in_flight);
     if (!consumer.is_once) messages = std::min(messages, std::max<int64_t>(1, count(State::available) / hungry_));
-    const int64_t granted = take(consumer, messages, consumer.bytes_max, consumer.lease_ms, now);
+    const int64_t granted = take(consumer, messages, consumer.bytes_max, consumer.lease_ms, INT64_MAX, now);
     if (granted > 0) {
       consumer.credit = consumer.is_once ? 0 : consumer.credit - granted;
       consumer.served = ++servings_;
@@ -203,7 +211,7 @@ void Queue::grant(Consumer& consumer, Offset first, Offset last, Instant end) {
 
 // One lease of what is ready and suits the consumer. Returns how many messages it has; 0 with outputs().has_more: not all of
 // what is ready was looked at.
-int64_t Queue::take(Consumer& consumer, int64_t messages_max, int64_t bytes_max, int64_t lease_ms, Now now) {
+int64_t Queue::take(Consumer& consumer, int64_t messages_max, int64_t bytes_max, int64_t lease_ms, Offset below, Now now) {
   FilterState& filter = filters_.at(consumer.facts.filter);
   const bool has_filter = consumer.facts.filter != 0;
   const bool is_looking = reader_ && (has_filter || bytes_max != INT64_MAX);
@@ -224,8 +232,9 @@ int64_t Queue::take(Consumer& consumer, int64_t messages_max, int64_t bytes_max,
       if (next != ready.begin() && ranges_.at(*std::prev(next)).last >= at) --next;
       if (next == ready.end()) break;
       const Offset first = std::max(at, *next);
+      if (first >= below) break;
       const Offset range_last = ranges_.at(*next).last;
-      const Offset last = std::min(range_last, first + (messages_max - taken) - 1);
+      const Offset last = std::min({range_last, first + (messages_max - taken) - 1, below - 1});
       // At the wall no range is cut in two.
       const int64_t walls = static_cast<int64_t>(ranges_.size()) / options_.ranges_max;
       if (walls >= (is_looking ? 4 : 2) && (first != *next || last != range_last)) {

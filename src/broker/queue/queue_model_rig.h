@@ -84,7 +84,7 @@ class Model {
   }
   void mature() {
     for (auto& [offset, m] : open_) {
-      if (m.state == State::leased && m.lease_end <= now_.instant.ns) come_back(m, true, 0);
+      if (m.state == State::leased && m.lease_end <= now_.instant.ns) come_back(m, Outcome::fail, 0);
     }
     for (auto& [offset, m] : open_) {
       if (m.state != State::available && m.state != State::waiting) continue;
@@ -95,17 +95,19 @@ class Model {
     }
     drop_done();
   }
-  void come_back(Msg& m, bool failure, int64_t not_before) {
-    ++m.acquired;
-    m.failed += failure ? 1 : 0;
+  void come_back(Msg& m, Outcome outcome, int64_t not_before) {
+    const bool unread = outcome == Outcome::unread;
+    m.acquired += unread ? 0 : 1;
+    m.failed += outcome == Outcome::fail ? 1 : 0;
     m.holder = 0;
     m.lease = 0;
     m.state = State::available;
     m.not_before = 0;
     const int deliveries = options_.limit_counts_releases ? m.acquired : m.failed;
-    if (options_.delivery_limit > 0 && deliveries >= options_.delivery_limit) return die(m, DeathCause::delivery_limit);
+    if (!unread && options_.delivery_limit > 0 && deliveries >= options_.delivery_limit)
+      return die(m, DeathCause::delivery_limit);
     if (m.expires != 0 && m.expires <= now_.wall.ms) return die(m, DeathCause::expired);
-    if (not_before > now_.wall.ms) m.state = State::waiting, m.not_before = not_before;
+    if (!unread && not_before > now_.wall.ms) m.state = State::waiting, m.not_before = not_before;
   }
   void die(Msg& m, DeathCause cause) {
     ++deaths_wanted_;

@@ -85,7 +85,7 @@ void Model::settle() {
       if (m.state == State::leased) held.push_back(offset);
     }
     Settlement s;
-    s.outcome = static_cast<Outcome>(pick(4));
+    s.outcome = static_cast<Outcome>(pick(5));
     if (pick(3) == 0) s.outcome = Outcome::accept;
     if (!held.empty() && pick(10) != 0) {
       s.first = held[pick(held.size())];
@@ -123,7 +123,7 @@ void Model::settle() {
           die(m, DeathCause::rejected);
         } else {
           if (!s.annotations.empty()) m.annotations = s.annotations;
-          come_back(m, s.outcome == Outcome::fail, s.not_before.ms);
+          come_back(m, s.outcome, s.not_before.ms);
         }
       }
       drop_done();
@@ -167,17 +167,18 @@ void Model::step() {
       activate();
     }
   } else if (verb < 36) {
-    const bool failure = pick(2) == 0;
+    const Outcome outcomes[] = {Outcome::fail, Outcome::release, Outcome::unread};
+    const Outcome outcome = outcomes[pick(3)];
     if (members_.contains(some)) {
       for (auto& [offset, m] : open_) {
-        if (m.holder == some) come_back(m, failure, 0);
+        if (m.holder == some) come_back(m, outcome, 0);
       }
       drop_done();
       members_.erase(some);
       if (active_ == some) active_ = 0;
       activate();
     }
-    queue_->remove_consumer(some, failure ? Outcome::fail : Outcome::release, now_);
+    queue_->remove_consumer(some, outcome, now_);
   } else if (verb < 55) {
     LeaseRequest request{.consumer = some, .messages_max = static_cast<int64_t>(1 + pick(12))};
     if (pick(3) == 0) request.bytes_max = static_cast<int64_t>(1 + pick(20));

@@ -361,5 +361,58 @@ TEST(Queue, TenThousandMembersHoldAHundredThousandMessages) {
   EXPECT_EQ(lab.queue().range_count(), 0u);
 }
 
+TEST(Queue, GivesNothingAtOrPastWhatWasAsked) {
+  Lab lab;
+  lab.arrive(0, 9);
+  lab.add(1);
+  EXPECT_EQ(lab.queue().first_ready(), Offset{0});
+  ASSERT_TRUE(lab.queue().lease({.consumer = 1, .messages_max = 100, .below = 4}, lab.now).ok());
+  EXPECT_EQ(lab.taken(), (Offsets{0, 1, 2, 3}));
+  EXPECT_EQ(lab.queue().first_ready(), Offset{4});
+  EXPECT_EQ(lab.queue().lease({.consumer = 1, .messages_max = 1, .below = 4}, lab.now).value(), 0);
+  EXPECT_TRUE(lab.queue().holds(1, 0, 3));
+  EXPECT_FALSE(lab.queue().holds(1, 0, 4));
+  EXPECT_EQ(lab.lease(1, 100).size(), 6u);
+  EXPECT_EQ(lab.queue().first_ready(), std::nullopt);
+}
+
+TEST(Queue, CountsNoDeliveryThatNobodyLookedAt) {
+  Lab lab;
+  lab.options.delivery_limit = 2;
+  lab.options.limit_counts_releases = true;
+  lab.arrive(0, 0);
+  lab.add(1);
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_TRUE(lab.queue().lease({.consumer = 1}, lab.now).ok());
+    ASSERT_EQ(lab.queue().outputs().grants.at(0).acquired, 1);
+    lab.queue().outputs() = {};
+    EXPECT_EQ(lab.settle(1, 0, 0, Outcome::unread), Code::ok);
+    EXPECT_TRUE(lab.queue().outputs().deltas.empty()) << "nothing that is to be written changed";
+  }
+  EXPECT_EQ(lab.lease(1, 1), Offsets{0});
+  lab.queue().remove_consumer(1, Outcome::unread, lab.now);
+  lab.add(2);
+  EXPECT_EQ(lab.lease(2, 1), Offsets{0});
+  EXPECT_EQ(lab.settle(2, 0, 0, Outcome::release), Code::ok);
+  EXPECT_EQ(lab.lease(2, 1), Offsets{0});
+  EXPECT_EQ(lab.settle(2, 0, 0, Outcome::release), Code::ok);
+  EXPECT_EQ(lab.queue().start(), 1) << "its two deliveries are over";
+}
+
+TEST(Queue, PassesOverOffsetsThatDoNotExist) {
+  Lab lab;
+  lab.arrive(0, 1);
+  lab.queue().skip(5, lab.now);
+  EXPECT_EQ(lab.queue().next_arrival(), 5);
+  EXPECT_EQ(lab.queue().end(), 5);
+  lab.queue().skip(3, lab.now);
+  EXPECT_EQ(lab.queue().next_arrival(), 5);
+  lab.arrive(5, 5);
+  lab.add(1);
+  EXPECT_EQ(lab.lease(1, 10), (Offsets{0, 1, 5}));
+  EXPECT_EQ(lab.settle(1, 0, 1, Outcome::accept), Code::ok);
+  EXPECT_EQ(lab.queue().start(), 5);
+}
+
 }  // namespace
 }  // namespace robustmq::queue
