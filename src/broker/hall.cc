@@ -59,6 +59,8 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
       wills_(core_, rows_),
       delayed_(core_, rows_, meta_, publisher_, retained_, setup.delayed ? *setup.delayed : kDelayedDefaults),
       markers_(core_, locator_, fan_out_, streams_, lights_, transaction_metrics_),
+      queues_(core_, rows_, locator_, lease_metrics_),
+      leaser_(core_, locator_, queues_, options_, lease_metrics_),
       extensions_(setup.extensions),
       auto_subscriptions_(std::move(setup.auto_subscribe)),
       rewriter_(setup.topic_rewrite, extension_metrics_),
@@ -131,6 +133,16 @@ void Hall::execute(Context& context, Request request, ReplyTo done) {
                  },
                  [&](Fetch& r) {
                    if (!refused(Verb::fetch, {})) fetcher_.fetch(context, std::move(r), std::move(done));
+                 },
+                 [&](LeaseRecords& r) {
+                   if (!refused(Verb::fetch, {})) leaser_.lease(context, std::move(r), std::move(done));
+                 },
+                 [&](SettleLeases& r) {
+                   if (!refused(Verb::fetch, {})) leaser_.settle(context, r, std::move(done));
+                 },
+                 [&](LeaveQueue& r) { leaser_.leave(context, r, std::move(done)); },
+                 [&]<AboutShareOffsets R>(R& r) {
+                   if (!refused(Verb::use_group, {})) ask_share_offsets(context.tenant, std::move(r), std::move(done));
                  },
                  [&](ListOffsets& r) {
                    if (!refused(Verb::describe, {})) fetcher_.list_offsets(std::move(r), std::move(done));

@@ -24,6 +24,8 @@
 #include "broker/fetcher.h"
 #include "broker/follow.h"
 #include "broker/interest.h"
+#include "broker/lease/leaser.h"
+#include "broker/lease/queues.h"
 #include "broker/light_topics.h"
 #include "broker/locate.h"
 #include "broker/markers.h"
@@ -88,6 +90,8 @@ class Hall final : public Broker {
   const WillMetrics& will_metrics() const { return wills_.metrics(); }
   const DelayedMetrics& delayed_metrics() const { return delayed_.metrics(); }
   const TransactionMetrics& transaction_metrics() const { return transaction_metrics_; }
+  const LeaseMetrics& lease_metrics() const { return lease_metrics_; }
+  const queue::QueueMetrics& queue_metrics() const { return queues_.queue_metrics(); }
   // Facts of a node's options shown by DescribeCluster; set by server at start.
   void set_option_facts(std::vector<TopicFacts::Setting> facts) { option_facts_ = std::move(facts); }
 
@@ -158,6 +162,20 @@ class Hall final : public Broker {
   void send_home(TenantId tenant, Request request, ReplyTo done);
   void execute_home(TenantId tenant, Request request, ReplyTo done);
 
+  // hall_shares.cc
+  void introduce_queues();
+  // Calls `ask(hall, answer)` on that core, and `done` with the answer here.
+  template <class T, class Ask>
+  void ask_core(CoreIndex at, Ask ask, Callback<void(T)> done);
+  template <class Row, class Ask>
+  void ask_queues(TenantId tenant, const std::string& group, const std::vector<ShardId>& shards, Ask ask,
+                  Callback<void(std::vector<Row>)> done);
+  void ask_share_offsets(TenantId tenant, DescribeShareOffsets request, ReplyTo done);
+  void ask_share_offsets(TenantId tenant, AlterShareOffsets request, ReplyTo done);
+  void ask_share_offsets(TenantId tenant, DeleteShareOffsets request, ReplyTo done);
+  void describe_group_offsets(TenantId tenant, const DescribeShareOffsets::One& wanted,
+                              Callback<void(DescribedShareOffsets::One)> done);
+
   // hall_transactions.cc
   struct TransactionalBatch {
     TopicRef topic;  // of a light one: with its id, once that is known
@@ -209,6 +227,9 @@ class Hall final : public Broker {
   Delayed delayed_;
   TransactionMetrics transaction_metrics_;
   Markers markers_;
+  LeaseMetrics lease_metrics_;
+  Queues queues_;
+  Leaser leaser_;
   std::unique_ptr<Transactions> transactions_;  // on core 0
   bool has_started_ = false;                    // or failed to
   std::vector<Callback<void()>> waiting_for_start_;

@@ -149,6 +149,7 @@ void Hall::settle(Context& context, Settle request, ReplyTo done) {
 
 void Hall::close(Context& context) {
   fetcher_.cancel(context);
+  leaser_.close(context);
   stop_following(context);
   if (context.session.empty()) return stored_sessions_.let_go(context);
   const auto found = sessions_.find(context.session);

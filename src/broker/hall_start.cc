@@ -29,7 +29,9 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
   std::vector<Markers*> markers;
   std::vector<Spools*> spools;
   std::vector<Sessions*> sessions;
+  std::vector<Leaser*> leasers;
   for (Hall* hall : halls) {
+    leasers.push_back(&hall->leaser_);
     fan_outs.push_back(&hall->fan_out_);
     shared.push_back(&hall->shared_);
     exclusive.push_back(&hall->exclusive_);
@@ -59,6 +61,8 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
     hall->delayed_.set_peers(delayed);
     hall->markers_.set_peers(markers);
     hall->spools_.set_peers(spools, sessions);
+    hall->leaser_.set_peers(leasers);
+    hall->introduce_queues();
   }
 }
 
@@ -124,6 +128,7 @@ void Hall::when_started(Callback<void()> told) {
 void Hall::finish_start(Status status, Callback<void(Status)> ready) {
   has_started_ = true;
   for (Callback<void()>& told : std::exchange(waiting_for_start_, {})) told();
+  if (core_.index() == 0 && status.ok()) queues_.sweep(meta_);
   if (!transactions_ || !status.ok()) return ready(std::move(status));
   auto telling = std::make_shared<Telling>();
   telling->then = [this, ready = std::move(ready)]() mutable {
@@ -185,6 +190,7 @@ void Hall::on_tick(void* self) {
   hall.spools_.tidy();
   hall.bans_.tidy();
   hall.streams_.retain(now);
+  hall.queues_.tidy();
   hall.core_.arm(hall.tick_, hall.core_.now() + Duration::millis(hall.options_.retention_check_ms));
 }
 
@@ -200,6 +206,7 @@ void Hall::on_catalog(const meta::CatalogEvent& event) {
   if (const auto* changed = std::get_if<meta::TopicChanged>(&event)) return streams_.changed(changed->topic);
   const auto* deleted = std::get_if<meta::TopicDeleted>(&event);
   if (!deleted) return;
+  queues_.remove_topic(*deleted->topic);
   streams_.remove(*deleted->topic);
   if (core_.index() != 0) return;
   // A topic that a rule feeds is emptied, not ended, by its deletion.

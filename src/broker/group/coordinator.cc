@@ -49,9 +49,13 @@ GroupCoordinator::~GroupCoordinator() {
 void GroupCoordinator::start(Callback<void(Status)> done) {
   meta_.watch([this, alive = std::weak_ptr<bool>(alive_)](const meta::CatalogEvent& event) {
     if (alive.expired()) return;
-    if (const auto* deleted = std::get_if<meta::TopicDeleted>(&event)) offsets_.remove_topic(deleted->topic->id);
+    const auto* deleted = std::get_if<meta::TopicDeleted>(&event);
+    if (deleted) offsets_.remove_topic(deleted->topic->id);
     for (const auto& [key, entry] : groups_) {
       if (entry->consumers) entry->consumers->topics_changed();
+      if (entry->shares) entry->shares->topics_changed();
+      // The row follows with the next change; what it says of a topic that is not there does nothing.
+      if (entry->shares && deleted) entry->shares->remove_topic(deleted->topic->id);
     }
   });
   offsets_.load([this, done = std::move(done)](Status status) mutable {
@@ -80,8 +84,9 @@ bool GroupCoordinator::takes(const Request& request) {
         return std::is_same_v<R, JoinGroup> || std::is_same_v<R, SyncGroup> || std::is_same_v<R, HeartbeatGroup> ||
                std::is_same_v<R, LeaveGroup> || std::is_same_v<R, CommitOffsets> || std::is_same_v<R, FetchOffsets> ||
                std::is_same_v<R, DescribeGroups> || std::is_same_v<R, ListGroups> || std::is_same_v<R, DeleteGroups> ||
-               std::is_same_v<R, DeleteOffsets> || std::is_same_v<R, HeartbeatConsumer> || std::is_same_v<R, DescribeConsumers> ||
-               std::is_same_v<R, ConfigureGroups> || std::is_same_v<R, DescribeGroupConfigs>;
+               std::is_same_v<R, DeleteOffsets> || std::is_same_v<R, HeartbeatConsumer> || std::is_same_v<R, HeartbeatShare> ||
+               std::is_same_v<R, DescribeShares> || std::is_same_v<R, DescribeConsumers> || std::is_same_v<R, ConfigureGroups> ||
+               std::is_same_v<R, DescribeGroupConfigs>;
       },
       request);
 }
@@ -101,6 +106,8 @@ void GroupCoordinator::execute(TenantId tenant, Request request, Callback<void(R
   if (auto* leave_request = std::get_if<LeaveGroup>(&request)) return leave(tenant, *leave_request, std::move(done));
   if (auto* consumer_request = std::get_if<HeartbeatConsumer>(&request))
     return heartbeat(tenant, std::move(*consumer_request), std::move(done));
+  if (auto* share_request = std::get_if<HeartbeatShare>(&request)) return heartbeat(tenant, *share_request, std::move(done));
+  if (auto* shares_request = std::get_if<DescribeShares>(&request)) return done(describe(tenant, *shares_request));
   if (auto* configure_request = std::get_if<ConfigureGroups>(&request))
     return configure(tenant, *configure_request, std::move(done));
   if (auto* consumers_request = std::get_if<DescribeConsumers>(&request)) return done(describe(tenant, *consumers_request));
@@ -122,6 +129,7 @@ void GroupCoordinator::join(TenantId tenant, JoinGroup request, Callback<void(Re
   };
   if (!is_valid_group_name(request.group, false)) return refuse(Code::invalid_group);
   Entry* entry = find(tenant, request.group);
+  if (entry != nullptr && entry->shares) return refuse(Code::inconsistent_protocol);
   const bool is_new = entry == nullptr;
   if (is_new) {
     if (!request.member_id.empty()) return refuse(Code::unknown_member);
@@ -215,7 +223,9 @@ std::vector<std::pair<Callback<void(Reply)>, Reply>> GroupCoordinator::take_answ
 void GroupCoordinator::arm(Entry& entry) {
   if (entry.had_members && !entry.has_members()) entry.emptied_at = core_.wall_now();
   entry.had_members = entry.has_members();
-  const Instant next = entry.consumers ? entry.consumers->next_timer() : entry.group.next_timer();
+  const Instant next = entry.shares      ? entry.shares->next_timer()
+                       : entry.consumers ? entry.consumers->next_timer()
+                                         : entry.group.next_timer();
   if (next == Instant::never()) {
     entry.timer.cancel();
   } else {
@@ -224,6 +234,10 @@ void GroupCoordinator::arm(Entry& entry) {
 }
 
 void GroupCoordinator::on_group_timer(Entry& entry) {
+  if (entry.shares) {
+    entry.shares->tick(core_.now());
+    return conclude(entry, {}, {});
+  }
   if (entry.consumers) {
     entry.consumers->tick(core_.now());
     return conclude(entry, {}, {});
@@ -246,7 +260,7 @@ std::optional<GroupCoordinator::ResolvedTopic> GroupCoordinator::resolve(TenantI
 
 Code GroupCoordinator::check_commit(TenantId tenant, const CommitOffsets& request) {
   Entry* entry = find(tenant, request.group);
-  if (entry == nullptr) return Code::illegal_generation;
+  if (entry == nullptr || entry->shares) return Code::illegal_generation;
   const Code code =
       entry->consumers ? entry->consumers->check_commit(request) : entry->group.check_commit(request, core_.now(), true);
   if (!entry->group.outputs().empty()) carry_out(*entry);
@@ -262,6 +276,7 @@ void GroupCoordinator::commit(TenantId tenant, CommitOffsets request, Callback<v
   };
   if (!is_valid_group_name(request.group, true)) return refuse(Code::invalid_group);
   Entry* entry = find(tenant, request.group);
+  if (entry != nullptr && entry->shares) return refuse(request.knows_epochs ? Code::group_not_found : Code::illegal_generation);
   if (entry == nullptr) {
     if (request.generation >= 0) return refuse(request.knows_epochs ? Code::group_not_found : Code::illegal_generation);
     if (!request.member_id.empty() || request.instance_id) return refuse(Code::unknown_member);
@@ -419,7 +434,7 @@ void GroupCoordinator::drop_idle_groups() {
   storage::KvBatch batch;
   std::erase_if(groups_, [&](const auto& at) {
     const auto& [tenant, name] = at.first;
-    if (!at.second->is_idle() || has_offsets(at.first)) return false;
+    if (!at.second->is_idle() || at.second->shares || has_offsets(at.first)) return false;
     if (at.second->consumers) remove_consumer_group(tenant, name, batch);
     return true;
   });
@@ -433,7 +448,7 @@ DescribedGroups GroupCoordinator::describe(TenantId tenant, const DescribeGroups
   for (const std::string& group : request.groups) {
     DescribedGroup& one = reply.groups.emplace_back();
     const Entry* entry = find(tenant, group);
-    if (entry != nullptr && !entry->consumers) {
+    if (entry != nullptr && !entry->consumers && !entry->shares) {
       one = entry->group.describe();
     } else {
       one.code = Code::group_not_found;
@@ -449,7 +464,9 @@ ListedGroups GroupCoordinator::list(TenantId tenant) const {
   for (auto at = groups_.lower_bound({tenant, {}}); at != groups_.end() && at->first.first == tenant; ++at) {
     ListedGroups::One& one = reply.groups.emplace_back();
     one.group = at->first.second;
-    if (const auto& consumers = at->second->consumers) {
+    if (const auto& shares = at->second->shares) {
+      one = {one.group, "share", std::string(shares->state_name()), "share"};
+    } else if (const auto& consumers = at->second->consumers) {
       one = {one.group, std::string(kConsumerProtocol), std::string(consumers->state_name()), "consumer"};
     } else {
       const Group& group = at->second->group;
@@ -462,7 +479,7 @@ ListedGroups GroupCoordinator::list(TenantId tenant) const {
 void GroupCoordinator::delete_offsets(TenantId tenant, DeleteOffsets request, Callback<void(Reply)> done) {
   DeletedOffsets reply;
   const Entry* entry = find(tenant, request.group);
-  if (entry == nullptr) {
+  if (entry == nullptr || entry->shares) {
     reply.code = Code::group_not_found;
     return done(std::move(reply));
   }
@@ -510,12 +527,19 @@ void GroupCoordinator::delete_groups(TenantId tenant, DeleteGroups request, Call
   progress->reply.groups.assign(request.groups.size(), Code::ok);
   for (size_t i = 0; i < request.groups.size(); ++i) {
     const std::string& group = request.groups[i];
-    const Entry* entry = find(tenant, group);
-    if (entry == nullptr || !entry->is_idle()) {
+    Entry* entry = find(tenant, group);
+    if (entry == nullptr || !entry->is_idle() || entry->is_ending) {
       progress->reply.groups[i] = entry == nullptr ? Code::group_not_found : Code::group_not_empty;
       continue;
     }
     ++progress->left;
+    if (entry->shares) {
+      delete_share_group(*entry, [i, progress](Code code) {
+        progress->reply.groups[i] = code;
+        progress->finish_one();
+      });
+      continue;
+    }
     if (entry->consumers) {
       storage::KvBatch batch;
       remove_consumer_group(tenant, group, batch);

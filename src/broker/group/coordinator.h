@@ -72,6 +72,29 @@ class GroupCoordinator {
   void end_transaction(TenantId tenant, const std::string& group, ProducerId producer, bool commits, Callback<void(Status)> done);
 
   const GroupMetrics& metrics() const { return metrics_; }
+  // The queues of share groups, which live with their shards (broker/lease).
+  struct QueueHooks {
+    // A group's queues have other settings.
+    Callback<void(TenantId, const std::string& group, const QueueSettings&)> configured;
+    // The group's queues over these topics were never there; ok when that is durable.
+    Callback<void(TenantId, const std::string& group, std::vector<TopicId>, Callback<void(Code)>)> removed;
+  };
+  void set_queues(QueueHooks hooks) { queues_ = std::move(hooks); }
+  // What a group's queue over a topic is set to. Error: group_not_found: it has none there; coordinator_loading.
+  Result<QueueSettings> queue_settings(TenantId tenant, const std::string& group, const TopicId& topic) const;
+  // What a share group has queues over, and whether it has members.
+  struct ShareFacts {
+    Code code = Code::ok;  // group_not_found, coordinator_loading
+    std::string detail;
+    bool has_members = false;
+    std::vector<TopicId> topics;
+  };
+  ShareFacts share_facts(TenantId tenant, const std::string& group) const;
+  // The group has queues over these topics too; or not any more, and nor are there any. Durable when `done` says ok. Error:
+  // group_not_found, group_not_empty, storage_*.
+  void add_share_topics(TenantId tenant, const std::string& group, const std::vector<TopicId>& topics, Callback<void(Code)> done);
+  void remove_share_topics(TenantId tenant, const std::string& group, std::vector<TopicId> topics, Callback<void(Code)> done);
+
   // How far each group is behind, as of the last look: robustmq_consumer_group_lag{group, topic, partition}.
   void add_lag(observe::MetricsSnapshot& to) const;
   // Who knows where partitions end; from now on they are looked at every lag_check_ms. `ask` is called while this lives.
@@ -102,6 +125,12 @@ class GroupCoordinator {
   // `changes`: of the group's machine, in `batch`; they come again where it fails.
   void write(Entry& entry, storage::KvBatch batch, ConsumerGroup::Changes changes);
   void restore(StoredGroups stored);
+
+  // coordinator_shares.cc
+  void heartbeat(TenantId tenant, const HeartbeatShare& request, Callback<void(Reply)> done);
+  DescribedConsumers describe(TenantId tenant, const DescribeShares& request) const;
+  void delete_share_group(Entry& entry, Callback<void(Code)> done);
+  QueueSettings settings_of(const GroupConfig& config) const;
 
   // coordinator_lag.cc
   void on_lag_timer();
@@ -150,6 +179,7 @@ class GroupCoordinator {
   runtime::Timer retention_timer_;
   runtime::Timer lag_timer_;
   Callback<void(ListOffsets, Callback<void(Reply)>)> ask_ends_;
+  QueueHooks queues_;
   std::map<ShardId, Offset> ends_;  // of partitions with committed offsets, at the last look
   Group::Ticket last_ticket_ = 0;
   WallTime started_at_{};

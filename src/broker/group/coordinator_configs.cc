@@ -3,6 +3,7 @@
 
 #include "base/wire.h"
 #include "broker/group/coordinator_entry.h"
+#include "broker/group/share_start.h"
 
 namespace robustmq::broker {
 namespace {
@@ -20,6 +21,34 @@ constexpr ConfigField kFields[] = {
     {"consumer_heartbeat_interval_ms", &GroupConfig::consumer_heartbeat_interval_ms,
      &GroupOptions::consumer_heartbeat_interval_ms, &GroupOptions::consumer_heartbeat_interval_min_ms,
      &GroupOptions::consumer_heartbeat_interval_max_ms},
+    {"share_session_timeout_ms", &GroupConfig::share_session_timeout_ms, &GroupOptions::share_session_timeout_ms,
+     &GroupOptions::share_session_timeout_min_ms, &GroupOptions::share_session_timeout_max_ms},
+    {"share_heartbeat_interval_ms", &GroupConfig::share_heartbeat_interval_ms, &GroupOptions::share_heartbeat_interval_ms,
+     &GroupOptions::share_heartbeat_interval_min_ms, &GroupOptions::share_heartbeat_interval_max_ms},
+    {"share_record_lock_duration_ms", &GroupConfig::share_record_lock_duration_ms, &GroupOptions::share_record_lock_duration_ms,
+     &GroupOptions::share_record_lock_duration_min_ms, &GroupOptions::share_record_lock_duration_max_ms},
+    {"share_delivery_count_limit", &GroupConfig::share_delivery_count_limit, &GroupOptions::share_delivery_count_limit,
+     &GroupOptions::share_delivery_count_limit_min, &GroupOptions::share_delivery_count_limit_max},
+    {"share_partition_max_record_locks", &GroupConfig::share_partition_max_record_locks,
+     &GroupOptions::share_partition_max_record_locks, &GroupOptions::share_partition_max_record_locks_min,
+     &GroupOptions::share_partition_max_record_locks_max},
+};
+constexpr size_t kConsumerSession = 0, kConsumerHeartbeat = 1, kShareSession = 2, kShareHeartbeat = 3;
+
+// What is a word, with what it is otherwise.
+struct TextField {
+  std::string_view name;
+  std::string GroupConfig::* own;
+  std::string_view otherwise;
+  bool (*is_valid)(const std::string& value);
+};
+constexpr TextField kTexts[] = {
+    {"share_isolation_level", &GroupConfig::share_isolation_level, "read_uncommitted",
+     [](const std::string& value) { return value == "read_uncommitted" || value == "read_committed"; }},
+    {"share_auto_offset_reset", &GroupConfig::share_auto_offset_reset, "latest",
+     [](const std::string& value) { return start_of(value).has_value(); }},
+    {"share_renew_acknowledge_enable", &GroupConfig::share_renew_acknowledge_enable, "true",
+     [](const std::string& value) { return value == "true" || value == "false"; }},
 };
 
 int32_t effective(const ConfigField& field, const GroupConfig& config, const GroupOptions& options) {
@@ -46,7 +75,15 @@ Status change(const ConfigureTopics::Change& change, const GroupOptions& options
     config.*field.own = number;
     return {};
   }
-  return Error{Code::invalid_config, "a consumer group has no setting " + change.name};
+  for (const TextField& field : kTexts) {
+    if (field.name != change.name) continue;
+    if (change.how != ConfigureTopics::Change::How::set) return Error{Code::invalid_config, change.name + " is no list"};
+    if (change.value && !field.is_valid(*change.value))
+      return Error{Code::invalid_config, change.name + " does not take " + *change.value};
+    config.*field.own = change.value.value_or(std::string());
+    return {};
+  }
+  return Error{Code::invalid_config, "a group has no setting " + change.name};
 }
 
 }  // namespace
@@ -63,7 +100,8 @@ Status GroupCoordinator::changed_config(TenantId tenant, const ConfigureTopics::
   for (const ConfigureTopics::Change& one : wanted.changes) {
     if (Status changed = change(one, options_, config); !changed.ok()) return changed;
   }
-  if (effective(kFields[1], config, options_) >= effective(kFields[0], config, options_))
+  if (effective(kFields[kConsumerHeartbeat], config, options_) >= effective(kFields[kConsumerSession], config, options_) ||
+      effective(kFields[kShareHeartbeat], config, options_) >= effective(kFields[kShareSession], config, options_))
     return Error{Code::invalid_config, "the session timeout must be longer than the heartbeat interval"};
   const bool is_new = config != GroupConfig{} && !configs_.contains({tenant, wanted.name});
   if (is_new && configs_.size() >= static_cast<size_t>(options_.configs_max))
@@ -93,6 +131,11 @@ void GroupCoordinator::configure(TenantId tenant, const ConfigureGroups& request
     }
   }
   if (batch.changes.empty()) return done(std::move(reply));
+  for (size_t i = 0; i < request.groups.size(); ++i) {
+    const Entry* entry = find(tenant, request.groups[i].name);
+    if (reply.groups[i].code != Code::ok || !entry || !entry->shares || !queues_.configured) continue;
+    queues_.configured(tenant, request.groups[i].name, settings_of(config_of(tenant, request.groups[i].name)));
+  }
   kv_.write(std::move(batch), [reply = std::move(reply), done = std::move(done)](Status status) mutable {
     for (ConfiguredTopics::One& row : reply.groups) {
       if (row.code == Code::ok) row.code = status.code();
@@ -110,6 +153,10 @@ DescribedGroupConfigs GroupCoordinator::describe(TenantId tenant, const Describe
       row.settings.push_back(
           {std::string(field.name), std::to_string(effective(field, config, options_)), config.*field.own < 0});
     }
+    for (const TextField& field : kTexts) {
+      const std::string& own = config.*field.own;
+      row.settings.push_back({std::string(field.name), own.empty() ? std::string(field.otherwise) : own, own.empty()});
+    }
   };
   if (request.all) {
     for (const auto& [key, config] : configs_) {
@@ -118,6 +165,21 @@ DescribedGroupConfigs GroupCoordinator::describe(TenantId tenant, const Describe
   }
   for (const std::string& group : request.groups) add(group, config_of(tenant, group));
   return reply;
+}
+
+QueueSettings GroupCoordinator::settings_of(const GroupConfig& config) const {
+  const auto own = [](int32_t value, int32_t otherwise) { return value >= 0 ? value : otherwise; };
+  QueueSettings settings;
+  if (const auto start = start_of(config.share_auto_offset_reset)) {
+    settings.start_at = start->at;
+    settings.before_ms = start->before_ms;
+  }
+  settings.lease_ms = own(config.share_record_lock_duration_ms, options_.share_record_lock_duration_ms);
+  settings.delivery_limit = own(config.share_delivery_count_limit, options_.share_delivery_count_limit);
+  settings.in_flight_max = own(config.share_partition_max_record_locks, options_.share_partition_max_record_locks);
+  settings.read_committed = config.share_isolation_level == "read_committed";
+  settings.may_renew = config.share_renew_acknowledge_enable != "false";
+  return settings;
 }
 
 }  // namespace robustmq::broker

@@ -15,6 +15,8 @@ void GroupCoordinator::heartbeat(TenantId tenant, HeartbeatConsumer request, Cal
   };
   if (!is_valid_group_name(request.group, false)) return refuse(Code::invalid_argument, "GroupId can't be empty.");
   Entry* entry = find(tenant, request.group);
+  if (entry != nullptr && entry->shares)
+    return refuse(Code::group_not_found, "Group " + request.group + " is not a consumer group.");
   if (entry == nullptr || !entry->consumers) {
     // A member whose group is gone, or became a classic one, is to join again.
     if (request.member_epoch != 0) return refuse(Code::unknown_member, "The group does not know the member.");
@@ -50,7 +52,7 @@ bool GroupCoordinator::may_upgrade(const Entry& entry) const {
 
 void GroupCoordinator::forget_if_idle(Key key) {
   const auto at = groups_.find(key);
-  if (at == groups_.end() || !at->second->is_idle() || has_offsets(key)) return;
+  if (at == groups_.end() || !at->second->is_idle() || at->second->shares || has_offsets(key)) return;
   groups_.erase(at);
   metrics_.groups = static_cast<int64_t>(groups_.size());
 }
@@ -71,7 +73,9 @@ void GroupCoordinator::conclude(Entry& entry, Callback<void(Reply)> done, Reply 
   ConsumerGroup::Changes changes;
   const GroupMigration way = options_.consumer_migration;
   const bool may_downgrade = way == GroupMigration::downgrade || way == GroupMigration::bidirectional;
-  if (entry.consumers && entry.consumers->is_all_classic() && may_downgrade) {
+  if (entry.shares) {
+    if (entry.shares->take_news()) batch.put(share_group_key(tenant, name), encode_described(entry.shares->row()));
+  } else if (entry.consumers && entry.consumers->is_all_classic() && may_downgrade) {
     const int32_t epoch = entry.consumers->epoch();
     entry.group.adopt(epoch, std::string(kConsumerProtocol), entry.consumers->hand_over(), core_.now());
     entry.consumers.reset();
@@ -110,6 +114,7 @@ void GroupCoordinator::write(Entry& entry, storage::KvBatch batch, ConsumerGroup
               ROBUSTMQ_CHECK(written != nullptr, "a group went before its write was done");
               written->writes_done = number;
               if (!status.ok() && written->consumers) written->consumers->keep_changes(changes);
+              if (!status.ok() && written->shares) written->shares->keep_news();
               std::vector<Entry::Held> answers;
               while (!written->held.empty() && written->held.front().write <= number) {
                 answers.push_back(std::move(written->held.front()));
@@ -146,6 +151,12 @@ void GroupCoordinator::restore(StoredGroups stored) {
     entry->consumers = std::make_unique<ConsumerGroup>(options_, metrics_, entry->topics);
     entry->consumers->restore(consumers.epoch, std::move(consumers.members), config_of(key.first, key.second), core_.now());
     conclude(*entry, {}, {});
+  }
+  for (const auto& [key, row] : stored.shares) {
+    Entry* entry = find(key.first, key.second);
+    if (entry == nullptr) entry = groups_.emplace(key, std::make_unique<Entry>(*this, key)).first->second.get();
+    entry->shares = std::make_unique<ShareGroup>(options_, metrics_, entry->topics);
+    entry->shares->restore(row);
   }
 }
 

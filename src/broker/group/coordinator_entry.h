@@ -12,6 +12,7 @@
 
 #include "broker/group/consumer_group.h"
 #include "broker/group/coordinator.h"
+#include "broker/group/share_group.h"
 
 namespace robustmq::broker {
 
@@ -45,7 +46,9 @@ struct GroupCoordinator::Entry {
         topics(owner.meta_, key.first),
         timer([](void* self) { static_cast<Entry*>(self)->owner.on_group_timer(*static_cast<Entry*>(self)); }, this) {}
 
-  bool has_members() const { return group.has_members() || (consumers && consumers->has_members()); }
+  bool has_members() const {
+    return group.has_members() || (consumers && consumers->has_members()) || (shares && shares->has_members());
+  }
   bool is_idle() const { return !has_members() && commits_under_way == 0 && writes_done == writes_begun; }
 
   // What the members follow.
@@ -71,7 +74,9 @@ struct GroupCoordinator::Entry {
   Key key;
   Group group;  // without members while there are `consumers`
   CatalogTopics topics;
-  std::unique_ptr<ConsumerGroup> consumers;  // nullptr: a classic group
+  std::unique_ptr<ConsumerGroup> consumers;  // nullptr: not one with server-side assignment
+  std::unique_ptr<ShareGroup> shares;        // nullptr: not a share group; without either a classic one
+  bool is_ending = false;                    // a share group that is being deleted, or told to forget
   runtime::Timer timer;
   std::map<Group::Ticket, Callback<void(Reply)>> waiting;
   std::deque<Held> held;

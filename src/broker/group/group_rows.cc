@@ -11,8 +11,9 @@ namespace {
 constexpr std::string_view kConfig = "group.config/";
 constexpr std::string_view kEpoch = "group.epoch/";
 constexpr std::string_view kMember = "group.member/";
+constexpr std::string_view kShare = "group.share/";
 constexpr std::string_view kFrom = "group.config/";
-constexpr std::string_view kTo = "group.member0";  // '0' follows '/'
+constexpr std::string_view kTo = "group.share0";  // '0' follows '/'
 constexpr size_t kRowsAPage = 1000;
 constexpr size_t kHeadBytes = 6;
 
@@ -59,7 +60,11 @@ struct Loading {
       Result<MemberRow> row = decode_described<MemberRow>(as_bytes(value));
       if (!row.ok() || member->rest.empty()) return unknown;
       groups.consumers[member->group].members.emplace_back(std::string(member->rest), row.take());
-    } else if (key.starts_with(kConfig) || key.starts_with(kEpoch) || key.starts_with(kMember)) {
+    } else if (const auto share = parse(key, kShare)) {
+      Result<ShareGroupRow> row = decode_described<ShareGroupRow>(as_bytes(value));
+      if (!row.ok() || !share->rest.empty()) return unknown;
+      groups.shares[share->group] = row.take();
+    } else if (key.starts_with(kShare) || key.starts_with(kConfig) || key.starts_with(kEpoch) || key.starts_with(kMember)) {
       return unknown;
     }
     return {};
@@ -82,6 +87,7 @@ void load_from(std::shared_ptr<Loading> loading, std::string from) {
 
 std::string group_config_key(TenantId tenant, std::string_view group) { return key_of(kConfig, tenant, group); }
 std::string group_epoch_key(TenantId tenant, std::string_view group) { return key_of(kEpoch, tenant, group); }
+std::string share_group_key(TenantId tenant, std::string_view group) { return key_of(kShare, tenant, group); }
 std::string group_member_key(TenantId tenant, std::string_view group, std::string_view member_id) {
   return key_of(kMember, tenant, group) + std::string(member_id);
 }

@@ -5,6 +5,7 @@
 //   "group.config/"   GroupConfig
 //   "group.epoch/"    GroupEpochRow: there as long as the group has server-side assignment
 //   "group.member/"   ... then the member's id: MemberRow
+//   "group.share/"    ShareGroupRow: there as long as the group is a share group
 #pragma once
 
 #include <map>
@@ -24,6 +25,7 @@ namespace robustmq::broker {
 std::string group_config_key(TenantId tenant, std::string_view group);
 std::string group_epoch_key(TenantId tenant, std::string_view group);
 std::string group_member_key(TenantId tenant, std::string_view group, std::string_view member_id);
+std::string share_group_key(TenantId tenant, std::string_view group);
 // Takes away all rows of a group with server-side assignment.
 void remove_consumer_group(TenantId tenant, std::string_view group, storage::KvBatch& batch);
 
@@ -35,6 +37,7 @@ struct StoredGroups {
   };
   std::map<Key, GroupConfig> configs;
   std::map<Key, Consumers> consumers;
+  std::map<Key, ShareGroupRow> shares;
 };
 // Reads all of them. Error: corrupt_storage, storage_*. `kv` outlives the call.
 void load_groups(storage::Kv& kv, Callback<void(Result<StoredGroups>)> done);

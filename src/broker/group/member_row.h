@@ -14,6 +14,14 @@ namespace robustmq::broker {
 struct GroupConfig {
   int32_t consumer_session_timeout_ms = -1;
   int32_t consumer_heartbeat_interval_ms = -1;
+  int32_t share_session_timeout_ms = -1;
+  int32_t share_heartbeat_interval_ms = -1;
+  int32_t share_record_lock_duration_ms = -1;
+  int32_t share_delivery_count_limit = -1;
+  int32_t share_partition_max_record_locks = -1;
+  std::string share_isolation_level;  // empty, here and below: as without it
+  std::string share_auto_offset_reset;
+  std::string share_renew_acknowledge_enable;
 
   bool operator==(const GroupConfig&) const = default;
   template <class V>
@@ -21,6 +29,14 @@ struct GroupConfig {
     using G = GroupConfig;
     v.field("consumer_session_timeout_ms", &G::consumer_session_timeout_ms);
     v.field("consumer_heartbeat_interval_ms", &G::consumer_heartbeat_interval_ms);
+    v.field("share_session_timeout_ms", &G::share_session_timeout_ms);
+    v.field("share_heartbeat_interval_ms", &G::share_heartbeat_interval_ms);
+    v.field("share_record_lock_duration_ms", &G::share_record_lock_duration_ms);
+    v.field("share_delivery_count_limit", &G::share_delivery_count_limit);
+    v.field("share_partition_max_record_locks", &G::share_partition_max_record_locks);
+    v.field("share_isolation_level", &G::share_isolation_level);
+    v.field("share_auto_offset_reset", &G::share_auto_offset_reset);
+    v.field("share_renew_acknowledge_enable", &G::share_renew_acknowledge_enable);
   }
 };
 
@@ -30,6 +46,18 @@ struct GroupEpochRow {
   template <class V>
   static void describe(V& v) {
     v.field("epoch", &GroupEpochRow::epoch);
+  }
+};
+
+// A share group: there as long as it is one. Its members are not stored.
+struct ShareGroupRow {
+  int32_t epoch = 0;
+  std::vector<TopicId> topics;  // that it has queues over
+
+  template <class V>
+  static void describe(V& v) {
+    v.field("epoch", &ShareGroupRow::epoch);
+    v.field("topics", &ShareGroupRow::topics);
   }
 };
 

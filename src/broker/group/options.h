@@ -44,6 +44,22 @@ struct GroupOptions {
   int32_t consumer_patterns_max = 1'000;
   std::vector<std::string> consumer_assignors = {"uniform", "range"};
   GroupMigration consumer_migration = GroupMigration::bidirectional;
+  int32_t share_members_max = 200;
+  int32_t share_session_timeout_ms = 45'000;
+  int32_t share_session_timeout_min_ms = 45'000;
+  int32_t share_session_timeout_max_ms = 60'000;
+  int32_t share_heartbeat_interval_ms = 5'000;
+  int32_t share_heartbeat_interval_min_ms = 5'000;
+  int32_t share_heartbeat_interval_max_ms = 15'000;
+  int32_t share_record_lock_duration_ms = 30'000;
+  int32_t share_record_lock_duration_min_ms = 15'000;
+  int32_t share_record_lock_duration_max_ms = 60'000;
+  int32_t share_delivery_count_limit = 5;
+  int32_t share_delivery_count_limit_min = 2;
+  int32_t share_delivery_count_limit_max = 10;
+  int32_t share_partition_max_record_locks = 2'000;
+  int32_t share_partition_max_record_locks_min = 100;
+  int32_t share_partition_max_record_locks_max = 10'000;
   int32_t configs_max = 10'000;
   int64_t lag_check_ms = 10'000;
   int32_t lag_series_max = 2'000;
@@ -105,6 +121,48 @@ struct GroupOptions {
     v.field("consumer_migration", &G::consumer_migration,
             {.doc = "Whether a group with members may go from client-side to server-side assignment (`upgrade`), back "
                     "(`downgrade`), both (`bidirectional`) or neither (`disabled`)."});
+    v.field("share_members_max", &G::share_members_max, {.doc = "Most members of a share group.", .min = 1, .max = 10'000});
+    v.field("share_session_timeout_ms", &G::share_session_timeout_ms,
+            {.doc = "In share groups: how long a member may be silent. A group may have its own.", .unit = "ms", .min = 1});
+    v.field("share_session_timeout_min_ms", &G::share_session_timeout_min_ms,
+            {.doc = "Least session timeout that a share group may be given.", .unit = "ms", .min = 1});
+    v.field("share_session_timeout_max_ms", &G::share_session_timeout_max_ms,
+            {.doc = "Largest session timeout that a share group may be given.", .unit = "ms", .min = 1});
+    v.field("share_heartbeat_interval_ms", &G::share_heartbeat_interval_ms,
+            {.doc = "In share groups: how often a member is told to send heartbeats. A group may have its own.",
+             .unit = "ms",
+             .min = 1});
+    v.field("share_heartbeat_interval_min_ms", &G::share_heartbeat_interval_min_ms,
+            {.doc = "Least heartbeat interval that a share group may be given.", .unit = "ms", .min = 1});
+    v.field("share_heartbeat_interval_max_ms", &G::share_heartbeat_interval_max_ms,
+            {.doc = "Largest heartbeat interval that a share group may be given.", .unit = "ms", .min = 1});
+    v.field("share_record_lock_duration_ms", &G::share_record_lock_duration_ms,
+            {.doc = "How long a record of a share group is a member's before it goes to another. A group may have its own.",
+             .unit = "ms",
+             .min = 1,
+             .max = 3'600'000});
+    v.field("share_record_lock_duration_min_ms", &G::share_record_lock_duration_min_ms,
+            {.doc = "Least lock duration that a share group may be given.", .unit = "ms", .min = 1, .max = 3'600'000});
+    v.field("share_record_lock_duration_max_ms", &G::share_record_lock_duration_max_ms,
+            {.doc = "Largest lock duration that a share group may be given.", .unit = "ms", .min = 1, .max = 3'600'000});
+    v.field(
+        "share_delivery_count_limit", &G::share_delivery_count_limit,
+        {.doc = "Deliveries of a record of a share group that was never accepted, after which it is given to nobody any more. A "
+                "group may have its own.",
+         .min = 1,
+         .max = 65'535});
+    v.field("share_delivery_count_limit_min", &G::share_delivery_count_limit_min,
+            {.doc = "Least limit of deliveries that a share group may be given.", .min = 1, .max = 65'535});
+    v.field("share_delivery_count_limit_max", &G::share_delivery_count_limit_max,
+            {.doc = "Largest limit of deliveries that a share group may be given.", .min = 1, .max = 65'535});
+    v.field("share_partition_max_record_locks", &G::share_partition_max_record_locks,
+            {.doc = "Most records of a partition that the members of a share group hold at once. A group may have its own.",
+             .min = 1,
+             .max = 100'000});
+    v.field("share_partition_max_record_locks_min", &G::share_partition_max_record_locks_min,
+            {.doc = "Least such number that a share group may be given.", .min = 1, .max = 100'000});
+    v.field("share_partition_max_record_locks_max", &G::share_partition_max_record_locks_max,
+            {.doc = "Largest such number that a share group may be given.", .min = 1, .max = 100'000});
     v.field("lag_check_ms", &G::lag_check_ms,
             {.doc = "How often the lag of consumer groups in `/metrics` is looked at; 0: never.", .unit = "ms", .min = 0});
     v.field("lag_series_max", &G::lag_series_max,

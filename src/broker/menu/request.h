@@ -15,8 +15,10 @@
 #include "broker/menu/delivery.h"
 #include "broker/menu/groups.h"
 #include "broker/menu/messages.h"
+#include "broker/menu/queues.h"
 #include "broker/menu/records.h"
 #include "broker/menu/sessions.h"
+#include "broker/menu/shares.h"
 #include "broker/menu/topics.h"
 #include "broker/menu/transactions.h"
 
@@ -30,7 +32,8 @@ using AnyRequest =
                  ConfigureTopics, DeleteOffsets, HeartbeatConsumer, DescribeConsumers, ConfigureGroups, DescribeGroupConfigs,
                  InitProducer, AddToTransaction, AddOffsetsToTransaction, EndTransaction, CommitInTransaction, WriteMarkers,
                  DescribeTransactions, ListTransactions, ListClients, DescribeClient, EndClient, ListBans, AddBan, RemoveBan,
-                 ReportSlow, ListSlow, ClearSlow, WatchTopic, ListWatched>;
+                 ReportSlow, ListSlow, ClearSlow, WatchTopic, ListWatched, LeaseRecords, SettleLeases, LeaveQueue, HeartbeatShare,
+                 DescribeShares, DescribeShareOffsets, AlterShareOffsets, DeleteShareOffsets>;
 
 // Error where the request as a whole failed (overloaded, shutting_down, not_authorised).
 using AnyReply = std::variant<
@@ -40,7 +43,8 @@ using AnyReply = std::variant<
     ListedGroups, DeletedGroups, DeletedRecords, DescribedProducers, DescribedLogs, GrownTopics, ConfiguredTopics, DeletedOffsets,
     ConsumerHeartbeatReply, DescribedConsumers, ConfiguredGroups, DescribedGroupConfigs, InitedProducer, AddedToTransaction,
     TransactionReply, EndedTransaction, WrittenMarkers, DescribedTransactions, ListedTransactions, ListedClients, DescribedClient,
-    EndedClient, ClientBanned, ListedBans, ChangedBans, ReportedSlow, ListedSlow, ClearedSlow, WatchedTopic, ListedWatched>;
+    EndedClient, ClientBanned, ListedBans, ChangedBans, ReportedSlow, ListedSlow, ClearedSlow, WatchedTopic, ListedWatched,
+    LeasedRecords, LeasesSettled, LeftQueue, DescribedShareOffsets, AlteredShareOffsets, DeletedShareOffsets>;
 
 template <typename T, typename Variant>
 constexpr bool kIsOneOf = false;

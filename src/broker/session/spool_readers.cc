@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "broker/gather.h"
 #include "broker/session/spool.h"
-#include "runtime/disk.h"
 
 namespace robustmq::broker {
 namespace {
@@ -12,47 +12,11 @@ constexpr uint64_t kReadBytes = 256 << 10;
 constexpr uint64_t kReplayBytes = 4 << 20;
 constexpr int64_t kRetryMs = 200;  // what could not be read is tried again then
 
-// Reads pieces to memory, one behind the other.
-class Gathering : public std::enable_shared_from_this<Gathering> {
- public:
-  Gathering(runtime::Core& core, Pieces pieces, Callback<void(Result<Bytes>)> done)
-      : core_(core), pieces_(std::move(pieces)), done_(std::move(done)) {}
-  void run() {
-    for (; next_ < pieces_.size(); ++next_) {
-      const Piece& piece = pieces_[next_];
-      if (piece.is_stored()) return read(piece);
-      if (pieces_.size() == 1) return done_(piece.bytes);
-      bytes_.append(piece.bytes.span());
-    }
-    done_(bytes_.take());
-  }
-
- private:
-  void read(const Piece& piece) {
-    // A stored range of a log is always of a file of the runtime.
-    auto file = std::static_pointer_cast<runtime::File>(std::const_pointer_cast<ByteSource>(piece.stored.source));
-    core_.disk().read(std::move(file), piece.stored.position, piece.size,
-                      [self = shared_from_this(), size = piece.size](Result<Bytes> bytes) {
-                        if (!bytes.ok()) return self->done_(bytes.error());
-                        if (bytes->size() != size) return self->done_(Error{Code::corrupt_storage, "a stored range is cut"});
-                        self->bytes_.append(bytes->span());
-                        ++self->next_;
-                        self->run();
-                      });
-  }
-
-  runtime::Core& core_;
-  Pieces pieces_;
-  size_t next_ = 0;
-  Buffer bytes_;
-  Callback<void(Result<Bytes>)> done_;
-};
-
 // What was fetched, as bytes.
 Callback<void(Result<shard::Fetched>)> gather(runtime::Core& core, Callback<void(Result<Bytes>)> done) {
   return [&core, done = std::move(done)](Result<shard::Fetched> fetched) mutable {
     if (!fetched.ok()) return done(fetched.error());
-    std::make_shared<Gathering>(core, std::move(fetched->pieces), std::move(done))->run();
+    broker::gather(core, std::move(fetched->pieces), std::move(done));
   };
 }
 
@@ -253,7 +217,7 @@ void Spool::read_log(Offset from, uint64_t bytes_max, Callback<void(Result<Batch
       if (!bytes.ok()) return done(bytes.error());
       done(Batches{bytes.take(), next});
     };
-    std::make_shared<Gathering>(core_, std::move(fetched->pieces), std::move(take))->run();
+    broker::gather(core_, std::move(fetched->pieces), std::move(take));
   });
 }
 

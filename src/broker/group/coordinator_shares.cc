@@ -1,0 +1,147 @@
+// GroupCoordinator: share groups. That a group is there, and over which topics it has queues, is written before it is answered;
+// members are not kept over a restart, and join again.
+#include "base/wire.h"
+#include "broker/group/coordinator_entry.h"
+
+namespace robustmq::broker {
+namespace {
+
+Code code_of(const Reply& reply) {
+  const auto* error = std::get_if<Error>(&reply);
+  return error ? error->code : Code::ok;
+}
+
+}  // namespace
+
+void GroupCoordinator::heartbeat(TenantId tenant, const HeartbeatShare& request, Callback<void(Reply)> done) {
+  const auto refuse = [&](Code code, std::string detail) {
+    ConsumerHeartbeatReply reply;
+    reply.code = code;
+    reply.detail = std::move(detail);
+    reply.member_id = request.member_id;
+    done(std::move(reply));
+  };
+  if (!is_valid_group_name(request.group, false)) return refuse(Code::invalid_argument, "GroupId can't be empty.");
+  Entry* entry = find(tenant, request.group);
+  if (entry != nullptr && entry->is_ending) return refuse(Code::coordinator_loading, "The group is being changed.");
+  if (entry == nullptr || !entry->shares) {
+    if (request.member_epoch != 0) return refuse(Code::unknown_member, "The group does not know the member.");
+    // A group without members and offsets is what is made of it.
+    if (entry != nullptr && (!entry->is_idle() || has_offsets(entry->key)))
+      return refuse(Code::group_not_found, "Group " + request.group + " is not a share group.");
+    const bool is_new = entry == nullptr;
+    if (is_new) entry = find_or_make(tenant, request.group);
+    if (entry == nullptr) return refuse(Code::quota_exceeded, "The number of groups is at its limit.");
+    auto shares = std::make_unique<ShareGroup>(options_, metrics_, entry->topics);
+    ShareGroup::Refusal refusal = shares->check(request);
+    if (refusal.code != Code::ok) {
+      if (is_new) forget_if_idle(entry->key);
+      return refuse(refusal.code, std::move(refusal.detail));
+    }
+    if (entry->consumers) drop_consumers(*entry);
+    entry->shares = std::move(shares);
+  }
+  ConsumerHeartbeatReply reply = entry->shares->heartbeat(request, config_of(tenant, request.group), core_.now());
+  conclude(*entry, std::move(done), std::move(reply));
+}
+
+DescribedConsumers GroupCoordinator::describe(TenantId tenant, const DescribeShares& request) const {
+  DescribedConsumers reply;
+  for (const std::string& group : request.groups) {
+    DescribedConsumers::One& one = reply.groups.emplace_back();
+    const Entry* entry = find(tenant, group);
+    if (entry != nullptr && entry->shares) {
+      one = entry->shares->describe();
+    } else {
+      one.code = Code::group_not_found;
+      one.detail = "Group " + group + (entry ? " is not a share group." : " not found.");
+      one.state = "Dead";
+    }
+    one.group = group;
+  }
+  return reply;
+}
+
+Result<QueueSettings> GroupCoordinator::queue_settings(TenantId tenant, const std::string& group, const TopicId& topic) const {
+  if (!is_loaded_) return Code::coordinator_loading;
+  const Entry* entry = find(tenant, group);
+  if (entry == nullptr || !entry->shares || entry->is_ending || !entry->shares->topics().contains(topic))
+    return Code::group_not_found;
+  return settings_of(config_of(tenant, group));
+}
+
+GroupCoordinator::ShareFacts GroupCoordinator::share_facts(TenantId tenant, const std::string& group) const {
+  ShareFacts facts;
+  const Entry* entry = find(tenant, group);
+  if (!is_loaded_) {
+    facts.code = Code::coordinator_loading;
+  } else if (entry == nullptr || !entry->shares) {
+    facts.code = Code::group_not_found;
+    facts.detail = "Group " + group + (entry ? " is not a share group." : " not found.");
+  } else {
+    const std::set<TopicId>& topics = entry->shares->topics();
+    facts.has_members = entry->has_members();
+    facts.topics.assign(topics.begin(), topics.end());
+  }
+  return facts;
+}
+
+void GroupCoordinator::add_share_topics(TenantId tenant, const std::string& group, const std::vector<TopicId>& topics,
+                                        Callback<void(Code)> done) {
+  Entry* entry = find(tenant, group);
+  if (entry == nullptr || !entry->shares || entry->is_ending) return done(Code::group_not_found);
+  for (const TopicId& topic : topics) entry->shares->add_topic(topic);
+  conclude(*entry, [done = std::move(done)](const Reply& reply) mutable { done(code_of(reply)); }, HeartbeatReply{});
+}
+
+// While the queues go no queue is made; then the row forgets the topics.
+void GroupCoordinator::remove_share_topics(TenantId tenant, const std::string& group, std::vector<TopicId> topics,
+                                           Callback<void(Code)> done) {
+  Entry* entry = find(tenant, group);
+  if (entry == nullptr || !entry->shares || entry->is_ending) return done(Code::group_not_found);
+  if (entry->has_members()) return done(Code::group_not_empty);
+  if (!queues_.removed) return done(Code::not_supported);
+  entry->is_ending = true;
+  auto removed = [this, alive = std::weak_ptr<bool>(alive_), key = entry->key, topics,
+                  done = std::move(done)](Code code) mutable {
+    if (alive.expired()) return;
+    Entry* at = find(key.first, key.second);
+    if (at == nullptr || !at->shares) return done(Code::group_not_found);
+    at->is_ending = false;
+    if (code != Code::ok) return done(code);
+    for (const TopicId& topic : topics) at->shares->remove_topic(topic);
+    conclude(*at, [done = std::move(done)](const Reply& reply) mutable { done(code_of(reply)); }, HeartbeatReply{});
+  };
+  queues_.removed(tenant, group, std::move(topics), std::move(removed));
+}
+
+void GroupCoordinator::delete_share_group(Entry& entry, Callback<void(Code)> done) {
+  if (!queues_.removed) return done(Code::not_supported);
+  entry.is_ending = true;
+  const std::set<TopicId>& topics = entry.shares->topics();
+  auto removed = [this, alive = std::weak_ptr<bool>(alive_), key = entry.key, done = std::move(done)](Code code) mutable {
+    if (alive.expired()) return;
+    const auto at = groups_.find(key);
+    if (at == groups_.end()) return done(Code::group_not_found);
+    if (code != Code::ok) {
+      at->second->is_ending = false;
+      return done(code);
+    }
+    storage::KvBatch batch;
+    batch.remove(share_group_key(key.first, key.second));
+    kv_.write(std::move(batch), [this, alive, key, done = std::move(done)](const Status& status) mutable {
+      if (alive.expired()) return;
+      const auto gone = groups_.find(key);
+      if (gone != groups_.end() && !status.ok()) {
+        gone->second->is_ending = false;
+      } else if (gone != groups_.end()) {
+        groups_.erase(gone);
+      }
+      metrics_.groups = static_cast<int64_t>(groups_.size());
+      done(status.code());
+    });
+  };
+  queues_.removed(entry.key.first, entry.key.second, {topics.begin(), topics.end()}, std::move(removed));
+}
+
+}  // namespace robustmq::broker

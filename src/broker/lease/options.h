@@ -1,0 +1,35 @@
+// What the queues over shards count. Pure.
+#pragma once
+
+#include <cstdint>
+
+#include "base/describe.h"
+
+namespace robustmq::broker {
+
+// Counted per core.
+struct LeaseMetrics {
+  int64_t queues_open = 0;
+  int64_t requests_waiting = 0;
+  uint64_t requests_total = 0;
+  uint64_t requests_parked_total = 0;
+  uint64_t connections_lost_total = 0;
+  uint64_t queues_made_total = 0;
+  uint64_t queues_failed_total = 0;
+
+  template <class V>
+  static void describe(V& v) {
+    using M = LeaseMetrics;
+    v.field("queues_open", &M::queues_open, {.doc = "Queues over partitions that are open."});
+    v.field("requests_waiting", &M::requests_waiting, {.doc = "Requests for records of queues that wait for some now."});
+    v.field("requests_total", &M::requests_total, {.doc = "Requests for records of queues."});
+    v.field("requests_parked_total", &M::requests_parked_total, {.doc = "Requests for records of queues that waited for some."});
+    v.field("connections_lost_total", &M::connections_lost_total,
+            {.doc = "Connections that ended without leaving their queues; what they held went back."});
+    v.field("queues_made_total", &M::queues_made_total, {.doc = "Queues over partitions that were used for the first time."});
+    v.field("queues_failed_total", &M::queues_failed_total,
+            {.doc = "Times a queue was closed because its rows could not be read or written; it is opened with its next use."});
+  }
+};
+
+}  // namespace robustmq::broker

@@ -1,0 +1,60 @@
+#include "broker/lease/queue_rows.h"
+
+#include <cstring>
+#include <utility>
+
+#include "storage/row_key.h"
+
+namespace robustmq::broker {
+namespace {
+
+constexpr char kSnapshot = 's';
+constexpr char kChange = 'd';
+constexpr size_t kNumberBytes = 8;
+
+}  // namespace
+
+const std::string_view kQueueRows = "queue/";
+
+std::string queue_rows_of(TenantId tenant, const TopicId& topic) {
+  std::string key(kQueueRows);
+  storage::put_big_endian(tenant, 4, key);
+  key.append(reinterpret_cast<const char*>(topic.bytes.data()), topic.bytes.size());
+  return key;
+}
+
+std::string queue_rows_of(TenantId tenant, const ShardId& shard) {
+  std::string key = queue_rows_of(tenant, shard.topic);
+  storage::put_big_endian(static_cast<uint32_t>(shard.partition), 4, key);
+  return key;
+}
+
+std::string queue_rows_of(const QueueKey& queue) {
+  std::string key = queue_rows_of(queue.tenant, queue.shard);
+  storage::put_big_endian(queue.name.size(), 2, key);
+  return key + queue.name;
+}
+
+std::optional<std::pair<TenantId, TopicId>> topic_of_queue_row(std::string_view key) {
+  TopicId topic;
+  if (!key.starts_with(kQueueRows) || key.size() < kQueueRows.size() + 4 + topic.bytes.size()) return std::nullopt;
+  key.remove_prefix(kQueueRows.size());
+  const auto tenant = static_cast<TenantId>(storage::big_endian(key.substr(0, 4)));
+  std::memcpy(topic.bytes.data(), key.data() + 4, topic.bytes.size());
+  return std::pair(tenant, topic);
+}
+
+std::string snapshot_key(const QueueKey& queue) { return queue_rows_of(queue) + kSnapshot; }
+
+std::string change_key(const QueueKey& queue, uint64_t number) {
+  std::string key = queue_rows_of(queue) + kChange;
+  storage::put_big_endian(number, kNumberBytes, key);
+  return key;
+}
+
+std::optional<uint64_t> change_number(std::string_view rest) {
+  if (rest.size() != 1 + kNumberBytes || rest[0] != kChange) return std::nullopt;
+  return storage::big_endian(rest.substr(1));
+}
+
+}  // namespace robustmq::broker

@@ -1,0 +1,222 @@
+// ShardQueue: one queue over one shard: who was given which records, and what became of them (ADR 0017). Lives on the shard's
+// home core.
+//
+// The thin shell of queue::Queue: reads the log for it, keeps its rows (queue_rows.h), carries time to it, and wakes who waits
+// for records. What is asked of it goes in line: one request at a time reads and leases, so that no two read the same for
+// nothing.
+//
+// Invariants:
+//  1. An answer that something was settled comes when it is durable. Leases are not stored: after a crash nobody has any.
+//  2. What could not be written is not so: the queue closes with the error, and its next use reads the rows.
+//  3. Nothing is leased to a consumer that has left, however long the reading took.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/anchor.h"
+#include "broker/lease/options.h"
+#include "broker/lease/queue_rows.h"
+#include "broker/lease/window.h"
+#include "broker/locate.h"
+#include "broker/menu/queues.h"
+#include "broker/queue/queue.h"
+#include "broker/rows.h"
+#include "meta/topic.h"
+#include "runtime/timer.h"
+#include "shard/shard.h"
+
+namespace robustmq::broker {
+
+// Who waits: a request of a core.
+struct QueueWaiter {
+  CoreIndex core = 0;
+  uint64_t request = 0;
+  bool operator==(const QueueWaiter&) const = default;
+};
+
+// What is leased of one queue for one request.
+struct LeaseAsk {
+  std::string consumer;
+  uint64_t origin = 0;  // the connection
+  QueueWaiter waiter;
+  int64_t messages_max = 1;
+  bool whole_batches = false;
+  uint64_t bytes_max = 0;
+  bool has_bytes = false;  // the answer has batches already: none goes over the limit
+};
+struct LeaseGot {
+  Code code = Code::ok;
+  int64_t lease_ms = 0;
+  std::vector<LeasedRange> ranges;
+  Pieces batches;
+  int64_t messages = 0;
+  uint64_t bytes = 0;
+};
+struct QueueFacts {
+  Code code = Code::ok;  // not_found: it was never used
+  Offset start = -1;
+  LeaderEpoch leader_epoch = 0;
+  int64_t lag = -1;
+};
+
+class ShardQueue;
+
+// Where a queue's outputs go; its core's Queues.
+class QueueEvents {
+ public:
+  // Error: group_not_found where there is to be no such queue.
+  virtual void ask_settings(const QueueKey& queue, Callback<void(Result<QueueSettings>)> done) = 0;
+  // There may be something for it; to be told in a later turn.
+  virtual void wake(const QueueWaiter& waiter) = 0;
+  // It is closed, and answers nothing any more; it is destroyed in a later turn.
+  virtual void on_closed(const QueueKey& queue) = 0;
+
+ protected:
+  ~QueueEvents() = default;
+};
+
+class ShardQueue final : private shard::Watcher {
+ public:
+  struct Setup {
+    runtime::Core& core;
+    Rows& rows;
+    Locator& locator;
+    queue::QueueMetrics& queue_metrics;
+    LeaseMetrics& metrics;
+    QueueEvents& events;
+  };
+  ShardQueue(const Setup& setup, QueueKey key, std::shared_ptr<const meta::Topic> topic);
+  ~ShardQueue();
+
+  // Calls `use` when it is open; or with why it cannot be. not_found: it was never used, and nobody who waits `may_make` it.
+  void when_open(bool may_make, Callback<void(Code)> use);
+  // Ends it: who waits hears `code`.
+  void close(Code code);
+
+  // ---- When it is open ----
+  void lease(LeaseAsk ask, Callback<void(LeaseGot)> done);
+  // not_found: some of it is not leased by the consumer; invalid_argument: no renewal here; storage_*.
+  void settle(const std::string& consumer, const std::vector<SettleRange>& ranges, Callback<void(Code)> done);
+  // The consumer goes, when it is this connection's still.
+  void leave(const std::string& consumer, uint64_t origin, queue::Outcome outcome);
+  void park(const QueueWaiter& waiter);
+  void unpark(const QueueWaiter& waiter);
+  void describe(Callback<void(QueueFacts)> done);
+  void seek(Offset to, Callback<void(Code)> done);
+  void configure(const QueueSettings& settings);
+
+  const QueueSettings& settings() const { return settings_; }
+  bool is_open() const { return is_open_; }
+  // Nobody has or wants anything of it since then.
+  bool is_idle_since(Instant then) const;
+
+  static constexpr uint64_t kWindowBytes = 256 << 10;  // read at once
+  static constexpr Duration kWindowKept = Duration::seconds(1);
+  static constexpr uint64_t kSnapshotEveryBytes = 16 << 10;  // of changes, at least
+
+ private:
+  struct Consumer {
+    queue::ConsumerId id = 0;
+    uint64_t origin = 0;
+  };
+  struct Serving {
+    LeaseAsk ask;
+    queue::ConsumerId consumer = 0;
+    LeaseGot got;
+    Offset until = -1;  // behind the batches that it has
+    Callback<void(LeaseGot)> done;
+  };
+  struct Waiting {
+    QueueWaiter who;
+    bool is_woken = false;
+  };
+  struct Opening {
+    bool may_make = false;
+    Callback<void(Code)> use;
+  };
+
+  // shard_queue.cc
+  void open();
+  void read_rows(std::string from);
+  void restore();
+  void make();
+  void begin_at(Offset start);
+  void finish_opening(Code code);
+  void take_outputs();
+  void flush(Callback<void(Code)> done);
+  void write();
+  void on_written(const Status& status);
+  void wake_next();
+  void watch();
+  void on_shard_moved() override;
+  void arm();
+  void on_timer();
+  queue::Now now() const { return {core_.now(), core_.wall_now()}; }
+  Anchor<ShardQueue> self() { return anchor_.anchor(this); }
+  void with_shard(Callback<void(Result<shard::Shard*>)> use);
+  void look_at(const shard::Shard& shard);
+
+  // shard_queue_serve.cc
+  void serve();
+  void step();
+  void on_shard(Result<shard::Shard*> shard);
+  void on_fetched(Offset at, Result<shard::Fetched> fetched);
+  void use_window(Offset at);
+  void take_in();
+  int64_t grant(Serving& to, int64_t messages, Offset below, std::vector<LeasedRange>& ranges);
+  void answer();
+  void answer_with(Code code);
+  std::optional<Offset> next_offset() const;
+  bool is_known(const Serving& one) const;
+
+  runtime::Core& core_;
+  Rows& rows_;
+  Locator& locator_;
+  queue::QueueMetrics& queue_metrics_;
+  LeaseMetrics& metrics_;
+  QueueEvents& events_;
+  const QueueKey key_;
+  const std::shared_ptr<const meta::Topic> topic_;
+
+  bool is_open_ = false;
+  bool is_over_ = false;
+  std::vector<Opening> opening_;
+  std::optional<SnapshotRow> snapshot_;                    // while it opens
+  std::vector<std::pair<uint64_t, std::string>> changes_;  // while it opens
+
+  QueueSettings settings_;
+  queue::QueueOptions options_;
+  std::unique_ptr<queue::Queue> queue_;
+  std::map<std::string, Consumer, std::less<>> consumers_;
+  queue::ConsumerId last_consumer_ = 0;
+  std::deque<Serving> line_;
+  bool is_serving_ = false;
+  bool is_reading_ = false;
+  std::optional<Window> window_;
+  Instant window_until_{};
+  Offset end_ = 0;  // of what may be read, when the shard was looked at last
+  std::list<Waiting> waiters_;
+  Instant used_at_{};
+
+  std::vector<queue::Delta> pending_;          // not being written yet
+  std::vector<Callback<void(Code)>> writing_;  // who waits for the write under way
+  std::vector<Callback<void(Code)>> behind_;   // for the next one
+  bool is_writing_ = false;
+  uint64_t next_change_ = 0;
+  uint64_t first_change_ = 0;  // whose row may be there
+  uint64_t changed_bytes_ = 0;
+  uint64_t snapshot_bytes_ = 0;
+
+  runtime::Timer timer_;
+  AnchorOwner<ShardQueue> anchor_;
+};
+
+}  // namespace robustmq::broker

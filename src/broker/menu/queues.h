@@ -1,0 +1,97 @@
+// The menu: queues over partitions: records leased to consumers, and what became of them (broker/lease). Kafka's share groups are
+// one spelling of it. Pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/pieces.h"
+#include "base/result.h"
+#include "broker/menu/topics.h"
+
+namespace robustmq::broker {
+
+// What the queues of one name are set to.
+struct QueueSettings {
+  // Where a queue begins that was never used.
+  enum class StartAt : uint8_t { latest, earliest, before_now };
+  StartAt start_at = StartAt::latest;
+  int64_t before_ms = 0;  // before_now: the first record of this time before now, else the latest
+  int64_t lease_ms = 30'000;
+  int32_t delivery_limit = 5;  // deliveries after which a record that comes back is given to nobody any more
+  int64_t in_flight_max = 2'000;
+  bool read_committed = false;  // nothing at or past the last stable offset, and nothing that was aborted
+  bool may_renew = true;
+  bool operator==(const QueueSettings&) const = default;
+};
+
+// What became of leased records, all of which the consumer must hold.
+struct SettleRange {
+  enum class What : uint8_t {
+    accept,   // done, for good once it is answered
+    release,  // for somebody else; the delivery counts
+    reject,   // for nobody any more
+    renew,    // its lease begins anew
+  };
+  Offset first = 0;
+  Offset last = 0;
+  What what = What::accept;
+};
+// All of a partition's ranges take effect, or none.
+struct SettlePartition {
+  int32_t topic_index = 0;
+  int32_t partition = 0;
+  std::vector<SettleRange> ranges;  // ascending, not overlapping
+};
+
+// Settles, then leases what is there; waits where nothing is. Only streams have queues.
+struct LeaseRecords {
+  std::string queue;     // who shares the partitions: a share group
+  std::string consumer;  // one name a consumer of the queue
+  std::vector<TopicRef> topics;
+  std::vector<SettlePartition> settled;
+  std::vector<PartitionRef> partitions;  // in this order, as far as the limits go
+  int64_t messages_max = 0;              // 0: nothing is leased
+  bool whole_batches = false;            // the last batch is leased to its end, past messages_max
+  int64_t bytes_max = INT32_MAX;         // of batches; the first one is given whatever its size
+  int32_t wait_max_ms = 0;
+};
+struct LeasedRange {
+  Offset first = 0;
+  Offset last = 0;
+  uint16_t deliveries = 1;  // this one included
+};
+struct LeasedPartition {
+  Code code = Code::ok;  // unknown_topic, unknown_topic_id, group_not_found (no such queue), storage_*
+  std::vector<LeasedRange> ranges;
+  Pieces batches;  // whole batches with the records of `ranges`, and maybe others
+};
+struct LeasedRecords {
+  int64_t lease_ms = 0;                     // 0: no queue was asked
+  std::vector<Code> settled;                // in the order asked; not_found: some of it was not the consumer's
+  std::vector<LeasedPartition> partitions;  // in the order asked
+};
+
+// Settles alone. Durable when answered.
+struct SettleLeases {
+  std::string queue;
+  std::string consumer;
+  std::vector<TopicRef> topics;
+  std::vector<SettlePartition> settled;
+};
+struct LeasesSettled {
+  int64_t lease_ms = 0;
+  std::vector<Code> settled;
+};
+
+// The consumer goes: what this connection holds as it goes back as if it had not been delivered. The end of a connection does the
+// same, but counts the deliveries.
+struct LeaveQueue {
+  std::string queue;
+  std::string consumer;
+};
+struct LeftQueue {};
+
+}  // namespace robustmq::broker
