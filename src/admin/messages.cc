@@ -4,8 +4,8 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "admin/base64.h"
 #include "admin/nouns.h"
-#include "base/base64.h"
 #include "base/topic_names.h"
 
 namespace robustmq::admin {
@@ -119,7 +119,7 @@ void cancel_delayed(ApiSeat& seat, ApiRequest api, ApiDone done) {
 void append_messages_routes(std::vector<Route>& to) {
   to.push_back({"GET", "/api/v1/retained",
                 "Retained messages, a page. Query: `filter` (an MQTT topic filter; left out: all), `limit` (1 to 1,000, 100), "
-                "`after` (the `next` of the page before). A page ends with 4 MiB too.",
+                "`after` (the `next` of the page before).",
                 "",
                 "200 `{\"messages\": [{\"topic\", \"qos\", \"timestamp_ms\", \"expiry_s\", \"payload\" or \"payload_base64\"}], "
                 "\"next\"}`; no "
@@ -129,9 +129,7 @@ void append_messages_routes(std::vector<Route>& to) {
                 "200 `{\"cleared\": 3}`; 400 `invalid_argument`.", clear_retained});
   to.push_back(
       {"GET", "/api/v1/delayed",
-       "Delayed messages in the order in which they are due, a page. Query: `limit` (1 to 1,000, 100), `after`. A "
-       "page ends with 4 MiB too.",
-       "",
+       "Delayed messages in the order in which they are due, a page. Query: `limit` (1 to 1,000, 100), `after`.", "",
        "200 `{\"messages\": [{\"id\", \"topic\", \"due_ms\", \"accepted_ms\", \"qos\", \"retain\", \"client_id\", \"payload\" or "
        "\"payload_base64\"}], \"next\"}`; 400 `invalid_argument`.",
        list_delayed});

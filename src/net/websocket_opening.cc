@@ -1,9 +1,8 @@
-// The opening handshake of WebSocket (see websocket.h), with the SHA-1 that it needs and nothing else does. Pure.
+// The opening handshake of WebSocket (see websocket.h), with the SHA-1 and base64 that it needs and nothing else does. Pure.
 #include <algorithm>
 #include <array>
 #include <bit>
 
-#include "base/base64.h"
 #include "net/websocket.h"
 #include "runtime/hosts.h"
 
@@ -58,6 +57,18 @@ std::array<uint8_t, 20> sha1(std::string_view text) {
   std::array<uint8_t, 20> digest;
   for (size_t i = 0; i < 20; ++i) digest[i] = static_cast<uint8_t>(h[i / 4] >> (24 - 8 * (i % 4)));
   return digest;
+}
+
+std::string base64(std::span<const uint8_t> bytes) {
+  constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string text;
+  for (size_t at = 0; at < bytes.size(); at += 3) {
+    const size_t count = std::min<size_t>(3, bytes.size() - at);
+    uint32_t group = 0;
+    for (size_t i = 0; i < 3; ++i) group = group << 8 | (i < count ? bytes[at + i] : 0u);
+    for (size_t i = 0; i < 4; ++i) text += i <= count ? kDigits[group >> (18 - 6 * i) & 63] : '=';
+  }
+  return text;
 }
 
 // 16 bytes in base64: 22 digits and two signs of padding.
@@ -137,7 +148,7 @@ WebSocketAnswer refuse(int status, std::string why, std::vector<HttpHeader> head
 }  // namespace
 
 std::string websocket_accept(std::string_view key) {
-  return base64_of(sha1(std::string(key) + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
+  return base64(sha1(std::string(key) + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
 }
 
 WebSocketAnswer answer_websocket(const HttpRequest& request, const WebSocketOffer& offer) {

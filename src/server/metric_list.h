@@ -6,7 +6,9 @@
 #include "broker/extensions/ban_options.h"
 #include "broker/extensions/options.h"
 #include "broker/group/options.h"
+#include "broker/lease/options.h"
 #include "broker/options.h"
+#include "broker/queue/options.h"
 #include "broker/retained/options.h"
 #include "broker/session/options.h"
 #include "broker/transaction/options.h"
@@ -39,6 +41,8 @@ void for_each_metrics_struct(Visit&& visit) {
   visit.template operator()<broker::BanMetrics>("ban", "Bans");
   visit.template operator()<broker::GroupMetrics>("consumer_group", "Consumer groups");
   visit.template operator()<broker::TransactionMetrics>("transaction", "Transactions");
+  visit.template operator()<broker::LeaseMetrics>("lease", "Queues over partitions (share groups)");
+  visit.template operator()<queue::QueueMetrics>("queue", "Messages of queues");
   visit.template operator()<broker::RetainedMetrics>("retained", "Retained messages");
   visit.template operator()<broker::WillMetrics>("will", "Wills");
   visit.template operator()<broker::DelayedMetrics>("delayed", "Delayed messages");

@@ -202,6 +202,8 @@ Task<Status> Node::open_halls() {
     room.metrics.add("will", room.hall->will_metrics());
     room.metrics.add("delayed", room.hall->delayed_metrics());
     room.metrics.add("transaction", room.hall->transaction_metrics());
+    room.metrics.add("lease", room.hall->lease_metrics());
+    room.metrics.add("queue", room.hall->queue_metrics());
     room.metrics.add("memory", room.budget.metrics());
     room.metrics.add("net", room.streams.counters());
     done({});

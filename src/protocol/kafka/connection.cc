@@ -16,6 +16,7 @@ constexpr size_t kKeyAndVersion = 4;
 constexpr size_t kHeaderMin = 8;  // key, version, correlation id
 constexpr int16_t kProduceKey = 0;
 constexpr int16_t kFetchKey = 1;
+constexpr int16_t kShareFetchKey = 78;
 constexpr int16_t kApiVersionsKey = 18;
 constexpr size_t kSmallResponse = 1024;    // copied into the outbox's buffer
 constexpr size_t kWantedAtOnce = 1 << 20;  // of a longer frame, as much again as came, thrice: its memory grows with what arrived
@@ -256,7 +257,7 @@ class KafkaConnection final : public protocol::Connection {
   // Nobody waits any more. Parked fetches are called off; what changes something takes effect.
   void leave(Outbox& out) {
     for (size_t i = 0; i < started_; ++i) {
-      if (queue_[i]->facts().key != kFetchKey) continue;
+      if (queue_[i]->facts().key != kFetchKey && queue_[i]->facts().key != kShareFetchKey) continue;
       for (CallId id : queue_[i]->open_calls()) out.cancel(id);
     }
     // The exchanges stay until the connection goes: one of them may be on the stack.

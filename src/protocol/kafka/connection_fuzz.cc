@@ -114,6 +114,39 @@ broker::Reply reply_to(const broker::Request& request, uint8_t choice) {
       reply.groups.resize(several(asked.groups.size()));
       for (auto& group : reply.groups) group.settings = {{"consumer_session_timeout_ms", "45000", true}};
       return reply;
+    } else if constexpr (std::is_same_v<T, broker::HeartbeatShare>) {
+      broker::ConsumerHeartbeatReply reply;
+      reply.code = code;
+      reply.assignment = {{{}, {0}}};
+      return reply;
+    } else if constexpr (std::is_same_v<T, broker::DescribeShares>) {
+      broker::DescribedConsumers reply;
+      reply.groups.resize(several(asked.groups.size()));
+      for (auto& group : reply.groups) group.code = code;
+      return reply;
+    } else if constexpr (std::is_same_v<T, broker::LeaseRecords>) {
+      broker::LeasedRecords reply;
+      reply.settled.resize(several(asked.settled.size()), code);
+      reply.partitions.resize(several(asked.partitions.size()));
+      for (auto& partition : reply.partitions) {
+        partition.code = code;
+        partition.ranges = {{0, 5, 1}};
+        partition.batches = {Piece::of(Bytes::copy_of("batch"))};
+      }
+      return reply;
+    } else if constexpr (std::is_same_v<T, broker::SettleLeases>) {
+      return broker::LeasesSettled{30'000, std::vector<Code>(several(asked.settled.size()), code)};
+    } else if constexpr (std::is_same_v<T, broker::LeaveQueue>) {
+      return broker::LeftQueue{};
+    } else if constexpr (std::is_same_v<T, broker::DescribeShareOffsets>) {
+      broker::DescribedShareOffsets reply;
+      reply.groups.resize(several(asked.groups.size()));
+      for (auto& group : reply.groups) group = {code, "why", {{"t", {}, 0, code, 1, 1, 1}}};
+      return reply;
+    } else if constexpr (std::is_same_v<T, broker::AlterShareOffsets>) {
+      return broker::AlteredShareOffsets{code, "why", {}, std::vector<Code>(several(asked.partitions.size()), code)};
+    } else if constexpr (std::is_same_v<T, broker::DeleteShareOffsets>) {
+      return broker::DeletedShareOffsets{code, "why", {}};
     } else if constexpr (std::is_same_v<T, broker::DeleteGroups>) {
       return broker::DeletedGroups{std::vector<Code>(several(asked.groups.size()), code)};
     } else if constexpr (std::is_same_v<T, broker::InitProducer>) {

@@ -21,6 +21,7 @@ struct KafkaOptions {
   int32_t fetch_sessions_max = 1000;
   int32_t fetch_session_partitions_max = 1'000'000;
   int64_t fetch_session_idle_ms = 120'000;
+  int32_t share_sessions_max = 2000;
   bool list_light_topics = false;
 
   template <class V>
@@ -62,6 +63,9 @@ struct KafkaOptions {
             {.doc = "Partitions of all fetch sessions of this node.", .min = 0});
     v.field("fetch_session_idle_ms", &KafkaOptions::fetch_session_idle_ms,
             {.doc = "Time after which an unused fetch session makes room for a new one.", .unit = "ms", .min = 0});
+    v.field(
+        "share_sessions_max", &KafkaOptions::share_sessions_max,
+        {.doc = "Share sessions of this node, split by core: members of share groups that fetch over a connection.", .min = 0});
     v.field("list_light_topics", &KafkaOptions::list_light_topics, {.doc = "Metadata for all topics lists light topics too."});
   }
 };
@@ -81,6 +85,8 @@ struct KafkaMetrics {
   uint64_t fetched_bytes_total = 0;
   uint64_t fetch_sessions_opened_total = 0;
   uint64_t fetch_sessions_refused_total = 0;
+  uint64_t share_sessions_opened_total = 0;
+  uint64_t share_sessions_refused_total = 0;
 
   template <class V>
   static void describe(V& v) {
@@ -100,6 +106,9 @@ struct KafkaMetrics {
     v.field("fetch_sessions_opened_total", &KafkaMetrics::fetch_sessions_opened_total, {.doc = "Fetch sessions opened."});
     v.field("fetch_sessions_refused_total", &KafkaMetrics::fetch_sessions_refused_total,
             {.doc = "Fetches that asked for a session and got none for want of room."});
+    v.field("share_sessions_opened_total", &KafkaMetrics::share_sessions_opened_total, {.doc = "Share sessions opened."});
+    v.field("share_sessions_refused_total", &KafkaMetrics::share_sessions_refused_total,
+            {.doc = "Share sessions refused for want of room."});
     v.field("fetched_bytes_total", &KafkaMetrics::fetched_bytes_total,
             {.doc = "Bytes of record batches in responses.", .unit = "bytes"});
   }

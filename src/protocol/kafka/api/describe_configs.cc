@@ -158,8 +158,9 @@ class DescribeConfigsExchange final : public ExchangeOf<DescribeConfigsRequest> 
       const GroupSetting* known = group_setting_of_ours(setting.name);
       if (!known) continue;
       const int8_t source = setting.is_default ? kDefaultConfig : kGroupConfig;
-      Config* config = add(row, resource, known->kafka_name, setting.value, source, ConfigType::int32, known->doc);
-      if (config && request_.include_synonyms)
+      Config* config = add(row, resource, known->kafka_name, setting.value, source, known->type, known->doc);
+      const bool has_synonym = !setting.is_default || !known->synonym.empty();
+      if (config && request_.include_synonyms && has_synonym)
         config->synonyms.push_back({setting.is_default ? known->synonym : known->kafka_name, setting.value, source});
     }
   }

@@ -6,6 +6,7 @@
 
 #include "protocol/kafka/api/group_makers.h"
 #include "protocol/kafka/api/makers.h"
+#include "protocol/kafka/api/share_makers.h"
 
 namespace robustmq::kafka {
 
@@ -158,6 +159,20 @@ std::unique_ptr<Exchange> make_exchange(Link& link, RequestFacts facts) {
       return make_list_config_resources(link, std::move(facts));
     case 75:
       return make_describe_topic_partitions(link, std::move(facts));
+    case 76:
+      return make_share_group_heartbeat(link, std::move(facts));
+    case 77:
+      return make_share_group_describe(link, std::move(facts));
+    case 78:
+      return make_share_fetch(link, std::move(facts));
+    case 79:
+      return make_share_acknowledge(link, std::move(facts));
+    case 90:
+      return make_describe_share_group_offsets(link, std::move(facts));
+    case 91:
+      return make_alter_share_group_offsets(link, std::move(facts));
+    case 92:
+      return make_delete_share_group_offsets(link, std::move(facts));
     default:
       return nullptr;
   }

@@ -16,6 +16,7 @@
 #include "protocol/kafka/frames/wire.h"
 #include "protocol/kafka/names.h"
 #include "protocol/kafka/options.h"
+#include "protocol/kafka/share_sessions.h"
 
 namespace robustmq::kafka {
 
@@ -29,6 +30,7 @@ struct Link {
   KafkaMetrics& metrics;
   CoreShare& core;
   const protocol::LinkFacts& facts;
+  ShareSessions share_sessions{core.share_sessions};
 };
 
 struct RequestFacts {

@@ -16,6 +16,7 @@ struct Feature {
 };
 constexpr Feature kFeatures[] = {
     {"group.version", 0, 1, 1},        // 1: the consumer protocol (KIP-848)
+    {"share.version", 0, 1, 1},        // 1: share groups (KIP-932)
     {"transaction.version", 0, 2, 2},  // 2: an epoch for each transaction (KIP-890)
 };
 constexpr int64_t kFeaturesEpoch = 0;

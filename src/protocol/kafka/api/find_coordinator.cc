@@ -1,6 +1,6 @@
 // FindCoordinator 0-6: this node coordinates every consumer group and every transaction. Pure.
 //
-// Coordinators of share groups (type 2) are not there: INVALID_REQUEST, which ends the search.
+// Coordinators of share partitions (type 2), which brokers ask for, are not there: INVALID_REQUEST. Share groups are of type 0.
 #include "protocol/kafka/frames/find_coordinator.h"
 #include "protocol/kafka/api/makers.h"
 

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "protocol/kafka/names.h"
+
 namespace robustmq::kafka {
 
 constexpr int8_t kGroupResource = 32;
@@ -11,14 +13,32 @@ constexpr int8_t kGroupResource = 32;
 struct GroupSetting {
   std::string_view kafka_name;
   std::string_view our_name;
-  std::string_view synonym;  // Kafka's name of the default among the broker's settings
+  std::string_view synonym;  // Kafka's name of the default among the broker's settings; empty: there is none
   std::string_view doc;
+  ConfigType type = ConfigType::int32;
 };
 constexpr GroupSetting kGroupSettings[] = {
     {"consumer.session.timeout.ms", "consumer_session_timeout_ms", "group.consumer.session.timeout.ms",
      "How long a member of the group may be silent."},
     {"consumer.heartbeat.interval.ms", "consumer_heartbeat_interval_ms", "group.consumer.heartbeat.interval.ms",
      "How often members of the group send heartbeats."},
+    {"share.session.timeout.ms", "share_session_timeout_ms", "group.share.session.timeout.ms",
+     "How long a member of the share group may be silent."},
+    {"share.heartbeat.interval.ms", "share_heartbeat_interval_ms", "group.share.heartbeat.interval.ms",
+     "How often members of the share group send heartbeats."},
+    {"share.record.lock.duration.ms", "share_record_lock_duration_ms", "group.share.record.lock.duration.ms",
+     "How long a record is a member's before it goes to another."},
+    {"share.delivery.count.limit", "share_delivery_count_limit", "group.share.delivery.count.limit",
+     "Deliveries after which a record that was not accepted is given to nobody any more."},
+    {"share.partition.max.record.locks", "share_partition_max_record_locks", "group.share.partition.max.record.locks",
+     "Most records of a partition that members hold at once."},
+    {"share.isolation.level", "share_isolation_level", "", "read_committed: no records of transactions that are open or aborted.",
+     ConfigType::string},
+    {"share.auto.offset.reset", "share_auto_offset_reset", "",
+     "Where the group begins on a partition that it never read: latest, earliest or by_duration:PnDTnHnMn.nS.",
+     ConfigType::string},
+    {"share.renew.acknowledge.enable", "share_renew_acknowledge_enable", "", "Whether members may renew their locks.",
+     ConfigType::boolean},
 };
 
 constexpr const GroupSetting* group_setting_of_kafka(std::string_view name) {

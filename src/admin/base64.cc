@@ -1,6 +1,6 @@
-#include "base/base64.h"
+#include "admin/base64.h"
 
-namespace robustmq {
+namespace robustmq::admin {
 namespace {
 
 constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -40,4 +40,4 @@ std::optional<std::string> bytes_of_base64(std::string_view text) {
   return out;
 }
 
-}  // namespace robustmq
+}  // namespace robustmq::admin

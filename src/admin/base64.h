@@ -7,10 +7,10 @@
 
 #include "base/bytes.h"
 
-namespace robustmq {
+namespace robustmq::admin {
 
 std::string base64_of(ByteSpan bytes);
 // nullopt: not base64, or not padded to whole groups.
 std::optional<std::string> bytes_of_base64(std::string_view text);
 
-}  // namespace robustmq
+}  // namespace robustmq::admin
