@@ -28,6 +28,8 @@ class Shard::Compacting final : public storage::Activity {
   // The shard goes.
   void cancel();
 
+  class Passing;  // passing.h
+
   static constexpr uint64_t kStepBytes = 256 << 10;
 
  private:

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "base/hash.h"
-#include "shard/compacting.h"
+#include "shard/passing.h"
 #include "shard/record_reader.h"
 #include "storage/replay.h"
 
@@ -229,9 +229,17 @@ void Shard::read(Offset from, Offset start, uint64_t bytes_max, bool first_batch
   if (from >= end) return done(std::move(fetched));
   // What is below the last stable offset now stays as it is.
   if (until_stable) fetched.aborted = replica_.aborted_in(from, end);
-  log_->read(from, {.bytes_max = bytes_max, .first_batch_over_limit = first_batch_over_limit, .end = end},
-             [fetched = std::move(fetched), done = std::move(done)](Result<storage::ReadResult> read) mutable {
+  const storage::ReadLimits limits{.bytes_max = bytes_max, .first_batch_over_limit = first_batch_over_limit, .end = end};
+  log_->read(from, limits,
+             [self = anchor_.anchor(this), limits, fetched = std::move(fetched),
+              done = std::move(done)](Result<storage::ReadResult> read) mutable {
                if (!read.ok()) return done(read.error());
+               if (read->is_rewritten) {
+                 Shard* shard = self.get();
+                 if (!shard) return;
+                 auto passing = std::make_shared<Compacting::Passing>(*shard, limits, std::move(fetched), std::move(done));
+                 return passing->start(passing->run(read.take()));
+               }
                fetched.pieces = std::move(read->pieces);
                fetched.next = read->next;
                std::erase_if(fetched.aborted, [&](const AbortedRange& each) { return each.first >= fetched.next; });

@@ -32,8 +32,9 @@ struct ReadLimits {
 };
 
 struct ReadResult {
-  Pieces pieces;    // whole batches, from the one that holds the asked offset on
-  Offset next = 0;  // the offset behind the last batch read; the asked one when there was none
+  Pieces pieces;              // whole batches, from the one that holds the asked offset on
+  Offset next = 0;            // the offset behind the last batch read; the asked one when there was none
+  bool is_rewritten = false;  // of a part that was compacted: there may be batches without records
 };
 
 struct Bounds {

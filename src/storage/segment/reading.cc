@@ -74,6 +74,7 @@ EngineCore::ReadPlan EngineCore::plan_read(LogState& log, Offset from, const Rea
   }
   if (FilePtr file = file_if_open(segment)) {
     metrics_.read_stored_bytes_total += stop - position;
+    plan.result.is_rewritten = segment.generation > 0;
     plan.result.pieces.push_back(Piece::of(StoredRange{std::move(file), position}, stop - position));
   } else {
     plan.need = ReadPlan::Need::file;
@@ -163,6 +164,8 @@ class EngineCore::Reading final : public Access {
       co_return result;
     }
     engine_.metrics_.read_copied_bytes_total += stop - begin;
+    const Segment* segment = log_->find(base);
+    result.is_rewritten = log_->rewrites != rewrites || (segment && segment->generation > 0);
     result.pieces.push_back(Piece::of(read->bytes.slice(begin, stop - begin)));
     // What follows in the file may go without a copy.
     if (is_whole && stop == read->bytes.size() && stop - begin < limits_.bytes_max && log_->rewrites == rewrites) {
