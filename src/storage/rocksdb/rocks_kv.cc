@@ -98,14 +98,19 @@ class RocksRows {
   Status write(rocksdb::WriteBatch& batch) {
     if (has_failed_.load(std::memory_order_acquire)) return Error{Code::storage_failed, "rows: an earlier write failed"};
     if (batch.Count() == 0) return {};
+    if (is_stopped_.load(std::memory_order_acquire)) {
+      if (const Status resumed = resume(); !resumed.ok()) return resumed;
+    }
     rocksdb::WriteOptions how;
     how.sync = !skips_sync_;
     const rocksdb::Status status = db_->Write(how, &batch);
     if (status.ok()) return {};
-    // Nothing of it is in the rows; a new log is begun, so that what is in the old one never is.
-    if (status.IsNoSpace() && db_->Resume().ok()) return Code::storage_full;
-    has_failed_.store(true, std::memory_order_release);
-    return Error{Code::storage_failed, error_of(status).detail};
+    // Nothing of it is in the rows; the database goes on in a new log, so that what is in the old one never is.
+    if (status.IsNoSpace()) {
+      is_stopped_.store(true, std::memory_order_release);
+      return Code::storage_full;
+    }
+    return fail(status);
   }
   // Blocks. Less is free than is kept for the database's own files.
   bool is_full() const {
@@ -151,10 +156,24 @@ class RocksRows {
   }
 
  private:
+  // After a write that found no space.
+  Status resume() {
+    const rocksdb::Status status = db_->Resume();
+    if (status.IsNoSpace() || status.IsBusy()) return Code::storage_full;
+    if (!status.ok()) return fail(status);
+    is_stopped_.store(false, std::memory_order_release);
+    return {};
+  }
+  Status fail(const rocksdb::Status& status) {
+    has_failed_.store(true, std::memory_order_release);
+    return Error{Code::storage_failed, error_of(status).detail};
+  }
+
   std::string folder_;
   uint64_t free_bytes_min_ = 0;
   bool skips_sync_ = false;
   std::atomic<bool> has_failed_{false};
+  std::atomic<bool> is_stopped_{false};  // for want of space
   std::unique_ptr<rocksdb::DB> db_;
 };
 
