@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "admin/api.h"
-#include "admin/base64.h"
+#include "base/base64.h"
 #include "runtime/hosts.h"
 
 namespace robustmq::admin {

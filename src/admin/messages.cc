@@ -4,8 +4,8 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
-#include "admin/base64.h"
 #include "admin/nouns.h"
+#include "base/base64.h"
 #include "base/topic_names.h"
 
 namespace robustmq::admin {

@@ -9,8 +9,8 @@
 #include <nlohmann/json.hpp>
 #include <variant>
 
-#include "admin/base64.h"
 #include "admin/nouns.h"
+#include "base/base64.h"
 #include "base/batch.h"
 #include "base/topic_names.h"
 

@@ -1,9 +1,19 @@
-#include "admin/base64.h"
+#include "base/base64.h"
 
-namespace robustmq::admin {
+#include <array>
+
+namespace robustmq {
 namespace {
 
 constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+constexpr uint8_t kNoDigit = 0xFF;
+
+constexpr std::array<uint8_t, 256> kValues = [] {
+  std::array<uint8_t, 256> values{};
+  values.fill(kNoDigit);
+  for (size_t i = 0; i < kDigits.size(); ++i) values[static_cast<uint8_t>(kDigits[i])] = static_cast<uint8_t>(i);
+  return values;
+}();
 
 }  // namespace
 
@@ -24,14 +34,15 @@ std::string base64_of(ByteSpan bytes) {
 std::optional<std::string> bytes_of_base64(std::string_view text) {
   if (text.size() % 4 != 0) return std::nullopt;
   std::string out;
+  out.reserve(text.size() / 4 * 3);
   for (size_t i = 0; i < text.size(); i += 4) {
     const bool is_last = i + 4 == text.size();
     const size_t padding = !is_last || text[i + 3] != '=' ? 0 : text[i + 2] != '=' ? 1 : 2;
     uint32_t group = 0;
     for (size_t j = 0; j < 4; ++j) {
-      const size_t digit = j < 4 - padding ? kDigits.find(text[i + j]) : 0;
-      if (digit == std::string_view::npos) return std::nullopt;
-      group = group << 6 | static_cast<uint32_t>(digit);
+      const uint8_t digit = j < 4 - padding ? kValues[static_cast<uint8_t>(text[i + j])] : uint8_t{0};
+      if (digit == kNoDigit) return std::nullopt;
+      group = group << 6 | digit;
     }
     out += static_cast<char>(group >> 16);
     if (padding < 2) out += static_cast<char>(group >> 8);
@@ -40,4 +51,4 @@ std::optional<std::string> bytes_of_base64(std::string_view text) {
   return out;
 }
 
-}  // namespace robustmq::admin
+}  // namespace robustmq

@@ -1,4 +1,4 @@
-// Base64 with padding (RFC 4648 section 4), as JSON carries bytes. Pure.
+// Base64 with padding (RFC 4648 section 4), as JSON and SASL carry bytes. Pure.
 #pragma once
 
 #include <optional>
@@ -7,10 +7,10 @@
 
 #include "base/bytes.h"
 
-namespace robustmq::admin {
+namespace robustmq {
 
 std::string base64_of(ByteSpan bytes);
 // nullopt: not base64, or not padded to whole groups.
 std::optional<std::string> bytes_of_base64(std::string_view text);
 
-}  // namespace robustmq::admin
+}  // namespace robustmq
