@@ -24,8 +24,8 @@ enum class Verb : uint8_t {
   alter_clients
 };
 
-// ok, or not_authorised. There is no user database in this version: listeners bind loopback unless told otherwise, and whoever
-// reaches one may do everything. Rules come with the security work; every request already passes here.
+// ok, or not_authorised. Who somebody is, is found out (authenticator.h); what he may do has no rules in this version: whoever is
+// let in may do everything. Rules come with the security work; every request already passes here.
 inline Code authorise(const Context& context, Verb verb, std::string_view resource) {
   (void)context, (void)verb, (void)resource;
   return Code::ok;

@@ -24,6 +24,13 @@ struct Principal {
   std::string name;  // empty: anonymous
 };
 
+// How it is known who a principal is.
+enum class Proof : uint8_t {
+  none,         // it is what the client says of itself, if anything
+  certificate,  // a listener's authority vouches for it
+  user_file,    // by its password
+};
+
 // Who asks. One a connection, owned by the driver; outlives its calls or is closed first.
 struct Context {
   TenantId tenant = kDefaultTenant;
@@ -36,6 +43,7 @@ struct Context {
   void* session_state = nullptr;  // the broker's own, of a session with an expiry
   bool has_burst = false;         // the broker's own: retained messages are being sent
   bool is_opening = false;        // the broker's own: OpenSession is not answered yet
+  Proof proof = Proof::none;      // of the principal; a certificate's is set before the first call, the rest is the broker's own
 };
 
 using ReplyTo = Callback<void(Reply)>;

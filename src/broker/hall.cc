@@ -70,8 +70,11 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
       bans_(core_, rows_, ban_options_, ban_metrics_),
       flapping_(ban_options_, ban_metrics_),
       slow_(extensions_, extension_metrics_),
+      auth_options_(setup.logins),
+      authenticator_(core_, auth_options_, auth_metrics_),
       tick_(&Hall::on_tick, this),
       sweep_tick_(&Hall::on_sweep_tick, this) {
+  if (setup.users) authenticator_.use_users(std::move(setup.users));
   follows_.set_bursts(&bursts_);
   follows_.set_watch(&watch_);
   shared_.set_watch(&watch_);
@@ -122,6 +125,7 @@ void Hall::execute(Context& context, Request request, ReplyTo done) {
                  },
                  [&](Unfollow& r) { unfollow_asked(context, std::move(r), std::move(done)); },
                  [&](OpenSession& r) { open_session(context, std::move(r), std::move(done)); },
+                 [&](Authenticate& r) { done(authenticator_.take(context, r)); },
                  [&](EndSession& r) {
                    end_session(context, r);
                    done(SessionEnded{});

@@ -9,6 +9,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "broker/auth_options.h"
+#include "broker/authenticator.h"
 #include "broker/authorise.h"
 #include "broker/broker.h"
 #include "broker/delayed.h"
@@ -63,6 +65,8 @@ struct HallSetup {
   std::vector<AutoSubscription> auto_subscribe;
   BanOptions bans;
   const TransactionOptions* transaction = nullptr;  // nullptr: the defaults
+  AuthOptions logins;
+  Authenticator::Users users;  // null: there is no login
 };
 
 class Hall final : public Broker {
@@ -74,6 +78,11 @@ class Hall final : public Broker {
 
   // Opens the shards of this core. On core 0 first makes the streams of the topic rules. `ready` on this core.
   void start(Callback<void(Status)> ready);
+  // The thread that passwords are checked on; before start(). Without one they are checked on the core.
+  void use_helper(std::unique_ptr<runtime::Helper> helper) { authenticator_.use_helper(std::move(helper)); }
+  // The user file changed: who is gone from it, or has another password there, is disconnected.
+  void use_users(Authenticator::Users users);
+  void note_user_file_failure() { ++auth_metrics_.user_file_failures_total; }
   // Before the engines close, when nobody asks any more: keeps what makes the next start quick. A failure costs only time then.
   void seal(Callback<void(Status)> done) { streams_.seal(std::move(done)); }
 
@@ -92,6 +101,7 @@ class Hall final : public Broker {
   const TransactionMetrics& transaction_metrics() const { return transaction_metrics_; }
   const LeaseMetrics& lease_metrics() const { return lease_metrics_; }
   const queue::QueueMetrics& queue_metrics() const { return queues_.queue_metrics(); }
+  const AuthMetrics& auth_metrics() const { return auth_metrics_; }
   // Facts of a node's options shown by DescribeCluster; set by server at start.
   void set_option_facts(std::vector<TopicFacts::Setting> facts) { option_facts_ = std::move(facts); }
 
@@ -112,6 +122,8 @@ class Hall final : public Broker {
   void undo_follow(const std::string& id, uint64_t connection, Unfollow added, std::vector<FollowOne> replaced);
   void announce(std::vector<std::string> filters, bool is_wanted, Callback<void()> done);
   void open_session(Context& context, OpenSession request, ReplyTo done);
+  void open_admitted(Context& context, OpenSession request, ReplyTo done);
+  bool is_of_another(const std::string& client_id, const Context& context) const;
   void end_session(Context& context, const EndSession& request);
   void lose_session(Context& context);
   void send_will(const std::string& client_id, const WillRow& will, storage::KvBatch gone, Callback<void(Status)> done);
@@ -249,6 +261,9 @@ class Hall final : public Broker {
   Flapping flapping_;
   SlowSubscriptions slow_;
   TopicWatch watch_;
+  const AuthOptions auth_options_;
+  AuthMetrics auth_metrics_;
+  Authenticator authenticator_;
   runtime::Timer tick_;
   runtime::Timer sweep_tick_;
 };

@@ -138,6 +138,8 @@ class HallRig {
       setup.topic_rewrite = topic_rewrite;
       setup.auto_subscribe = auto_subscribe;
       setup.bans = bans;
+      setup.logins = logins;
+      setup.users = users;
       room.hall = std::make_unique<Hall>(setup, options, *life_->rules, facts_);
       all.push_back(room.hall.get());
     }
@@ -198,6 +200,8 @@ class HallRig {
   std::vector<RewriteRule> topic_rewrite;
   std::vector<AutoSubscription> auto_subscribe;
   BanOptions bans;
+  AuthOptions logins;
+  Authenticator::Users users;  // null: no login
   RetainedOptions retained_options;
   DelayedOptions delayed_options;
   storage::StorageOptions storage_options;

@@ -10,12 +10,7 @@ CoreIndex Hall::session_home(TenantId tenant, std::string_view client_id) const 
   return static_cast<CoreIndex>(slot_of(tenant, client_id) % core_.count());
 }
 
-void Hall::open_session(Context& context, OpenSession request, ReplyTo done) {
-  if (bans_.concerns(request.client_id, context.host)) {
-    ++ban_metrics_.refused_connections_total;
-    return done(ClientBanned{});
-  }
-  context.principal.name = std::move(request.user);
+void Hall::open_admitted(Context& context, OpenSession request, ReplyTo done) {
   context.session = request.client_id;
   auto [at, is_new] = sessions_.try_emplace(request.client_id, &context);
   if (!is_new && at->second != &context) {
@@ -148,6 +143,7 @@ void Hall::settle(Context& context, Settle request, ReplyTo done) {
 }
 
 void Hall::close(Context& context) {
+  authenticator_.close(context);
   fetcher_.cancel(context);
   leaser_.close(context);
   stop_following(context);

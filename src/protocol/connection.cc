@@ -26,6 +26,8 @@ std::string_view close_why_name(CloseWhy why) {
       return "stopping";
     case CloseWhy::ended:
       return "ended";
+    case CloseWhy::not_authorised:
+      return "not_authorised";
   }
   return "?";
 }

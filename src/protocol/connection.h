@@ -35,7 +35,8 @@ enum class CloseWhy : uint8_t {
   slow_reader,  // its output limit is reached
   over_limit,   // another declared limit
   stopping,
-  ended,  // by who looks after the node: a ban, or by hand
+  ended,           // by who looks after the node: a ban, or by hand
+  not_authorised,  // its login failed
 };
 std::string_view close_why_name(CloseWhy why);
 

@@ -14,6 +14,7 @@
 #include "broker/menu/consumers.h"
 #include "broker/menu/delivery.h"
 #include "broker/menu/groups.h"
+#include "broker/menu/logins.h"
 #include "broker/menu/messages.h"
 #include "broker/menu/queues.h"
 #include "broker/menu/records.h"
@@ -33,18 +34,20 @@ using AnyRequest =
                  InitProducer, AddToTransaction, AddOffsetsToTransaction, EndTransaction, CommitInTransaction, WriteMarkers,
                  DescribeTransactions, ListTransactions, ListClients, DescribeClient, EndClient, ListBans, AddBan, RemoveBan,
                  ReportSlow, ListSlow, ClearSlow, WatchTopic, ListWatched, LeaseRecords, SettleLeases, LeaveQueue, HeartbeatShare,
-                 DescribeShares, DescribeShareOffsets, AlterShareOffsets, DeleteShareOffsets>;
+                 DescribeShares, DescribeShareOffsets, AlterShareOffsets, DeleteShareOffsets, Authenticate>;
 
 // Error where the request as a whole failed (overloaded, shutting_down, not_authorised).
-using AnyReply = std::variant<
-    Error, Published, Followed, Unfollowed, SessionOpened, SessionEnded, Released, Settled, Produced, FetchReply, ListedOffsets,
-    DescribedTopics, CreatedTopics, DeletedTopics, ListedRetained, ClearedRetained, ListedDelayed, CancelledDelayed, ClusterFacts,
-    AllocatedProducerId, JoinedGroup, SyncedGroup, HeartbeatReply, LeftGroup, CommittedOffsets, FetchedOffsets, DescribedGroups,
-    ListedGroups, DeletedGroups, DeletedRecords, DescribedProducers, DescribedLogs, GrownTopics, ConfiguredTopics, DeletedOffsets,
-    ConsumerHeartbeatReply, DescribedConsumers, ConfiguredGroups, DescribedGroupConfigs, InitedProducer, AddedToTransaction,
-    TransactionReply, EndedTransaction, WrittenMarkers, DescribedTransactions, ListedTransactions, ListedClients, DescribedClient,
-    EndedClient, ClientBanned, ListedBans, ChangedBans, ReportedSlow, ListedSlow, ClearedSlow, WatchedTopic, ListedWatched,
-    LeasedRecords, LeasesSettled, LeftQueue, DescribedShareOffsets, AlteredShareOffsets, DeletedShareOffsets>;
+using AnyReply =
+    std::variant<Error, Published, Followed, Unfollowed, SessionOpened, SessionEnded, Released, Settled, Produced, FetchReply,
+                 ListedOffsets, DescribedTopics, CreatedTopics, DeletedTopics, ListedRetained, ClearedRetained, ListedDelayed,
+                 CancelledDelayed, ClusterFacts, AllocatedProducerId, JoinedGroup, SyncedGroup, HeartbeatReply, LeftGroup,
+                 CommittedOffsets, FetchedOffsets, DescribedGroups, ListedGroups, DeletedGroups, DeletedRecords,
+                 DescribedProducers, DescribedLogs, GrownTopics, ConfiguredTopics, DeletedOffsets, ConsumerHeartbeatReply,
+                 DescribedConsumers, ConfiguredGroups, DescribedGroupConfigs, InitedProducer, AddedToTransaction,
+                 TransactionReply, EndedTransaction, WrittenMarkers, DescribedTransactions, ListedTransactions, ListedClients,
+                 DescribedClient, EndedClient, ClientBanned, ListedBans, ChangedBans, ReportedSlow, ListedSlow, ClearedSlow,
+                 WatchedTopic, ListedWatched, LeasedRecords, LeasesSettled, LeftQueue, DescribedShareOffsets, AlteredShareOffsets,
+                 DeletedShareOffsets, Authenticated, LoginRefused>;
 
 template <typename T, typename Variant>
 constexpr bool kIsOneOf = false;

@@ -69,8 +69,9 @@ struct OpenSession {
   uint32_t expiry_s = 0;    // after the connection's end; 0: the session ends with it, and nothing of it is stored but the will
   uint16_t inflight_max = 20;  // most leased deliveries that are not settled (MQTT's Receive Maximum)
   std::optional<Will> will;
-  std::string user;    // who the client, or its certificate, says it is: the context's principal
+  std::string user;    // who the client says it is; where it has proved who it is, that counts
   std::string prefix;  // of all topics of the client, which does not see it: put before automatic subscriptions too
+  std::optional<std::string> password;
 };
 // Comes when no other connection has the session and nothing of an older one is under way. A present session's leased
 // deliveries come again behind it, in their order.

@@ -77,6 +77,7 @@ class SessionPackets {
 
 struct Session {
   std::string client_id;
+  std::string user;  // whose it is, where that was proved; empty: anybody's
   uint32_t expiry_s = 0;
   int64_t left_at_ms = 0;       // 0: connected
   uint64_t first_sequence = 0;  // packet marks before it are an older session's

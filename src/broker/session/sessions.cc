@@ -52,6 +52,7 @@ Status Sessions::load_row(std::string_view key, std::string_view value) {
     session->expiry_s = row->expiry_s;
     session->left_at_ms = row->left_at_ms;
     session->first_sequence = row->first_sequence;
+    session->user = std::move(row->user);
     session->packets.begin_at(row->first_sequence);
     sessions_.emplace(std::move(at->client_id), std::move(session));
     return {};
@@ -99,7 +100,7 @@ Callback<void(Status)> Sessions::counted(Callback<void(Status)> done) {
 }
 
 void Sessions::put(const Session& session, Callback<void(Status)> done) {
-  const SessionRow row{session.expiry_s, session.left_at_ms, session.first_sequence};
+  const SessionRow row{session.expiry_s, session.left_at_ms, session.first_sequence, session.user};
   rows_.put(session_key(kDefaultTenant, session.client_id), encode_described(row), counted(std::move(done)));
 }
 
@@ -185,6 +186,7 @@ void Sessions::open(Context& context, const OpenSession& request, ReplyTo done) 
     }
     auto made = std::make_unique<Session>();
     made->client_id = request.client_id;
+    if (context.proof != Proof::none) made->user = context.principal.name;
     made->first_sequence = sequence_;
     made->packets.begin_at(sequence_);
     session = sessions_.emplace(request.client_id, std::move(made)).first->second.get();

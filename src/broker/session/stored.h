@@ -23,12 +23,14 @@ struct SessionRow {
   uint32_t expiry_s = 0;
   int64_t left_at_ms = 0;       // wall time at which the client went; 0: connected when this was written
   uint64_t first_sequence = 0;  // packet marks (spool_record.h) up to this are an older session's
+  std::string user;             // whose it is, where that was proved; empty: anybody's
 
   template <class V>
   static void describe(V& v) {
     v.field("expiry_s", &SessionRow::expiry_s, {});
     v.field("left_at_ms", &SessionRow::left_at_ms, {});
     v.field("first_sequence", &SessionRow::first_sequence, {});
+    v.field("user", &SessionRow::user, {});
   }
 };
 

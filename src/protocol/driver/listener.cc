@@ -19,6 +19,7 @@ observe::Level level_of(CloseWhy why) {
       return observe::Level::debug;
     case CloseWhy::timed_out:
     case CloseWhy::ended:
+    case CloseWhy::not_authorised:
       return observe::Level::info;
     case CloseWhy::protocol_error:
     case CloseWhy::not_supported:
@@ -167,6 +168,10 @@ void Listener::welcome(std::unique_ptr<runtime::Socket> socket, std::string comm
   if (rules_.entrance.identity == net::TlsIdentity::client_id) facts.certificate_client_id = std::move(common_name);
   auto owned = std::make_unique<Link>(*this, std::move(socket), facts.id);
   owned->context_.host = peer.host;
+  if (!facts.certificate_user.empty()) {
+    owned->context_.principal.name = facts.certificate_user;
+    owned->context_.proof = broker::Proof::certificate;
+  }
   owned->connection_ = connections_.make(facts);
   Link& link = *owned;
   add(std::move(owned));

@@ -102,6 +102,7 @@ struct ListenerMetrics {
   uint64_t closed_over_limit_total = 0;
   uint64_t closed_stopping_total = 0;
   uint64_t closed_ended_total = 0;
+  uint64_t closed_not_authorised_total = 0;
 
   uint64_t& closed(CloseWhy why) {
     switch (why) {
@@ -126,6 +127,8 @@ struct ListenerMetrics {
         return closed_stopping_total;
       case CloseWhy::ended:
         return closed_ended_total;
+      case CloseWhy::not_authorised:
+        return closed_not_authorised_total;
     }
     return closed_peer_closed_total;
   }
@@ -177,6 +180,7 @@ struct ListenerMetrics {
     v.field("closed_over_limit_total", &M::closed_over_limit_total, {.doc = "Closed over another limit."});
     v.field("closed_stopping_total", &M::closed_stopping_total, {.doc = "Closed because the node stopped."});
     v.field("closed_ended_total", &M::closed_ended_total, {.doc = "Closed by who looks after the node: banned, or by hand."});
+    v.field("closed_not_authorised_total", &M::closed_not_authorised_total, {.doc = "Closed because a login failed."});
   }
 };
 

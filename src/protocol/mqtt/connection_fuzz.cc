@@ -86,6 +86,10 @@ const char* const kPackets[] = {
     "DISCONNECT reason=0x04",
     "AUTH",
     "SUBACK id=1 codes=00",
+    "CONNECT v5 id=f authentication_method=M authentication_data=x",
+    "CONNECT v5 id=g clean=0 session_expiry=60 will=w:bye authentication_method=M",
+    "AUTH reason=0x18 authentication_method=M authentication_data=y",
+    "AUTH reason=0x19 authentication_method=M authentication_data=z",
 };
 
 class Play {
@@ -192,8 +196,14 @@ class Play {
       if (const auto* settle = std::get_if<broker::Settle>(&call.request))
         reply = broker::Settled{std::vector<Code>(settle->leases.size(), code)};
       if (std::holds_alternative<broker::Release>(call.request)) reply = broker::Released{};
+      if (std::holds_alternative<broker::Authenticate>(call.request)) {
+        reply = broker::Authenticated{.is_done = (how & 2) != 0, .data = how & 4 ? "data" : "", .user = "user"};
+        if (how & 1) reply = broker::LoginRefused{static_cast<broker::LoginRefused::Why>(how % 5)};
+      }
       if (std::holds_alternative<broker::EndSession>(call.request)) reply = broker::SessionEnded{};
     }
+    if (how >= 250 && std::holds_alternative<broker::OpenSession>(call.request))
+      reply = broker::LoginRefused{static_cast<broker::LoginRefused::Why>(how % 5)};
     link_.reply(call.id, std::move(reply));
   }
 
@@ -272,6 +282,9 @@ class Play {
       if (const auto* connack = std::get_if<Connack>(&packet)) {
         require(++connacks_ == 1);
         is_accepted_ = connack->code == 0;
+      } else if (const auto* auth = std::get_if<Auth>(&packet)) {
+        // Asks for more before CONNACK, and says that it is done only after it.
+        require(connacks_ == (auth->reason == ReasonCode::success) || (connacks_ == 1 && is_accepted_));
       } else {
         require(connacks_ == 1);
       }

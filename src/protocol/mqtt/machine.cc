@@ -42,6 +42,7 @@ void Machine::on_open(Outbox& out) { out.arm(out.now() + Duration::millis(option
 
 bool Machine::is_paused() const {
   if (state_ == State::opening) return true;
+  if (state_ == State::authenticating) return login()->call != 0;
   if (const Pace* pace = this->pace(); pace && pace->is_waiting()) return true;
   if (pending_ && pending_->size() >= options_->requests_max) return true;
   // A 5.0 client knows the limit and is held to it, but what comes again does not count; an older one is just read no further.
@@ -53,6 +54,7 @@ size_t Machine::on_bytes(const Bytes& bytes, Outbox& out) {
   wanted_ = 0;
   if (state_ == State::closed) return bytes.size();
   if (state_ == State::waiting) return on_first_bytes(bytes, out);
+  if (state_ == State::authenticating) return on_login_bytes(bytes, out);
   if (inbound_) {
     inbound_->headers.clear();
     inbound_->held.clear();
@@ -97,6 +99,7 @@ void Machine::on_reply(CallId id, broker::Reply reply, Outbox& out) {
     if (id == open_call_) on_session(reply, out);
     return;
   }
+  if (login() && login()->call == id) return on_login(reply, out);
   if (pending_) {
     for (size_t i = 0; i < pending_->size(); ++i) {
       if ((*pending_)[i].call != id) continue;
@@ -138,6 +141,11 @@ void Machine::on_timer(Outbox& out) {
     case State::waiting:
       ++metrics_->connect_timeouts_total;
       end(CloseWhy::timed_out, "no CONNECT in time", out);
+      return;
+    case State::authenticating:
+      ++metrics_->connect_timeouts_total;
+      refuse(ReasonCode::not_authorized, ReturnCode::not_authorized, CloseWhy::timed_out,
+             "the authentication did not end in time", out);
       return;
     case State::opening:
       refuse(ReasonCode::server_unavailable, ReturnCode::server_unavailable, CloseWhy::timed_out,

@@ -1,10 +1,11 @@
 // Machine: one MQTT connection on the server's side, 3.1, 3.1.1 and 5.0. Private to this room. Pure.
 //
-//   waiting --CONNECT--> opening --SessionOpened--> open --> closed
+//   waiting --CONNECT--> [authenticating --AUTHs-->] opening --SessionOpened--> open --> closed
 //
 // Owned by the driver, used on one core. Invariants:
-// 1. Nothing is sent before CONNACK, and one CONNACK at most; a connection refused by it is closed.
-// 2. While the session opens nothing more is read; what came behind the CONNECT is read afterwards, in order.
+// 1. Nothing but AUTH is sent before CONNACK, and one CONNACK at most; a connection refused by it is closed.
+// 2. While a login is looked at or the session opens nothing more is read; what came behind the CONNECT is read afterwards, in
+// order.
 // 3. PUBLISHes are handed on before any later call, so the broker sees a client's packets in their order.
 // 4. PUBACKs and PUBRECs leave in the order of the PUBLISHes; a PUBLISH that failed is never acknowledged to a client older
 // than 5.0.
@@ -68,7 +69,7 @@ class Machine final : public protocol::Connection {
   void join(const MqttOptions& options, MqttMetrics& metrics);
 
  private:
-  enum class State : uint8_t { waiting, opening, open, closed };
+  enum class State : uint8_t { waiting, authenticating, opening, open, closed };
 
   // What a client needs that publishes at QoS 2.
   struct InboundQos2 {
@@ -136,7 +137,17 @@ class Machine final : public protocol::Connection {
   std::string client_id_of(const Connect& connect) const;
   std::string assigned_client_id() const;
   Pace* pace() const { return facts_ && facts_->pace ? &*facts_->pace : nullptr; }
+  Login* login() const { return facts_ ? facts_->login.get() : nullptr; }
   bool is_mounted() const { return facts_ && !facts_->mountpoint.empty(); }
+
+  // AUTH: machine_login.cc
+  void begin_login(const Connect& connect, ByteSpan packet, Outbox& out);
+  size_t on_login_bytes(const Bytes& bytes, Outbox& out);
+  Fault take_auth(const Frame& frame, Outbox& out);
+  void ask_login(std::string_view data, bool is_first, Outbox& out);
+  void on_login(broker::Reply& reply, Outbox& out);
+  void end_login(const broker::Reply& reply, Outbox& out);
+  void send_auth(ReasonCode reason, std::string_view data, Outbox& out);
 
   // what clients send: machine_inbound.cc, machine_publish.cc, machine_subscribe.cc
   void on_packet(const Frame& frame, Outbox& out);

@@ -1,5 +1,6 @@
-// Machine: from the first byte to CONNACK (MQTT5 3.1, 3.2, 4.13.1). Pure.
+// Machine: from the first byte to CONNACK (MQTT5 3.1, 3.2, 4.13.1); what lies between in machine_login.cc. Pure.
 #include <charconv>
+#include <utility>
 
 #include "base/topic_names.h"
 #include "protocol/mqtt/errors.h"
@@ -58,7 +59,11 @@ size_t Machine::on_first_bytes(const Bytes& bytes, Outbox& out) {
     on_connect_fault(fault, connect, level, out);
   } else {
     version_ = connect.version;
-    if (check_connect(connect, out)) take_connect(connect, out);
+    if (!check_connect(connect, out)) return bytes.size();
+    if (is_v5() && connect.properties.has(PropertyId::authentication_method))
+      begin_login(connect, bytes.span().first(frame.size), out);
+    else
+      take_connect(connect, out);
   }
   return state_ == State::closed ? bytes.size() : frame.size;
 }
@@ -110,9 +115,6 @@ bool Machine::check_connect_v5(const Connect& connect, Outbox& out) {
     return false;
   };
   client_packet_max_ = connect.properties.number(PropertyId::maximum_packet_size, UINT32_MAX);
-  if (connect.properties.has(PropertyId::authentication_method)) {
-    return no(ReasonCode::bad_authentication_method, "no authentication method is supported");
-  }
   if (!connect.will) return true;
   if (connect.will->qos > options_->qos_max) return no(ReasonCode::qos_not_supported, "a will with a QoS over the maximum");
   if (connect.will->retain && !options_->retain_available)
@@ -147,7 +149,9 @@ void Machine::take_connect(const Connect& connect, Outbox& out) {
     session_expiry_s_ = options_->clean_session_0_expiry_s;
   }
   asked_expiry_ = session_expiry_s_ > 0;
-  std::string user = facts_ && !facts_->user.empty() ? facts_->user : std::string(connect.user_name.value_or(""));
+  std::string user = facts_ && !facts_->user.empty() ? facts_->user
+                     : login()                       ? login()->user
+                                                     : std::string(connect.user_name.value_or(""));
   std::string client_id = client_id_of(connect);
   if (is_mounted()) {
     std::optional<std::string> prefix = mountpoint_of(facts_->mountpoint, client_id, user);
@@ -171,6 +175,7 @@ void Machine::take_connect(const Connect& connect, Outbox& out) {
                         : std::nullopt,
       .user = std::move(user),
       .prefix = is_mounted() ? facts_->mountpoint : std::string(),
+      .password = connect.password && !login() ? std::optional<std::string>(as_text(*connect.password)) : std::nullopt,
   });
 }
 
@@ -192,6 +197,7 @@ void Machine::refuse(ReasonCode reason, ReturnCode code, CloseWhy why, const cha
 void Machine::on_session(broker::Reply& reply, Outbox& out) {
   if (std::holds_alternative<broker::ClientBanned>(reply))
     return refuse(ReasonCode::banned, ReturnCode::not_authorized, CloseWhy::ended, "the client is banned", out);
+  if (std::holds_alternative<broker::LoginRefused>(reply)) return end_login(reply, out);
   const auto* opened = std::get_if<broker::SessionOpened>(&reply);
   if (!opened) {
     const auto* error = std::get_if<Error>(&reply);
@@ -241,6 +247,10 @@ void Machine::send_connack(bool session_present, bool is_expiry_capped, Outbox& 
     if (is_keep_alive_capped_) put_two_bytes(properties, PropertyId::server_keep_alive, keep_alive_s_);
     if (wants_response_information_ && !options_->response_information.empty())
       put_text(properties, PropertyId::response_information, options_->response_information);
+    if (login()) {  // MQTT5 4.12.0-5
+      put_text(properties, PropertyId::authentication_method, login()->method);
+      if (!login()->data.empty()) put_text(properties, PropertyId::authentication_data, std::exchange(login()->data, {}));
+    }
     connack.properties.raw = properties.span();
   }
   if (!send_if_fits(connack, out)) {

@@ -33,13 +33,9 @@ void Machine::on_packet(const Frame& frame, Outbox& out) {
     case PacketType::connect:
       fail({ReasonCode::protocol_error, "a second CONNECT"}, out);
       return;
-    case PacketType::auth: {
-      // No connection has an authentication method here: with one, CONNECT is refused (MQTT5 4.12).
-      Auth auth;
-      const Fault fault = decode_auth(frame, version_, auth);
-      fail(fault ? fault : Fault{ReasonCode::protocol_error, "an AUTH without an authentication method"}, out);
+    case PacketType::auth:
+      if (const Fault fault = take_auth(frame, out)) fail(fault, out);
       return;
-    }
     case PacketType::connack:
     case PacketType::suback:
     case PacketType::unsuback:

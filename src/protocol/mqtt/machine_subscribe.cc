@@ -7,8 +7,11 @@ namespace robustmq::mqtt {
 namespace {
 
 constexpr std::string_view kShared = "$share/";
+constexpr std::string_view kQueue = "$queue/";  // of the group that has its name
 
-// A filter as it was sent, taken apart: `$share/group/filter`, or a filter.
+bool is_of_group(std::string_view text) { return text.starts_with(kShared) || text.starts_with(kQueue); }
+
+// A filter as it was sent, taken apart: `$share/group/filter`, `$queue/filter`, or a filter.
 struct Asked {
   std::string_view share;
   std::string_view filter;
@@ -18,7 +21,7 @@ struct Asked {
 // MQTT5 4.7.1, 4.8.2
 Asked asked_of(std::string_view text, uint16_t levels_max) {
   Asked asked{.filter = text};
-  if (text == "$share") return asked;
+  if (text == "$share" || text == "$queue") return asked;
   if (text.starts_with(kShared)) {
     text.remove_prefix(kShared.size());
     const size_t slash = text.find('/');
@@ -26,6 +29,9 @@ Asked asked_of(std::string_view text, uint16_t levels_max) {
     asked.share = text.substr(0, slash);
     if (asked.share.find_first_of("+#") != std::string_view::npos) return asked;
     asked.filter = text.substr(slash + 1);
+  } else if (text.starts_with(kQueue)) {
+    asked.share = text.substr(0, kQueue.size() - 1);
+    asked.filter = text.substr(kQueue.size());
   }
   asked.is_good = is_valid_topic_filter(asked.filter) && topic_levels(asked.filter) <= levels_max;
   return asked;
@@ -50,7 +56,7 @@ void Machine::on_subscribe(const Frame& frame, Outbox& out) {
   }
   SubscriptionReader reader(packet, version_);
   for (Subscription wanted; reader.next(wanted);) {
-    if (wanted.no_local && wanted.filter.starts_with(kShared)) {
+    if (wanted.no_local && is_of_group(wanted.filter)) {
       fail({ReasonCode::protocol_error, "No Local on a shared subscription"}, out);  // MQTT5 3.8.3.1
       return;
     }

@@ -2,6 +2,7 @@
 // room. Pure.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -10,12 +11,24 @@
 
 namespace robustmq::mqtt {
 
-// What a connection knows of its client from the listener and the client's certificate, where there is any of it.
+// Of a client that logs in by AUTH (MQTT5 4.12), as long as it is connected.
+struct Login {
+  std::string method;
+  Bytes connect;              // the CONNECT, until it is known who sent it
+  std::string user;           // whom the broker knows it as
+  std::string data;           // for CONNACK
+  protocol::CallId call = 0;  // the broker's turn; 0: the client's, or nobody's
+  bool is_under_way = false;
+};
+
+// What a connection knows of its client beyond CONNECT: from the listener, from its certificate, from its login; where there is
+// any of it.
 struct ClientFacts {
   std::string mountpoint;  // with its placeholders until CONNECT
   std::string user;        // of the certificate, in place of what CONNECT says
   std::string client_id;   // so too
   std::optional<Pace> pace;
+  std::unique_ptr<Login> login;  // where CONNECT has an authentication method
   ClientFacts(std::string mountpoint, std::string user, std::string client_id)
       : mountpoint(std::move(mountpoint)), user(std::move(user)), client_id(std::move(client_id)) {}
 };

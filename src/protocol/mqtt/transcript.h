@@ -8,6 +8,7 @@
 //   `;` R: 2 published ok,internal   the broker answers its second call D: topic=a qos=1 payload=x h:name=value ids=1,2 rap
 //   waited=1500   the broker delivers a record; also retained,
 //                                lease=3, again, received
+//   R: 1 challenge DATA, R: 2 authenticated USER DATA, R: 1 login_refused wrong      the broker on a login
 //   open: CONNECT v5 id=a | present expiry=60 received=1,2      client and broker agree; what that looks like is another's test
 //   N: taken_over                T: 5000 milliseconds pass         congested: 1          X: the peer closes
 //   end: protocol_error why      the connection closes; the rest of the line is a part of the detail
@@ -78,6 +79,8 @@ inline std::string text_of(const broker::OpenSession& open) {
   std::string text = "open " + escaped(open.client_id);
   if (!open.clean_start) text += " clean=0";
   if (open.expiry_s) text += " expiry=" + std::to_string(open.expiry_s);
+  if (!open.user.empty()) text += " user=" + escaped(open.user);
+  if (open.password) text += " pass=" + escaped(*open.password);
   if (open.inflight_max != MqttOptions{}.inflight_max) text += " inflight=" + std::to_string(open.inflight_max);
   if (open.will) {
     const broker::Will& will = *open.will;
@@ -97,6 +100,9 @@ inline std::string text_of(const broker::OpenSession& open) {
 inline std::string text_of(const broker::Request& request) {
   std::string text;
   if (const auto* open = std::get_if<broker::OpenSession>(&request)) return text_of(*open);
+  if (const auto* login = std::get_if<broker::Authenticate>(&request)) {
+    return "authenticate " + escaped(login->mechanism) + (login->is_first ? " first" : "") + " data=" + escaped(login->data);
+  }
   if (const auto* publish = std::get_if<broker::Publish>(&request)) {
     for (const broker::Message& message : publish->messages) text += (text.empty() ? "publish " : "; ") + text_of(message);
   } else if (const auto* follow = std::get_if<broker::Follow>(&request)) {
@@ -249,6 +255,19 @@ class Transcript {
     broker::Reply reply;
     if (parts[1] == "opened") {
       reply = opened_of(rest);
+    } else if (parts[1] == "challenge") {
+      reply = broker::Authenticated{.is_done = false, .data = packet_text::unescaped(parts[2]), .user = {}};
+    } else if (parts[1] == "authenticated") {
+      reply = broker::Authenticated{
+          .is_done = true, .data = parts.size() > 3 ? packet_text::unescaped(parts[3]) : "", .user = parts[2]};
+    } else if (parts[1] == "login_refused") {
+      using Why = broker::LoginRefused::Why;
+      const std::map<std::string, Why> whys = {{"wrong", Why::wrong},
+                                               {"missing", Why::missing},
+                                               {"mechanism", Why::mechanism},
+                                               {"busy", Why::busy},
+                                               {"not_own", Why::not_own}};
+      reply = broker::LoginRefused{whys.at(parts[2])};
     } else if (parts[1] == "settled") {
       broker::Settled settled;
       for (const std::string& code : packet_text::split(parts[2], ',')) settled.leases.push_back(code_of(code));
