@@ -22,7 +22,6 @@ struct StorageOptions {
   int64_t rows_cache_bytes = 32 << 20;
   int64_t rows_waiting_bytes_max = 64 << 20;
   int64_t rows_free_bytes_min = 64 << 20;
-  int64_t memory_bytes_max = 256 << 20;
 
   template <class V>
   static void describe(V& v) {
@@ -70,11 +69,6 @@ struct StorageOptions {
             {.doc = "Bytes of rows that may wait on a core for their sync; more are refused.", .unit = "bytes", .min = 1 << 16});
     v.field("rows_free_bytes_min", &S::rows_free_bytes_min,
             {.doc = "Free space on the disk below which rows are refused.", .unit = "bytes", .min = 0});
-    v.field("memory_bytes_max", &S::memory_bytes_max,
-            {.doc = "Memory for the records of all memory logs of a core; over it the oldest of the core go first.",
-             .unit = "bytes",
-             .min = 1 << 16,
-             .live = true});
   }
 };
 

@@ -23,7 +23,6 @@ StorageOptions small_options() {
   options.index_interval_bytes = 512;
   options.index_bytes_max = 128;
   options.kv_log_bytes_max = 4 << 10;
-  options.memory_bytes_max = 1 << 30;
   return options;
 }
 
@@ -66,7 +65,7 @@ bool Rig::start() {
   ++life_;
   under_way_ = 0;
   if (options_.kind == EngineKind::memory) {
-    budget_ = std::make_unique<MemoryBudget>(options_.storage.memory_bytes_max);
+    budget_ = std::make_unique<MemoryBudget>(1 << 30);
     memory_ = std::make_unique<MemoryEngine>(*budget_);
     engine_ = memory_.get();
     return true;
