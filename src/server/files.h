@@ -1,4 +1,4 @@
-// Files that an operator names: the configuration, certificates. Not pure.
+// Files that an operator names: the configuration, certificates, users. Not pure.
 #pragma once
 
 #include <cstddef>

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "admin/access.h"
+#include "broker/auth_options.h"
 #include "broker/delayed_options.h"
 #include "broker/extensions/ban_options.h"
 #include "broker/extensions/options.h"
@@ -35,6 +36,7 @@ void for_each_metrics_struct(Visit&& visit) {
   visit.template operator()<protocol::driver::ListenerMetrics>("listener", "Listeners (label `protocol`)");
   visit.template operator()<net::StreamCounters>("net", "Byte streams");
   visit.template operator()<broker::BrokerMetrics>("broker", "Broker");
+  visit.template operator()<broker::AuthMetrics>("auth", "Logins");
   visit.template operator()<broker::SessionMetrics>("session", "Sessions");
   visit.template operator()<broker::ExtensionMetrics>("extension",
                                                       "Exclusive and automatic subscriptions, rewritten topics, $SYS");

@@ -142,6 +142,8 @@ Task<void> Node::run_start(Callback<void(Result<Listening>)> done) {
 
 Task<Status> Node::open_all() {
   store_ = std::make_unique<NodeStore>();
+  Status known = open_users();
+  if (!known.ok()) co_return known;
   Status stored = co_await open_store();
   if (!stored.ok()) co_return stored;
   Status halls = co_await open_halls();
@@ -192,9 +194,13 @@ Task<Status> Node::open_halls() {
     setup.auto_subscribe = options_.auto_subscribe;
     setup.bans = options_.ban;
     setup.transaction = &options_.transaction;
+    setup.logins = options_.auth;
+    setup.users = users_;
     room.hall = std::make_unique<broker::Hall>(setup, options_.broker, rules_, facts_);
+    if (users_ && rows_door_.make_helper) room.hall->use_helper(rows_door_.make_helper(room.core, "passwords"));
     room.hall->set_option_facts(settings);
     room.metrics.add("broker", room.hall->metrics());
+    room.metrics.add("auth", room.hall->auth_metrics());
     room.metrics.add("session", room.hall->session_metrics());
     room.metrics.add("extension", room.hall->extension_metrics());
     room.metrics.add("ban", room.hall->ban_metrics());
@@ -354,6 +360,7 @@ void Node::stop(Callback<void(Status)> done) {
 Task<void> Node::run_stop(Callback<void(Status)> done) {
   home().log.info("node_stopping");
   check_timer_.cancel();
+  users_timer_.cancel();
   if (store_) store_->admin.reset();
   OnCore end_links = [this](NodeRoom& room, Callback<void(Status)> ended) {
     if (room.doors.empty()) return ended({});

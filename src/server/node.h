@@ -18,6 +18,7 @@
 
 #include "base/callback.h"
 #include "base/result.h"
+#include "broker/authenticator.h"
 #include "broker/options.h"
 #include "broker/topic_rules.h"
 #include "observe/log.h"
@@ -40,14 +41,15 @@ using MakeSink = Callback<std::unique_ptr<observe::LogSink>(runtime::Core&)>;
 // Where the listeners are, by name, with the ports that were taken: "mqtt", "mqtt_websocket", "kafka", ..., "admin".
 using Listening = std::vector<std::pair<std::string, runtime::Endpoint>>;
 
-// The way to the database of rows, where the world is real. Without it (in the simulation) the rows are a log of their own.
+// The way to the database of rows, and to threads of their own, where the world is real. Without it (in the simulation) the rows
+// are a log of their own, and passwords are checked on the cores.
 struct RowsDoor {
   std::string folder;  // a path of the operating system
   // Called on the core that the helper is for. `name`: of its thread.
   Callback<std::unique_ptr<runtime::Helper>(runtime::Core&, std::string name)> make_helper;
 };
 
-// Reads a file that the options name: a certificate. On core 0; may wait for the disk.
+// Reads a file that the options name: a certificate, the user file. On core 0; may wait for the disk.
 using ReadFile = Callback<Result<std::string>(const std::string& path)>;
 
 // For tests only.
@@ -62,7 +64,7 @@ class Node {
   Node(const Node&) = delete;
   ~Node();
 
-  // Before start; without it nothing that lies in files (certificates) can be had.
+  // Before start; without it nothing that lies in files (certificates, users) can be had.
   void set_file_reader(ReadFile read_file) { read_file_ = std::move(read_file); }
   void set_up(runtime::Core& core);
   // Core 0. Error: why the node cannot start; what was started is stopped again by stop().
@@ -76,6 +78,8 @@ class Node {
   // Core 0: looks at the files of certificates; where they changed, new connections get the new ones. What is wrong with them is
   // logged, and the old ones stay.
   void reload_certificates();
+  // Core 0: so too the user file. Whoever is gone from it, or has another password there, is disconnected.
+  void reload_users();
 
   bool is_serving() const { return state_ == State::serving; }
   const ServerOptions& options() const { return options_; }
@@ -98,6 +102,10 @@ class Node {
   Status open_certificates();
   static void on_check_certificates(void* self);
   void check_certificates_later();
+  Result<broker::Authenticator::Users> read_users();
+  Status open_users();
+  static void on_check_users(void* self);
+  void check_users_later();
   runtime::Endpoint told_address(const ListenerPlan& plan, const runtime::Endpoint& listening);
   runtime::Task<void> run_start(Callback<void(Result<Listening>)> done);
   runtime::Task<void> run_stop(Callback<void(Status)> done);
@@ -123,6 +131,9 @@ class Node {
   ReadFile read_file_;
   std::vector<net::TlsMaterial> materials_;  // as plans_
   runtime::Timer check_timer_{&Node::on_check_certificates, this};
+  broker::Authenticator::Users users_;
+  auth::Digest users_digest_{};  // of the file they are from
+  runtime::Timer users_timer_{&Node::on_check_users, this};
   Listening listening_;
   std::vector<std::unique_ptr<NodeRoom>> rooms_;  // by core
   std::unique_ptr<NodeStore> store_;

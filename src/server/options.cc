@@ -7,6 +7,7 @@
 #include "base/topic_names.h"
 #include "broker/extensions/rewriter.h"
 #include "broker/topic_rules.h"
+#include "runtime/hosts.h"
 #include "runtime/net.h"
 
 namespace robustmq::server {
@@ -28,6 +29,20 @@ bool is_of_a_service(std::string_view name, std::string_view value) {
     if (digits != std::string_view::npos && digits + 1 < at && name.substr(0, digits + 1).ends_with("_PORT_")) return true;
   }
   return false;
+}
+
+// Why a listener may not open as things are: other hosts reach it, and nobody who comes there has to say who he is. Empty: it
+// may.
+std::string why_open(const ListenerPlan& plan, const broker::AuthOptions& auth) {
+  const bool is_local = plan.at.is_local() || plan.at.host == "localhost" || runtime::is_this_host(plan.at.host);
+  const bool asks_certificates = plan.tls.is_on() && plan.tls.clients == net::TlsClients::required;
+  if (is_local || asks_certificates || auth.open_listeners) return {};
+  const std::string where = fmt::format("other hosts reach {}, and ", plan.at.to_string());
+  if (plan.kind == "kafka")
+    return where + "Kafka clients do not log in in this version: set auth.open_listeners = true to let everybody in";
+  if (auth.user_file.empty())
+    return where + "nobody has to log in: set auth.user_file, or auth.open_listeners = true to let everybody in";
+  return {};
 }
 
 }  // namespace
@@ -80,6 +95,8 @@ Status check(const ServerOptions& options, const config::Origins& origins) {
     std::set<std::string> names;
     for (const ListenerPlan& plan : plan_listeners(options)) {
       if (!names.insert(plan.name).second) problem("listener", fmt::format("two listeners are named {}", plan.name));
+      const std::string open = why_open(plan, options.auth);
+      if (!open.empty()) problem(plan.option.substr(0, plan.option.find(' ')), open);
     }
   }
   if (options.node.data_dir.empty()) problem("node.data_dir", "a directory is needed");

@@ -8,6 +8,7 @@
 #include "admin/access.h"
 #include "base/describe.h"
 #include "base/result.h"
+#include "broker/auth_options.h"
 #include "broker/delayed_options.h"
 #include "broker/extensions/ban_options.h"
 #include "broker/extensions/options.h"
@@ -141,6 +142,7 @@ struct ServerOptions {
   KafkaSection kafka;
   TlsSection tls;
   AdminSection admin;
+  broker::AuthOptions auth;
   protocol::driver::ListenerOptions listener;
   std::vector<ListenerOptionsRow> listeners;
   broker::BrokerOptions broker;
@@ -169,6 +171,7 @@ struct ServerOptions {
         {.doc =
              "The certificate of mqtt.listen_tls, mqtt.listen_websocket_tls and kafka.listen_tls; a [[listener]] has its own."});
     v.field("admin", &O::admin, {.doc = "HTTP for people and monitoring."});
+    v.field("auth", &O::auth, {.doc = "Who may come in."});
     v.field("connection", &O::listener,
             {.doc = "Limits of every connection, whatever the protocol. Formerly [listener].", .formerly = "listener"});
     v.field("listener", &O::listeners,

@@ -18,7 +18,7 @@ namespace robustmq::server {
 namespace {
 
 constexpr CoreIndex kCoresMax = 64;
-constexpr size_t kFileBytesMax = 4 << 20;
+constexpr size_t kFileBytesMax = 17 << 20;  // the user file is the largest
 // Beyond the time that connections have: for the storage.
 constexpr Duration kStorageStopLimit = Duration::seconds(30);
 
@@ -86,6 +86,8 @@ class Run {
     say_what_to_try(*listening);
     if (!options_.tls.is_on() && options_.listeners.empty())
       tell("TLS is off: set tls.certificate and tls.key, and MQTT over TLS (8883) and secure WebSocket (8084) open");
+    if (options_.auth.user_file.empty())
+      tell("nobody has to log in: make a user file (robust-ctl user add) and set auth.user_file, and MQTT clients have to");
   }
 
   static void say_what_to_try(const Listening& listening) {
@@ -102,7 +104,9 @@ class Run {
 
   void on_signal(int signal) {
     if (signal == runtime::posix::kReloadSignal) {
-      if (state_ == State::serving) node_->reload_certificates();
+      if (state_ != State::serving) return;
+      node_->reload_certificates();
+      node_->reload_users();
       return;
     }
     if (state_ == State::stopping) {

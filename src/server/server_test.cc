@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
+#include <map>
 #include <set>
 
 #include "base/hash.h"
@@ -94,6 +95,26 @@ TEST(Options, AreNotTheVariablesOfOthers) {
   for (const char* own : {"ROBUSTMQ_MQTT_LISTEN", "ROBUSTMQ_LISTENER_0_PORT", "ROBUSTMQ_ADMIN_API_KEY", "ROBUSTMQ_PORT",
                           "ROBUSTMQ_PORT_X_TCP", "ROBUSTMQ_MQTT_LISTEN_TCP", "ROBUSTMQ_TCP"})
     EXPECT_TRUE(is_option_variable(own, "1883")) << own << ": a wrong one is told";
+}
+
+TEST(Options, OpenNoListenerToOtherHostsThatAsksForNothing) {
+  const std::string open = problem_of("[mqtt]\nlisten = \"0.0.0.0:1883\"\n");
+  EXPECT_EQ(open,
+            "robust.toml:2: mqtt.listen: other hosts reach 0.0.0.0:1883, and nobody has to log in: set auth.user_file, or "
+            "auth.open_listeners = true to let everybody in");
+  EXPECT_NE(problem_of("[mqtt]\nlisten_websocket = \"[::]:8083\"\n"), "");
+  EXPECT_NE(problem_of("[mqtt]\nlisten = \"192.0.2.1:1883\"\n"), "");
+  EXPECT_TRUE(problem_of("[[listener]]\nbind = \"0.0.0.0\"\n").starts_with("robust.toml:1: listener[0]: other hosts"));
+  for (const char* local : {"127.0.0.1:1", "127.1.2.3:1", "[::1]:1", "localhost:1", "/run/mqtt.sock", ""})
+    EXPECT_EQ(problem_of("[mqtt]\nlisten = \"" + std::string(local) + "\"\n"), "") << local;
+  const std::string users = "[auth]\nuser_file = \"users\"\n";
+  const std::string anybody = "[auth]\nopen_listeners = true\n";
+  EXPECT_EQ(problem_of(users + "[mqtt]\nlisten = \"0.0.0.0:1883\"\n"), "");
+  EXPECT_EQ(problem_of(anybody + "[mqtt]\nlisten = \"0.0.0.0:1883\"\n[kafka]\nlisten = \"0.0.0.0:9092\"\n"), "");
+  EXPECT_NE(problem_of(users + "[kafka]\nlisten = \"0.0.0.0:9092\"\n"), "") << "Kafka has no login";
+  const std::string tls = "[[listener]]\nbind = \"0.0.0.0\"\ntls = { certificate = \"c\", key = \"k\", ca = \"a\", clients = ";
+  EXPECT_EQ(problem_of(tls + "\"required\" }\n"), "");
+  EXPECT_NE(problem_of(tls + "\"optional\" }\n"), "");
 }
 
 TEST(Listeners, OfTablesTakeThePlaceOfDefaults) {
@@ -206,6 +227,11 @@ class NodeTest : public testing::TestWithParam<int> {
   Result<Listening> start(ServerOptions options) {
     node = std::make_unique<Node>(std::move(options), place.core_count(),
                                   [this](runtime::Core& core) { return std::make_unique<Lines>(core, log); });
+    node->set_file_reader([this](const std::string& path) -> Result<std::string> {
+      const auto found = files.find(path);
+      if (found == files.end()) return Error{Code::not_found, path + ": no such file"};
+      return found->second;
+    });
     for (CoreIndex i = 0; i < place.core_count(); ++i) node->set_up(place.core(i));
     std::optional<Result<Listening>> result;
     place.core(0).post([&] { node->start([&](Result<Listening> listening) { result = std::move(listening); }); });
@@ -232,6 +258,7 @@ class NodeTest : public testing::TestWithParam<int> {
 
   SimWorld world{{.seed = 7}};
   runtime::sim::SimNode& place = world.add_node({.cores = static_cast<CoreIndex>(GetParam())});
+  std::map<std::string, std::string> files;  // that options name
   std::string log;
   std::unique_ptr<Node> node;
 };
@@ -274,6 +301,55 @@ TEST_P(NodeTest, DoesNotOpenAListenerWithoutAnAddress) {
   const Result<Listening> listening = start(without);
   ASSERT_TRUE(listening.ok()) << listening.error().to_string();
   ASSERT_EQ(listening->size(), 1u);
+  stop();
+}
+
+TEST_P(NodeTest, TakesUpAChangedUserFileAndKeepsTheFormerUsersWhenItIsWrong) {
+  auth::Users users(std::string(auth::kSecretBytes, 's'));
+  users.set("ada", auth::derive("one", std::string(auth::kSaltBytes, 'x'), auth::kIterationsMin));
+  files["users"] = users.to_text();
+  ServerOptions with = options();
+  with.auth.user_file = "users";
+  with.auth.check_ms = 1'000;
+  ASSERT_TRUE(start(with).ok()) << log;
+  const auto metric = [&](const std::string& name) {
+    std::string text;
+    place.core(0).post([&] { node->metrics_text([&](std::string all) { text = std::move(all); }); });
+    EXPECT_TRUE(world.run_until([&] { return !text.empty(); }, Duration::seconds(1)));
+    const size_t at = text.find("\nrobustmq_auth_" + name + " ");
+    return at == std::string::npos ? -1 : std::stoi(text.substr(text.find(' ', at) + 1));
+  };
+  EXPECT_EQ(metric("users"), 1);
+  world.run_for(Duration::seconds(5));
+  EXPECT_EQ(metric("user_file_reads_total"), 1) << "it did not change";
+  users.set("bob", auth::derive("two", std::string(auth::kSaltBytes, 'x'), auth::kIterationsMin));
+  files["users"] = users.to_text();
+  world.run_for(Duration::seconds(2));
+  EXPECT_EQ(metric("users"), 2);
+  EXPECT_EQ(metric("user_file_reads_total"), 2);
+  EXPECT_NE(log.find("users_reloaded"), std::string::npos);
+  files["users"] = "garbage\n";
+  world.run_for(Duration::seconds(2));
+  files.erase("users");
+  place.core(0).post([&] { node->reload_users(); });
+  world.run_for(Duration::seconds(1));
+  EXPECT_EQ(metric("users"), 2);
+  EXPECT_GE(metric("user_file_failures_total"), 3);
+  EXPECT_NE(log.find("users_not_reloaded"), std::string::npos);
+  stop();
+}
+
+TEST_P(NodeTest, DoesNotStartWithAUserFileThatIsWrong) {
+  ServerOptions with = options();
+  with.auth.user_file = "users";
+  Result<Listening> listening = start(with);
+  ASSERT_FALSE(listening.ok());
+  EXPECT_EQ(listening.error().detail, "auth.user_file: users: no such file");
+  stop();
+  files["users"] = "ada:password\n";
+  listening = start(with);
+  ASSERT_FALSE(listening.ok());
+  EXPECT_TRUE(listening.error().detail.starts_with("auth.user_file: users: line 1: ")) << listening.error().detail;
   stop();
 }
 

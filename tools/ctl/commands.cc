@@ -6,6 +6,8 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "auth/credential.h"
+
 namespace robustmq::ctl {
 
 namespace {
@@ -196,6 +198,22 @@ std::optional<Command> parse_commands(int argc, char** argv, int& exit_code) {
   publish->add_option("payload", payload, "Its payload, a text")->required();
   publish->add_option("-q,--qos", qos, "Its QoS")->check(CLI::Range(0, 2))->capture_default_str();
   publish->add_flag("-r,--retain", is_retained, "Retain it");
+  CLI::App* user = app.add_subcommand("user", "List, add and remove users of a user file on this host (auth.user_file)");
+  user->require_subcommand(1);
+  std::string user_file;
+  uint32_t iterations = auth::kIterationsDefault;
+  CLI::App* user_list = user->add_subcommand("list", "Who is in the file");
+  CLI::App* user_add = user->add_subcommand(
+      "add", "Add a user, or change its password, which is read from standard input; the file is made when it is missing");
+  CLI::App* user_remove = user->add_subcommand("remove", "Take a user out; its connections are ended");
+  for (CLI::App* one : {user_list, user_add, user_remove})
+    one->add_option("-f,--file", user_file, "The user file")->required()->envname("ROBUSTMQ_AUTH_USER_FILE");
+  for (CLI::App* one : {user_add, user_remove}) one->add_option("name", name, "The user's name")->required();
+  user_add
+      ->add_option("-i,--iterations", iterations,
+                   "How dear a guess is to a thief of the file, and a login to a client; less for long random passwords")
+      ->check(CLI::Range(auth::kIterationsMin, auth::kIterationsMax))
+      ->capture_default_str();
   CLI::App* health = app.add_subcommand("health", "Whether the node serves");
   CLI::App* metrics = app.add_subcommand("metrics", "The metrics, as Prometheus reads them");
   CLI::App* options = app.add_subcommand("options", "The options the node runs with");
@@ -207,6 +225,12 @@ std::optional<Command> parse_commands(int argc, char** argv, int& exit_code) {
     return std::nullopt;
   }
   exit_code = 0;
+  using What = UserCommand::What;
+  for (const auto& [parsed, what] : {std::pair(user_list, What::list), {user_add, What::add}, {user_remove, What::remove}}) {
+    if (!parsed->parsed()) continue;
+    command.user = UserCommand{what, user_file, name, iterations};
+    return command;
+  }
   if (!key.empty()) command.request.headers.push_back({"authorization", "Bearer " + key});
   const std::string topic_target = "/api/v1/topics/" + net::percent_encode(name);
   if (list->parsed()) {

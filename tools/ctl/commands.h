@@ -1,4 +1,5 @@
-// The commands of robust-ctl, parsed into HTTP requests, and their answers as text. The one door to CLI11 in this room.
+// The commands of robust-ctl, parsed into HTTP requests (but those about a file of this host), and their answers as text. The one
+// door to CLI11 in this room.
 #pragma once
 
 #include <optional>
@@ -6,6 +7,7 @@
 #include <vector>
 
 #include "net/http_machine.h"
+#include "tools/ctl/users.h"
 
 namespace robustmq::ctl {
 
@@ -19,6 +21,7 @@ struct Command {
   std::string done_text;  // said when the answer has no body
   std::string list;       // Show::rows: the name of the list in the answer, and of its columns
   std::vector<std::string> columns;
+  std::optional<UserCommand> user;  // in place of the request: a file of this host
 };
 
 // nullopt: help was printed, or what is wrong; `exit_code` says how to end.

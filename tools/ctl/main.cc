@@ -43,12 +43,32 @@ Result<net::HttpResponse> ask(const runtime::Endpoint& server, net::HttpRequest 
   return result;
 }
 
+int change_users(const UserCommand& command) {
+  std::string password;
+  if (command.what == UserCommand::What::add) {
+    Result<std::string> typed = read_password();
+    if (!typed.ok()) {
+      fmt::print(stderr, "{}\n", typed.error().detail);
+      return 1;
+    }
+    password = typed.take();
+  }
+  const Result<std::string> said = run_user_command(command, std::move(password));
+  if (!said.ok()) {
+    fmt::print(stderr, "{}\n", said.error().detail);
+    return 1;
+  }
+  std::fwrite(said->data(), 1, said->size(), stdout);
+  return 0;
+}
+
 }  // namespace
 
 int robust_ctl_main(int argc, char** argv) {
   int exit_code = 0;
   std::optional<Command> command = parse_commands(argc, argv, exit_code);
   if (!command) return exit_code;
+  if (command->user) return change_users(*command->user);
   const Result<runtime::Endpoint> server = runtime::Endpoint::parse(command->server);
   if (!server.ok()) {
     fmt::print(stderr, "--server {}: an address is given as host:port\n", command->server);
