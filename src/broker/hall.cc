@@ -49,6 +49,7 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
       fan_out_(core_, follows_, interest_, shared_, rules_, metrics_),
       lights_(core_, fan_out_, options_, rules_, metrics_, meta_.starts(), *setup.engines.memory, setup.kv),
       streams_(core_, fan_out_, setup.engines, meta_.starts()),
+      compactor_(core_, streams_, setup.compaction),
       locator_(core_, meta_, lights_, streams_),
       publisher_(core_, meta_, rules_, fan_out_, lights_, streams_, locator_, retained_, options_, metrics_),
       fetcher_(core_, locator_, options_, metrics_),
@@ -447,6 +448,11 @@ void Hall::produce(Context& context, Produce request, ReplyTo done) {
       if (const int32_t bad = record_out_of_time(wanted.times, topic.stream->config, core_.wall_now()); bad >= 0) {
         producing->reply.partitions[i].bad_record = bad;
         take(Error{Code::invalid_timestamp, "the record's time is too far from the broker's"});
+        continue;
+      }
+      if (wanted.keyless_record >= 0 && meta::compacts(topic.stream->config.cleanup_policy)) {
+        producing->reply.partitions[i].bad_record = wanted.keyless_record;
+        take(Error{Code::invalid_record, "a record of a compacted topic needs a key"});
         continue;
       }
     }

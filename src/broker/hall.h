@@ -13,6 +13,7 @@
 #include "broker/authenticator.h"
 #include "broker/authorise.h"
 #include "broker/broker.h"
+#include "broker/compactor.h"
 #include "broker/delayed.h"
 #include "broker/extensions/bans.h"
 #include "broker/extensions/exclusive.h"
@@ -67,6 +68,7 @@ struct HallSetup {
   const TransactionOptions* transaction = nullptr;  // nullptr: the defaults
   AuthOptions logins;
   Authenticator::Users users;  // null: there is no login
+  CompactionOptions compaction;
 };
 
 class Hall final : public Broker {
@@ -102,6 +104,7 @@ class Hall final : public Broker {
   const LeaseMetrics& lease_metrics() const { return lease_metrics_; }
   const queue::QueueMetrics& queue_metrics() const { return queues_.queue_metrics(); }
   const AuthMetrics& auth_metrics() const { return auth_metrics_; }
+  const CompactionMetrics& compaction_metrics() const { return compactor_.metrics(); }
   // Facts of a node's options shown by DescribeCluster; set by server at start.
   void set_option_facts(std::vector<TopicFacts::Setting> facts) { option_facts_ = std::move(facts); }
 
@@ -225,6 +228,7 @@ class Hall final : public Broker {
   FanOut fan_out_;
   LightTopics lights_;
   Streams streams_;
+  Compactor compactor_;
   Locator locator_;
   Publisher publisher_;
   Fetcher fetcher_;

@@ -70,6 +70,7 @@ void Hall::start(Callback<void(Status)> ready) {
   core_.arm(tick_, core_.now() + Duration::millis(options_.retention_check_ms));
   core_.arm(sweep_tick_, core_.now() + Duration::millis(options_.retention_check_ms));
   sys_.start();
+  compactor_.start();
   if (groups_) {
     groups_->look_at_lag(
         [this](ListOffsets request, ReplyTo done) { fetcher_.list_offsets(std::move(request), std::move(done)); });
@@ -203,10 +204,14 @@ void Hall::on_sweep_tick(void* self) {
 
 void Hall::on_catalog(const meta::CatalogEvent& event) {
   publisher_.forget_routes();
-  if (const auto* changed = std::get_if<meta::TopicChanged>(&event)) return streams_.changed(changed->topic);
+  if (const auto* changed = std::get_if<meta::TopicChanged>(&event)) {
+    compactor_.changed(changed->topic->id);
+    return streams_.changed(changed->topic);
+  }
   const auto* deleted = std::get_if<meta::TopicDeleted>(&event);
   if (!deleted) return;
   queues_.remove_topic(*deleted->topic);
+  compactor_.changed(deleted->topic->id);
   streams_.remove(*deleted->topic);
   if (core_.index() != 0) return;
   // A topic that a rule feeds is emptied, not ended, by its deletion.

@@ -64,7 +64,13 @@ void Fetcher::list_offsets(ListOffsets request, ReplyTo done) {
 
 void Fetcher::delete_records(DeleteRecords request, ReplyTo done) {
   using One = DeletedRecords::One;
-  const auto trim = [](shard::Shard& shard, const DeleteRecords::One& wanted, Callback<void(One)> answer) {
+  std::vector<bool> is_only_compacted;
+  for (const TopicRef& ref : request.topics) {
+    const Located topic = locator_.locate(ref);
+    is_only_compacted.push_back(topic.stream && topic.stream->config.cleanup_policy == meta::CleanupPolicy::compact);
+  }
+  const auto trim = [is_only_compacted](shard::Shard& shard, const DeleteRecords::One& wanted, Callback<void(One)> answer) {
+    if (is_only_compacted[static_cast<size_t>(wanted.topic_index)]) return answer({Code::not_supported, -1});
     const shard::ShardBounds bounds = shard.bounds();
     const Offset before = wanted.before == -1 ? bounds.high_watermark : wanted.before;
     if (before < 0 || before > bounds.high_watermark) return answer({Code::offset_out_of_range, -1});

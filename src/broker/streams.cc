@@ -1,5 +1,6 @@
 #include "broker/streams.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "broker/origin.h"
@@ -12,8 +13,11 @@ shard::ShardSettings settings_of(const meta::TopicConfig& config) {
   settings.batch_bytes_max = config.message_bytes_max;
   settings.log.segment_bytes = config.segment_bytes;
   settings.log.segment_ms = config.segment_ms;
-  settings.log.retention_ms = config.retention_ms;
-  settings.log.retention_bytes = config.retention_bytes;
+  settings.log.retention_ms = meta::removes(config.cleanup_policy) ? config.retention_ms : -1;
+  settings.log.retention_bytes = meta::removes(config.cleanup_policy) ? config.retention_bytes : -1;
+  // What is still written to is not compacted.
+  if (meta::compacts(config.cleanup_policy))
+    settings.log.segment_ms = std::min(settings.log.segment_ms, config.compaction_lag_max_ms);
   return settings;
 }
 

@@ -49,6 +49,15 @@ class Streams {
   // Keeps the producers' state of every shard that took records since it was last kept; `done` when all that can be is.
   void seal(Callback<void(Status)> done);
   void retain(WallTime now);
+  // The open shard; nullptr: there is none here.
+  shard::Shard* find_open(const ShardId& id) const {
+    const auto found = streams_.find(id);
+    return found != streams_.end() && !found->second->is_opening ? found->second->shard.get() : nullptr;
+  }
+  std::shared_ptr<const meta::Topic> topic_of(const ShardId& id) const {
+    const auto found = streams_.find(id);
+    return found != streams_.end() ? found->second->topic : nullptr;
+  }
   template <class Use>
   void for_each_open(Use&& use) const {
     for (const auto& [id, stream] : streams_) {

@@ -93,6 +93,8 @@ Result<int64_t> Catalog::on(const CreateTopic& command) {
   const Status allowed = check_topic(topic, command.limits);
   if (!allowed.ok()) return allowed.error();
   if (topic.id.is_zero()) return Error{Code::invalid_topic, "a topic without an id"};
+  if (topic.config.cleanup_policy != CleanupPolicy::remove && feature_level_ < kCompactionLevel)
+    return Error{Code::not_supported, "the catalog's feature level is too low"};
   const auto alike = by_collision_name_.find(Name(topic.tenant, collision_name(topic.name)));
   if (alike != by_collision_name_.end()) {
     const std::string& other = topics_.at(alike->second)->name;
@@ -183,6 +185,8 @@ Result<int64_t> Catalog::on(const ConfigureTopic& command) {
   if (changed.config.mode != before.mode) return Error{Code::invalid_config, "the mode of a topic cannot be changed"};
   const Status allowed = check_topic(changed, command.limits);
   if (!allowed.ok()) return allowed.error();
+  if (changed.config.cleanup_policy != before.cleanup_policy && feature_level_ < kCompactionLevel)
+    return Error{Code::not_supported, "the catalog's feature level is too low"};
   if (changed.config != before) replace(found->second, std::move(changed));
   return 0;
 }

@@ -20,8 +20,9 @@ namespace robustmq::meta {
 
 // What a build understands of the catalog; behaviour that older nodes would not share waits for the level to be raised.
 constexpr uint32_t kFeatureLevelMin = 1;
-constexpr uint32_t kFeatureLevelMax = 2;
+constexpr uint32_t kFeatureLevelMax = 3;
 constexpr uint32_t kTopicChangesLevel = 2;  // grow_topic, configure_topic
+constexpr uint32_t kCompactionLevel = 3;    // other cleanup policies than delete: older nodes would drop what is to stay
 
 enum class CommandKind : uint8_t {
   node_started = 1,

@@ -13,7 +13,17 @@ namespace robustmq::meta {
 // A topic's durability class (ARCHITECTURE.md, "What an ack means"). hybrid and tiered are named and not built yet.
 enum class Mode : uint8_t { none = 0, memory = 1, hybrid = 2, persistent = 3, tiered = 4 };
 
+// What becomes of old records: dropped by retention, compacted (of each key the newest stays), both, or neither. Bits.
+enum class CleanupPolicy : uint8_t { keep = 0, remove = 1, compact = 2, compact_and_remove = 3 };
+
 }  // namespace robustmq::meta
+
+template <>
+struct robustmq::EnumNames<robustmq::meta::CleanupPolicy> {
+  using P = robustmq::meta::CleanupPolicy;
+  static constexpr std::pair<P, std::string_view> values[] = {
+      {P::keep, ""}, {P::remove, "delete"}, {P::compact, "compact"}, {P::compact_and_remove, "compact,delete"}};
+};
 
 template <>
 struct robustmq::EnumNames<robustmq::meta::Mode> {
@@ -25,6 +35,9 @@ struct robustmq::EnumNames<robustmq::meta::Mode> {
 namespace robustmq::meta {
 
 constexpr bool is_built(Mode mode) { return mode == Mode::none || mode == Mode::memory || mode == Mode::persistent; }
+
+constexpr bool compacts(CleanupPolicy policy) { return (static_cast<uint8_t>(policy) & 2) != 0; }
+constexpr bool removes(CleanupPolicy policy) { return (static_cast<uint8_t>(policy) & 1) != 0; }
 
 // A setting of another protocol that has no effect here: kept and shown under that protocol's name.
 struct KeptSetting {
@@ -51,6 +64,11 @@ struct TopicConfig {
   int64_t timestamp_before_max_ms = INT64_MAX;
   int64_t timestamp_after_max_ms = 3'600'000;
   std::vector<KeptSetting> kept;  // by name
+  CleanupPolicy cleanup_policy = CleanupPolicy::remove;
+  int64_t delete_retention_ms = 86'400'000;
+  double dirty_ratio_min = 0.5;
+  int64_t compaction_lag_min_ms = 0;
+  int64_t compaction_lag_max_ms = INT64_MAX;
 
   bool operator==(const TopicConfig&) const = default;
   template <class V>
@@ -73,6 +91,20 @@ struct TopicConfig {
     v.field("timestamp_after_max_ms", &TopicConfig::timestamp_after_max_ms,
             {.doc = "How far a record's time may lie after the broker's; later ones are refused.", .unit = "ms", .min = 0});
     v.field("kept", &TopicConfig::kept, {.doc = "Settings of other protocols without effect here."});
+    v.field(
+        "cleanup_policy", &TopicConfig::cleanup_policy,
+        {.doc = "What becomes of old records: delete (by retention), compact (of each key the newest stays), compact,delete, or "
+                "empty: neither."});
+    v.field("delete_retention_ms", &TopicConfig::delete_retention_ms,
+            {.doc = "How long compaction leaves a tombstone or the marker of a transaction after it first met it.",
+             .unit = "ms",
+             .min = 0});
+    v.field("dirty_ratio_min", &TopicConfig::dirty_ratio_min,
+            {.doc = "Share of a partition's bytes that must be new for it to be compacted.", .min = 0, .max = 1});
+    v.field("compaction_lag_min_ms", &TopicConfig::compaction_lag_min_ms,
+            {.doc = "Age below which records are not compacted.", .unit = "ms", .min = 0});
+    v.field("compaction_lag_max_ms", &TopicConfig::compaction_lag_max_ms,
+            {.doc = "Age at which records are compacted, however few they are.", .unit = "ms", .min = 1});
   }
 };
 

@@ -18,9 +18,9 @@ struct RangeVisitor {
 
   template <class T>
   void field(std::string_view name, T TopicConfig::* member, FieldFacts facts = {}) {
-    if constexpr (std::is_integral_v<T>) {
+    if constexpr (std::is_arithmetic_v<T>) {
       const double value = static_cast<double>(config.*member);
-      if (broken.empty() && (value < facts.min || value > facts.max))
+      if (broken.empty() && !(value >= facts.min && value <= facts.max))
         broken = std::string(name) + " = " + std::to_string(config.*member);
     }
   }
@@ -55,6 +55,10 @@ Status check_topic(const Topic& topic, const CatalogLimits& limits) {
   RangeVisitor ranges{topic.config, {}};
   TopicConfig::describe(ranges);
   if (!ranges.broken.empty()) return Error{Code::invalid_config, ranges.broken};
+  if (compacts(topic.config.cleanup_policy) && topic.config.mode != Mode::persistent)
+    return Error{Code::invalid_config, "only topics of mode persistent are compacted"};
+  if (topic.config.compaction_lag_min_ms > topic.config.compaction_lag_max_ms)
+    return Error{Code::invalid_config, "the least compaction lag is above the largest"};
   return {};
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
 #include <type_traits>
 
 namespace robustmq::meta {
@@ -15,6 +16,12 @@ struct SettingsWriter {
 
   static std::string text_of(bool value) { return value ? "true" : "false"; }
   static std::string text_of(Mode value) { return std::string(enum_name(value)); }
+  static std::string text_of(CleanupPolicy value) { return std::string(enum_name(value)); }
+  static std::string text_of(double value) {
+    char text[32];
+    const auto [end, error] = std::to_chars(text, text + sizeof(text), value);
+    return std::string(text, end);
+  }
   template <std::integral T>
   static std::string text_of(T value) {
     return std::to_string(value);
@@ -28,6 +35,25 @@ struct SettingsWriter {
     }
   }
 };
+
+// Elements apart by commas, in any order, with spaces around. nullopt: one is none.
+std::optional<CleanupPolicy> policy_of(std::string_view list) {
+  uint8_t bits = 0;
+  while (!list.empty()) {
+    const size_t comma = std::min(list.find(','), list.size());
+    std::string_view element = list.substr(0, comma);
+    while (element.starts_with(' ')) element.remove_prefix(1);
+    while (element.ends_with(' ')) element.remove_suffix(1);
+    if (element == "delete")
+      bits |= static_cast<uint8_t>(CleanupPolicy::remove);
+    else if (element == "compact")
+      bits |= static_cast<uint8_t>(CleanupPolicy::compact);
+    else if (!element.empty())
+      return std::nullopt;
+    list.remove_prefix(std::min(comma + 1, list.size()));
+  }
+  return static_cast<CleanupPolicy>(bits);
+}
 
 // Sets one field from text, or to its default.
 struct SettingReader {
@@ -44,12 +70,26 @@ struct SettingReader {
       found = true;
       if (change.how == SettingChange::How::reset) {
         config.*member = defaults.*member;
+      } else if constexpr (std::is_same_v<T, CleanupPolicy>) {
+        change_policy(config.*member);
       } else if (change.how != SettingChange::How::set) {
         problem = "is no list";
       } else {
         set(config.*member, facts);
       }
     }
+  }
+  void change_policy(CleanupPolicy& policy) {
+    const std::optional<CleanupPolicy> given = policy_of(change.value);
+    if (!given) {
+      problem = "must be a list of delete and compact";
+      return;
+    }
+    const auto bits = static_cast<uint8_t>(*given);
+    const auto before = static_cast<uint8_t>(policy);
+    policy = *given;
+    if (change.how == SettingChange::How::append) policy = static_cast<CleanupPolicy>(before | bits);
+    if (change.how == SettingChange::How::subtract) policy = static_cast<CleanupPolicy>(before & ~bits);
   }
   template <class T>
   void set(T& member, const FieldFacts& facts) {
@@ -65,7 +105,9 @@ struct SettingReader {
       T value{};
       const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
       if (error != std::errc{} || end != text.data() + text.size())
-        problem = "must be a whole number";
+        problem = std::is_integral_v<T> ? "must be a whole number" : "must be a number";
+      else if (!(static_cast<double>(value) <= facts.max))
+        problem = "is above the largest value allowed";
       else if (static_cast<double>(value) < facts.min)
         problem = "is below the smallest value allowed, " + std::to_string(static_cast<int64_t>(facts.min));
       else

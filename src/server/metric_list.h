@@ -3,6 +3,7 @@
 
 #include "admin/access.h"
 #include "broker/auth_options.h"
+#include "broker/compaction_options.h"
 #include "broker/delayed_options.h"
 #include "broker/extensions/ban_options.h"
 #include "broker/extensions/options.h"
@@ -48,6 +49,7 @@ void for_each_metrics_struct(Visit&& visit) {
   visit.template operator()<broker::RetainedMetrics>("retained", "Retained messages");
   visit.template operator()<broker::WillMetrics>("will", "Wills");
   visit.template operator()<broker::DelayedMetrics>("delayed", "Delayed messages");
+  visit.template operator()<broker::CompactionMetrics>("compaction", "Compaction");
   visit.template operator()<admin::AdminMetrics>("admin", "Admin API");
   visit.template operator()<net::HttpServerCounters>("admin_http", "Connections of the admin API");
   visit.template operator()<raft::GroupMetrics>("catalog", "Catalog");

@@ -196,6 +196,7 @@ Task<Status> Node::open_halls() {
     setup.transaction = &options_.transaction;
     setup.logins = options_.auth;
     setup.users = users_;
+    setup.compaction = options_.compaction;
     room.hall = std::make_unique<broker::Hall>(setup, options_.broker, rules_, facts_);
     if (users_ && rows_door_.make_helper) room.hall->use_helper(rows_door_.make_helper(room.core, "passwords"));
     room.hall->set_option_facts(settings);
@@ -210,6 +211,7 @@ Task<Status> Node::open_halls() {
     room.metrics.add("transaction", room.hall->transaction_metrics());
     room.metrics.add("lease", room.hall->lease_metrics());
     room.metrics.add("queue", room.hall->queue_metrics());
+    room.metrics.add("compaction", room.hall->compaction_metrics());
     room.metrics.add("memory", room.budget.metrics());
     room.metrics.add("net", room.streams.counters());
     done({});

@@ -9,6 +9,7 @@
 #include "base/describe.h"
 #include "base/result.h"
 #include "broker/auth_options.h"
+#include "broker/compaction_options.h"
 #include "broker/delayed_options.h"
 #include "broker/extensions/ban_options.h"
 #include "broker/extensions/options.h"
@@ -151,6 +152,7 @@ struct ServerOptions {
   broker::TransactionOptions transaction;
   broker::RetainedOptions retained;
   broker::DelayedOptions delayed;
+  broker::CompactionOptions compaction;
   meta::CatalogLimits catalog;
   storage::StorageOptions storage;
   broker::ExtensionOptions extension;
@@ -183,6 +185,7 @@ struct ServerOptions {
     v.field("transaction", &O::transaction, {.doc = "Kafka's transactions."});
     v.field("retained", &O::retained, {.doc = "Retained messages of MQTT."});
     v.field("delayed", &O::delayed, {.doc = "Delayed messages of MQTT: `$delayed/{seconds}/{topic}`."});
+    v.field("compaction", &O::compaction, {.doc = "Compaction of topics whose cleanup policy asks for it."});
     v.field("catalog", &O::catalog, {.doc = "Limits of the catalog of streams."});
     v.field("storage", &O::storage, {.doc = "The journal, segments and memory logs."});
     v.field("extension", &O::extension, {.doc = "Exclusive subscriptions, $SYS and slow subscriptions."});

@@ -25,6 +25,7 @@ struct ProducePartition {
   int32_t partition = 0;
   Bytes batch;  // one batch, shape and CRC and records checked by the protocol
   RecordTimes times;
+  int32_t keyless_record = -1;  // the first one without a key; -1: none
 };
 struct Produce {
   std::vector<TopicRef> topics;
@@ -41,7 +42,7 @@ struct ProducedPartition {
   int64_t append_time_ms = -1;
   Offset log_start = -1;
   LeaderEpoch leader_epoch = -1;
-  int32_t bad_record = -1;  // invalid_timestamp: which record is at fault
+  int32_t bad_record = -1;  // invalid_timestamp, invalid_record: which record is at fault
 };
 struct Produced {
   std::vector<ProducedPartition> partitions;
@@ -129,7 +130,7 @@ struct DeleteRecords {
 };
 struct DeletedRecords {
   struct One {
-    Code code = Code::ok;  // offset_out_of_range: past the high watermark
+    Code code = Code::ok;  // offset_out_of_range: past the high watermark; not_supported: the topic is only compacted
     Offset log_start = -1;
   };
   std::vector<One> partitions;

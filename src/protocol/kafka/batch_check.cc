@@ -64,6 +64,7 @@ Status check_records(const BatchView& batch, ByteSpan block, int64_t& max_timest
     facts.bad_record = index;
     if (record.offset != expected++) return invalid("record offsets do not count up by one");
     max_timestamp = std::max(max_timestamp, record.timestamp_ms);
+    if (!record.key && facts.keyless_record < 0) facts.keyless_record = index;
     if (record.timestamp_ms >= 0) note_time(facts.times, record.timestamp_ms, index);
     if (record.header_count > 0) {
       HeaderReader headers(record);

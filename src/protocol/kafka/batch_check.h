@@ -32,6 +32,7 @@ struct BatchCheckLimits {
 struct BatchCheckFacts {
   int32_t bad_record = -1;  // the index of the one at fault; -1: it is the batch as a whole
   bool is_transactional = false;
+  int32_t keyless_record = -1;  // the first one without a key; -1: none
   broker::RecordTimes times;
 };
 Status check_produced_batch(Bytes& records, int produce_version, const BatchCheckLimits& limits,

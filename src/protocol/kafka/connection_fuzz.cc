@@ -117,7 +117,7 @@ broker::Reply reply_to(const broker::Request& request, uint8_t choice) {
     } else if constexpr (std::is_same_v<T, broker::HeartbeatShare>) {
       broker::ConsumerHeartbeatReply reply;
       reply.code = code;
-      reply.assignment = {{{}, {0}}};
+      reply.assignment = std::vector<broker::AssignedTopic>(1);
       return reply;
     } else if constexpr (std::is_same_v<T, broker::DescribeShares>) {
       broker::DescribedConsumers reply;

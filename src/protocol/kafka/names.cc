@@ -20,7 +20,13 @@ const Row* find(const Row (&rows)[N], std::string_view Row::* name, std::string_
 
 }  // namespace
 
-const TopicSetting kTopicSettings[9] = {
+const TopicSetting kTopicSettings[14] = {
+    {"cleanup.policy", "cleanup_policy", ConfigType::list, "log.cleanup.policy",
+     "delete drops old records, compact keeps of each key the newest; both, or none, may be given."},
+    {"delete.retention.ms", "delete_retention_ms", ConfigType::int64, "log.cleaner.delete.retention.ms",
+     "How long compaction leaves a tombstone after it first met it."},
+    {"max.compaction.lag.ms", "compaction_lag_max_ms", ConfigType::int64, "log.cleaner.max.compaction.lag.ms",
+     "Age at which records are compacted, however few they are."},
     {"max.message.bytes", "message_bytes_max", ConfigType::int32, "message.max.bytes", "Largest record batch taken, as stored."},
     {"message.timestamp.after.max.ms", "timestamp_after_max_ms", ConfigType::int64, "log.message.timestamp.after.max.ms",
      "How far a record's time may lie after the broker's; later ones are refused."},
@@ -28,6 +34,10 @@ const TopicSetting kTopicSettings[9] = {
      "How far a record's time may lie before the broker's; older ones are refused."},
     {kTimestampType, "log_append_time", ConfigType::string, "log.message.timestamp.type",
      "CreateTime keeps the producer's time, LogAppendTime sets the broker's."},
+    {"min.cleanable.dirty.ratio", "dirty_ratio_min", ConfigType::real, "log.cleaner.min.cleanable.ratio",
+     "Share of a partition's bytes that must be new for it to be compacted."},
+    {"min.compaction.lag.ms", "compaction_lag_min_ms", ConfigType::int64, "log.cleaner.min.compaction.lag.ms",
+     "Age below which records are not compacted."},
     {"retention.bytes", "retention_bytes", ConfigType::int64, "log.retention.bytes",
      "Size of a partition above which the oldest segments are dropped; -1 keeps them."},
     {"retention.ms", "retention_ms", ConfigType::int64, "log.retention.ms", "Age at which records are dropped; -1 keeps them."},
@@ -42,11 +52,10 @@ constexpr double kInt64 = 9223372036854775807.0;
 constexpr std::string_view kForever = "9223372036854775807";
 }  // namespace
 
-const KeptTopicSetting kKeptTopicSettings[21] = {
+const KeptTopicSetting kKeptTopicSettings[17] = {
     {"compression.gzip.level", "-1", ConfigType::int32, -1, 9, "Batches are stored as the producer compressed them."},
     {"compression.lz4.level", "9", ConfigType::int32, 1, 17, "Batches are stored as the producer compressed them."},
     {"compression.zstd.level", "3", ConfigType::int32, -131072, 22, "Batches are stored as the producer compressed them."},
-    {"delete.retention.ms", "86400000", ConfigType::int64, 0, kInt64, "Logs are not compacted."},
     {"file.delete.delay.ms", "60000", ConfigType::int64, 0, kInt64, "Files go at once; who reads one keeps it."},
     {"flush.messages", kForever, ConfigType::int64, 1, kInt64, "What is acknowledged is synced already."},
     {"flush.ms", kForever, ConfigType::int64, 0, kInt64, "What is acknowledged is synced already."},
@@ -55,9 +64,6 @@ const KeptTopicSetting kKeptTopicSettings[21] = {
     {"leader.replication.throttled.replicas", "", ConfigType::list, 0, 0, "There is one replica."},
     {"local.retention.bytes", "-2", ConfigType::int64, -2, kInt64, "Sealed segments stay on this node."},
     {"local.retention.ms", "-2", ConfigType::int64, -2, kInt64, "Sealed segments stay on this node."},
-    {"max.compaction.lag.ms", kForever, ConfigType::int64, 1, kInt64, "Logs are not compacted."},
-    {"min.cleanable.dirty.ratio", "0.5", ConfigType::real, 0, 1, "Logs are not compacted."},
-    {"min.compaction.lag.ms", "0", ConfigType::int64, 0, kInt64, "Logs are not compacted."},
     {"preallocate", "false", ConfigType::boolean, 0, 0, "Segments grow as they are written."},
     {"remote.log.copy.disable", "false", ConfigType::boolean, 0, 0, "Sealed segments stay on this node."},
     {"remote.log.delete.on.disable", "false", ConfigType::boolean, 0, 0, "Sealed segments stay on this node."},
@@ -66,8 +72,7 @@ const KeptTopicSetting kKeptTopicSettings[21] = {
     {"unclean.leader.election.enable", "false", ConfigType::boolean, 0, 0, "There is one replica."},
 };
 
-const FixedSetting kFixedTopicSettings[4] = {
-    {"cleanup.policy", "delete", ConfigType::list, "Old records are dropped; logs are not compacted."},
+const FixedSetting kFixedTopicSettings[3] = {
     {"compression.type", "producer", ConfigType::string, "Batches are stored as the producer compressed them."},
     {"min.insync.replicas", "1", ConfigType::int32, "Replicas that must have a record before acks=all is answered."},
     {"remote.storage.enable", "false", ConfigType::boolean, "Sealed segments stay on this node."},

@@ -35,9 +35,9 @@ struct FixedSetting {
   std::string_view doc;
 };
 
-extern const TopicSetting kTopicSettings[9];
-extern const KeptTopicSetting kKeptTopicSettings[21];
-extern const FixedSetting kFixedTopicSettings[4];
+extern const TopicSetting kTopicSettings[14];
+extern const KeptTopicSetting kKeptTopicSettings[17];
+extern const FixedSetting kFixedTopicSettings[3];
 
 const TopicSetting* topic_setting_of_kafka(std::string_view kafka_name);
 const TopicSetting* topic_setting_of_ours(std::string_view our_name);

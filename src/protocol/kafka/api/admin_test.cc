@@ -102,7 +102,7 @@ TEST(CreateTopics, RefusesWhatATopicCannotHave) {
   for (const Case& one :
        {Case{with_config("no.such.setting", "1"), K::invalid_config},
         Case{with_config("retention.ms", std::nullopt), K::invalid_config},
-        Case{with_config("cleanup.policy", "compact"), K::invalid_config},
+        Case{with_config("compression.type", "gzip"), K::invalid_config},
         Case{with_config("message.timestamp.type", "Never"), K::invalid_config},
         Case{with_replication(3), K::invalid_replication_factor}, Case{with_replication(0), K::invalid_replication_factor}}) {
     ConnectionHarness link;

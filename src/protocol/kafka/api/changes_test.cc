@@ -87,8 +87,8 @@ TEST(Case63Configs, AlterConfigsReplacesAllSettings) {
     ConnectionHarness link;
     AlterConfigsRequest request;
     request.validate_only = true;
-    request.resources.push_back({2, "t", {{"retention.ms", "5"}, {"flush.ms", "9"}, {"cleanup.policy", "delete"}}});
-    request.resources.push_back({2, "bad", {{"cleanup.policy", "compact"}}});
+    request.resources.push_back({2, "t", {{"retention.ms", "5"}, {"flush.ms", "9"}, {"cleanup.policy", "compact"}}});
+    request.resources.push_back({2, "bad", {{"compression.type", "gzip"}}});
     request.resources.push_back({2, "odd", {{"no.such", "1"}}});
     request.resources.push_back({4, "7", {{"log.retention.ms", "1"}}});
     request.resources.push_back({16, "metrics", {}});
@@ -97,7 +97,8 @@ TEST(Case63Configs, AlterConfigsReplacesAllSettings) {
     EXPECT_TRUE(asked.validate_only);
     ASSERT_EQ(asked.topics.size(), 1u);
     EXPECT_TRUE(asked.topics[0].replaces_all);
-    ASSERT_EQ(asked.topics[0].changes.size(), 2u);
+    ASSERT_EQ(asked.topics[0].changes.size(), 3u);
+    EXPECT_EQ(asked.topics[0].changes[2].name, "cleanup_policy");
     EXPECT_EQ(asked.topics[0].changes[0].name, "retention_ms");
     EXPECT_EQ(asked.topics[0].changes[0].value, "5");
     EXPECT_EQ(asked.topics[0].changes[1].name, "kept.flush.ms");
@@ -120,10 +121,10 @@ TEST(Case63Configs, IncrementalAppendsToAndSubtractsFromLists) {
     request.resources.push_back({2, "d", {{"retention.ms", 0, std::nullopt}}});
     request.resources.push_back({2, "e", {{"retention.ms", 9, "5"}}});
     request.resources.push_back({2, "f", {{"retention.ms", 0, "1"}, {"retention.ms", 1, std::nullopt}}});
-    request.resources.push_back({2, "g", {{"cleanup.policy", 2, "delete"}}});
+    request.resources.push_back({2, "g", {{"cleanup.policy", 2, "compact"}}});
     link.feed(request_bytes(request, version, 1));
     const auto asked = link.take_call<broker::ConfigureTopics>();
-    ASSERT_EQ(asked.topics.size(), 3u);
+    ASSERT_EQ(asked.topics.size(), 4u);
     using How = broker::ConfigureTopics::Change::How;
     ASSERT_EQ(asked.topics[0].changes.size(), 3u);
     EXPECT_FALSE(asked.topics[0].replaces_all);
@@ -132,7 +133,9 @@ TEST(Case63Configs, IncrementalAppendsToAndSubtractsFromLists) {
     EXPECT_EQ(asked.topics[0].changes[2].how, How::append);
     EXPECT_EQ(asked.topics[1].changes.at(0).how, How::subtract);
     EXPECT_TRUE(asked.topics[2].changes.empty());
-    link.reply_to_taken(broker::ConfiguredTopics{{{}, {Code::unknown_topic, ""}, {}}});
+    EXPECT_EQ(asked.topics[3].changes.at(0).name, "cleanup_policy");
+    EXPECT_EQ(asked.topics[3].changes[0].how, How::append);
+    link.reply_to_taken(broker::ConfiguredTopics{{{}, {Code::unknown_topic, ""}, {}, {}}});
     const auto answer = link.take<IncrementalAlterConfigsResponse>(version);
     EXPECT_EQ(answer.fault, "");
     const K errors[] = {
@@ -146,13 +149,11 @@ TEST(Case63Configs, SettingsWithoutEffectAreCheckedAsKafkaDoes) {
   EXPECT_EQ(read_topic_setting("flush.messages", "1").our_name, "kept.flush.messages");
   EXPECT_NE(read_topic_setting("flush.messages", "0").problem, "");
   EXPECT_NE(read_topic_setting("flush.messages", "many").problem, "");
-  EXPECT_EQ(read_topic_setting("min.cleanable.dirty.ratio", "0.25").problem, "");
-  EXPECT_NE(read_topic_setting("min.cleanable.dirty.ratio", "1.25").problem, "");
   EXPECT_NE(read_topic_setting("preallocate", "yes").problem, "");
   EXPECT_EQ(read_topic_setting("segment.index.bytes", "2147483647").problem, "");
   EXPECT_NE(read_topic_setting("segment.index.bytes", "2147483648").problem, "");
-  EXPECT_EQ(read_topic_setting("cleanup.policy", "delete").our_name, "");
-  EXPECT_NE(read_topic_setting("cleanup.policy", "compact").problem, "");
+  EXPECT_EQ(read_topic_setting("compression.type", "producer").our_name, "");
+  EXPECT_NE(read_topic_setting("compression.type", "gzip").problem, "");
 }
 
 TEST(ListConfigResources, NamesTopicsAndTheBroker) {
@@ -232,18 +233,19 @@ TEST(Case39DeleteRecords, AnswersEachPartition) {
   for (int version = 0; version <= 2; ++version) {
     ConnectionHarness link;
     DeleteRecordsRequest request;
-    request.topics.push_back({"t", {{0, -1}, {1, 50}}});
+    request.topics.push_back({"t", {{0, -1}, {1, 50}, {2, 5}}});
     link.feed(request_bytes(request, version, 1));
     const auto asked = link.take_call<broker::DeleteRecords>();
-    ASSERT_EQ(asked.partitions.size(), 2u);
+    ASSERT_EQ(asked.partitions.size(), 3u);
     EXPECT_EQ(asked.partitions[0].before, -1);
     EXPECT_EQ(asked.partitions[1].before, 50);
-    link.reply_to_taken(broker::DeletedRecords{{{Code::ok, 42}, {Code::offset_out_of_range, -1}}});
+    link.reply_to_taken(broker::DeletedRecords{{{Code::ok, 42}, {Code::offset_out_of_range, -1}, {Code::not_supported, -1}}});
     const auto answer = link.take<DeleteRecordsResponse>(version);
     EXPECT_EQ(answer.fault, "");
     EXPECT_EQ(answer.body.topics.at(0).partitions.at(0).low_watermark, 42);
     EXPECT_EQ(answer.body.topics[0].partitions.at(1).error_code, wire(K::offset_out_of_range));
     EXPECT_EQ(answer.body.topics[0].partitions[1].low_watermark, -1);
+    EXPECT_EQ(answer.body.topics[0].partitions.at(2).error_code, wire(K::policy_violation)) << "a topic that is only compacted";
   }
 }
 

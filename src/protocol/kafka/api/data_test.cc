@@ -247,6 +247,28 @@ TEST(Produce, RefusesBatchesThatAreNone) {
   }
 }
 
+// The broker knows which topics are compacted; the record without a key is named (KIP-467).
+TEST(Case16Produce, NamesTheRecordWithoutAKey) {
+  for (int version : {7, 8, 13}) {
+    BatchBuilder builder;
+    for (int i = 0; i < 3; ++i) {
+      builder.begin_record(1, i < 1 ? std::optional(as_bytes("k")) : std::nullopt, as_bytes("v"));
+      builder.end_record();
+    }
+    ConnectionHarness link;
+    link.feed(request_bytes(produce_request(builder.finish()), version, 1));
+    EXPECT_EQ(link.take_call<broker::Produce>().partitions.at(0).keyless_record, 1);
+    broker::Produced produced;
+    produced.partitions.push_back({.code = Code::invalid_record, .detail = "no key", .bad_record = 1});
+    link.reply_to_taken(std::move(produced));
+    const auto answer = link.take<ProduceResponse>(version);
+    EXPECT_EQ(answer.fault, "");
+    EXPECT_EQ(row(answer).error_code, wire(K::invalid_record));
+    ASSERT_EQ(row(answer).record_errors.size(), version >= 8 ? 1u : 0u);
+    if (version >= 8) EXPECT_EQ(row(answer).record_errors[0].batch_index, 1);
+  }
+}
+
 // A producer may not set LogAppendTime, and the record at fault is named (KIP-467).
 TEST(Case17Produce, NamesTheRecordThatIsAtFault) {
   Bytes append_time = batch();

@@ -40,7 +40,8 @@ class DeleteRecordsExchange final : public ExchangeOf<DeleteRecordsRequest> {
           continue;
         }
         const broker::DeletedRecords::One& result = deleted->partitions[next++];
-        row.error_code = wire_error(result.code);
+        // Its records go by compaction alone.
+        row.error_code = result.code == Code::not_supported ? wire(KafkaError::policy_violation) : wire_error(result.code);
         if (result.code == Code::ok) row.low_watermark = result.log_start;
       }
     }

@@ -116,7 +116,7 @@ class ProduceExchange final : public ExchangeOf<ProduceRequest> {
       return refuse(row, KafkaError::transactional_id_authorization_failed, "a transaction's batch without a transactional id");
     ++link_.metrics.produced_batches_total;
     link_.metrics.produced_bytes_total += batch.size();
-    produce.partitions.push_back({topic_index, partition.index, std::move(batch), facts.times});
+    produce.partitions.push_back({topic_index, partition.index, std::move(batch), facts.times, facts.keyless_record});
   }
 
   // Which record of the batch is to blame; the row's message is then about all of it, as Kafka words it.
