@@ -96,14 +96,37 @@ bool FanOut::is_stream_followed(const meta::Topic& topic, bool by_others) const 
 }
 
 bool FanOut::is_wanted(const meta::Topic& topic) const {
-  if (spools_ && spools_->is_used()) return true;
+  const auto is_owed = [&](std::string_view filter) { return spools_->mine().owed().overlaps(filter); };
+  if (spools_ && spools_->is_used() && may_match(topic, is_owed)) return true;
   if (is_stream_followed(topic, false) || is_stream_followed(topic, true)) return true;
   return !shared_.empty() && may_match(topic, [&](std::string_view filter) { return shared_.overlaps(filter); });
 }
 
 bool FanOut::is_wanted_light(std::string_view topic) const {
-  if (spools_ && spools_->is_used()) return true;
+  if (spools_ && spools_->is_used() && spools_->mine().owed().overlaps(topic)) return true;
   return interest_.cores_of(topic) != 0 || follows_.find_targets(topic) != nullptr || shared_.groups_of(topic) != nullptr;
+}
+
+void FanOut::ask_ready(std::string topic, Callback<void(bool)> done) {
+  struct Asking {
+    Callback<void(bool)> done;
+    size_t waiting = 1;
+    bool is_ready = true;
+    void take(bool ready) {
+      is_ready &= ready;
+      if (--waiting == 0) done(is_ready);
+    }
+  };
+  auto asking = std::make_shared<Asking>();
+  asking->done = std::move(done);
+  for (uint64_t left = interest_.cores_of(topic); left != 0; left &= left - 1) {
+    const auto core = static_cast<CoreIndex>(__builtin_ctzll(left));
+    ++asking->waiting;
+    core_.send(core, [peer = peers_[core], back = core_.index(), topic, asking] {
+      peer->core_.send(back, [asking, ready = peer->follows_.are_ready(topic)] { asking->take(ready); });
+    });
+  }
+  core_.post([this, topic = std::move(topic), asking] { asking->take(follows_.are_ready(topic)); });
 }
 
 template <class Overlaps>
@@ -160,6 +183,10 @@ bool FanOut::owe_light(std::string_view topic, const ShardId* shard, const Bytes
   if (is_owed) spools_->set_current(spool.ticket());
   return is_owed;
 }
+
+uint64_t FanOut::owed_ticket() const { return spools_ && spools_->is_used() ? spools_->current() : 0; }
+
+void FanOut::when_owed(uint64_t ticket, Callback<void(Status)> done) { spools_->mine().when_stored(ticket, std::move(done)); }
 
 bool FanOut::owe_stream(const meta::Topic& topic, const ShardId& shard, bool is_referred, const Bytes& batch, uint64_t origin) {
   const BatchView header(batch.span());

@@ -42,6 +42,9 @@ class FanOut {
   bool is_wanted(const meta::Topic& topic) const;
   bool is_wanted_light(std::string_view topic) const;
 
+  // Whether all who follow the MQTT topic, on all cores, take more at once; `done` in a later turn.
+  void ask_ready(std::string topic, Callback<void(bool)> done);
+
   // What stored sessions are owed goes there; before the first message.
   void set_spools(Spools* spools) { spools_ = spools; }
 
@@ -68,6 +71,11 @@ class FanOut {
   uint64_t owe_light_again(std::string_view topic, const ShardId& shard, const Bytes& batch, uint64_t origin);
   // From where on the stream's shard keeps messages for sessions; INT64_MAX: it keeps none.
   Offset kept_from(const ShardId& shard) const;
+
+  // The spool's ticket of what the last batch was owed as; 0: nobody waits for it.
+  uint64_t owed_ticket() const;
+  // `done` when what the ticket names is stored, or with why it could not be.
+  void when_owed(uint64_t ticket, Callback<void(Status)> done);
 
   // Stored sessions are owed the records of a light topic's batch. False: none is. Sets Spools::current().
   bool owe_light(std::string_view topic, const ShardId* shard, const Bytes& batch, uint64_t origin);

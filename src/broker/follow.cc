@@ -107,6 +107,12 @@ std::shared_ptr<const Targets> Follows::targets_of(std::string_view topic) {
   return remembered_.emplace(std::string(topic), match(topic, 0)).first->second;
 }
 
+bool Follows::are_ready(std::string_view topic) const {
+  const auto targets = find_targets(topic);
+  return !targets || std::all_of(targets->begin(), targets->end(),
+                                 [](const Target& each) { return each.follower->context->sink->is_ready(); });
+}
+
 void Follows::deliver(const Targets& targets, std::string_view topic, const RecordView& record, const Bytes& owner,
                       uint64_t origin) {
   DeliveryScratch scratch;

@@ -93,6 +93,9 @@ class Follows {
   // The same for a caller who remembers it itself.
   std::shared_ptr<const Targets> find_targets(std::string_view topic) const { return trie_.empty() ? nullptr : match(topic, 0); }
 
+  // Whether everybody who gets `topic` takes more at once (Sink::is_ready).
+  bool are_ready(std::string_view topic) const;
+
   // Hands one record to every target. `origin` is the publisher's connection id (0: none).
   void deliver(const Targets& targets, std::string_view topic, const RecordView& record, const Bytes& owner, uint64_t origin);
 

@@ -94,9 +94,12 @@ void LightTopics::add(std::unique_ptr<LightTopic> topic) {
   ++metrics_.light_topics;
 }
 
-void LightTopics::hand_out(const TopicId& id, const Bytes& batch) {
+uint64_t LightTopics::hand_out(const TopicId& id, const Bytes& batch, bool is_told) {
   LightTopic* topic = find(id);
-  if (topic && topic->open) fan_out_.light(topic->name(), nullptr, batch, kSomeClient, topic->open->known);
+  if (!topic || !topic->open) return 0;
+  if (is_told) return fan_out_.owe_light_again(topic->name(), {id, 0}, batch, kSomeClient);
+  fan_out_.light(topic->name(), nullptr, batch, kSomeClient, topic->open->known);
+  return fan_out_.owed_ticket();
 }
 
 Result<LightTopic*> LightTopics::make(std::string_view mqtt_name, std::string_view kafka_name, const TopicRule* rule) {

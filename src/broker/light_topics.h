@@ -46,8 +46,9 @@ class LightTopics final : private runtime::Deferred {
     if (!topic.is_persistent) return topic.open->shard->append(std::move(batch), origin, std::move(done));
     append_to_rows(topic, std::move(batch), origin, std::move(done));
   }
-  // A stored batch of a transaction that commits: to who follows it.
-  void hand_out(const TopicId& id, const Bytes& batch);
+  // A stored batch of a transaction that commits: to who follows it, or, where those had it before, to stored sessions alone.
+  // The spool's ticket of what those are owed; 0: nothing.
+  uint64_t hand_out(const TopicId& id, const Bytes& batch, bool is_told);
   template <class Use>
   void for_each(Use&& use) const {
     for (size_t part = 0; part < LightsByName::kParts; ++part) by_name_.for_each_in(part, use);

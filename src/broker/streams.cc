@@ -25,11 +25,11 @@ CoreIndex home_of(const ShardId& id, CoreIndex cores) {
   return cores == 1 ? 0 : static_cast<CoreIndex>((ShardIdHash{}(id) >> 16) % cores);
 }
 
-// Sessions that wait for messages of a durable stream are owed references to them; the stream's own batch comes behind, and so
-// does the marker of a transaction, whose references are written before it.
+// Sessions that wait for messages of a durable stream are owed references to them; the stream's own batch comes behind. Those to
+// what a transaction wrote are stored before its marker is appended.
 bool Streams::Stream::on_appending(const ShardId& id, const Bytes& batch, uint64_t origin) {
   const bool is_behind = write_void(id, batch);
-  if (BatchView(batch).is_transactional()) return is_behind || (has_handed_out && BatchView(batch).is_control());
+  if (BatchView(batch).is_transactional()) return is_behind;
   const uint64_t ticket = fan_out.refer(topic, id, batch, origin);
   if (ticket != 0) referred.emplace_back(BatchView(batch.span()).base_offset(), ticket);
   return is_behind || ticket != 0;
@@ -75,15 +75,16 @@ void Streams::Stream::end_references(const ShardId& id) {
   for (const auto& [base, ticket] : std::exchange(referred, {})) fan_out.finish_reference(id, base, nullptr, 0);
 }
 
-void Streams::hand_out(const ShardId& id, const Bytes& batch) {
+uint64_t Streams::hand_out(const ShardId& id, const Bytes& batch, bool is_told) {
   const auto found = streams_.find(id);
-  if (found == streams_.end()) return;
+  if (found == streams_.end()) return 0;
   Stream& stream = *found->second;
+  if (is_told) return fan_out_.owe_again(stream.topic, id, batch, kSomeClient);
   const uint64_t ticket = fan_out_.refer(stream.topic, id, batch, kSomeClient);
   fan_out_.stream(stream.topic, id, batch, kSomeClient, stream.known);
-  if (ticket == 0) return;
-  stream.has_handed_out = true;
+  if (ticket == 0) return fan_out_.owed_ticket();
   fan_out_.finish_reference(id, BatchView(batch).base_offset(), &batch, ticket);
+  return ticket;
 }
 
 Streams::Streams(runtime::Core& core, FanOut& fan_out, Engines engines, int64_t starts)
@@ -94,6 +95,7 @@ Streams::~Streams() { *alive_ = false; }
 void Streams::with(const std::shared_ptr<const meta::Topic>& topic, int32_t partition,
                    Callback<void(Result<shard::Shard*>)> use) {
   if (partition < 0 || partition >= topic->partitions) return use(Code::unknown_topic);
+  if (!gone_.empty() && gone_.contains(topic->id)) return use(Code::unknown_topic_id);
   const ShardId id{topic->id, partition};
   auto& stream = streams_[id];
   if (!stream) {
@@ -151,6 +153,11 @@ void Streams::finish_opening(const ShardId& id, Status status) {
 
 void Streams::remove(const meta::Topic& topic) {
   storage::Engine& engine = engines_.of(topic.config.mode);
+  if (gone_.insert(topic.id).second) gone_first_.push_back(topic.id);
+  if (gone_first_.size() > kGoneMax) {
+    gone_.erase(gone_first_.front());
+    gone_first_.pop_front();
+  }
   for (int32_t partition = 0; partition < topic.partitions; ++partition) {
     const ShardId id{topic.id, partition};
     if (home_of(id, core_.count()) != core_.index()) continue;

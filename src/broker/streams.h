@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <unordered_map>
 #include <vector>
 
@@ -33,10 +34,12 @@ class Streams {
   Streams(runtime::Core& core, FanOut& fan_out, Engines engines, int64_t starts);
   ~Streams();
 
-  // Calls `use` with the open shard, now or once it is open; or with why it cannot be. Calls for one shard keep their order.
+  // Calls `use` with the open shard, now or once it is open; or with why it cannot be. Calls for one shard keep their order. Who
+  // does not know yet that the topic was deleted gets unknown_topic_id.
   void with(const std::shared_ptr<const meta::Topic>& topic, int32_t partition, Callback<void(Result<shard::Shard*>)> use);
-  // A stored batch of a transaction that commits: to who follows it.
-  void hand_out(const ShardId& id, const Bytes& batch);
+  // A stored batch of a transaction that commits: to who follows it, or, where those had it before, to stored sessions alone.
+  // The spool's ticket of what those are owed; 0: nothing.
+  uint64_t hand_out(const ShardId& id, const Bytes& batch, bool is_told);
   // The open shard; nullptr: it is not open.
   const shard::Shard* find(const ShardId& id) const {
     const auto found = streams_.find(id);
@@ -77,7 +80,6 @@ class Streams {
     std::shared_ptr<const meta::Topic> topic;
     FollowedHere known;
     bool is_opening = false;
-    bool has_handed_out = false;  // a transaction that stored sessions are owed
     // Gives the spool what is to be said of failed references, where that is due.
     bool write_void(const ShardId& id, const Bytes& batch);
     void end_references(const ShardId& id);
@@ -89,6 +91,7 @@ class Streams {
     std::unique_ptr<shard::Shard> shard;
     std::vector<Callback<void(Result<shard::Shard*>)>> waiting;
   };
+  static constexpr size_t kGoneMax = 4'096;
   void open(Stream& stream, const ShardId& id);
   void finish_opening(const ShardId& id, Status status);
 
@@ -97,6 +100,8 @@ class Streams {
   Engines engines_;
   int64_t starts_;
   std::map<ShardId, std::unique_ptr<Stream>> streams_;
+  std::set<TopicId> gone_;          // topics deleted lately: calls for them may still be on their way
+  std::deque<TopicId> gone_first_;  // the same, oldest first; at most kGoneMax
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -145,6 +145,8 @@ class Owed {
   // Filters that match `topic`; nullptr when none. Remembered until a filter comes or goes.
   std::shared_ptr<const OwedFilters> filters_of(std::string_view topic);
   bool empty() const { return trie_.empty(); }
+  // Whether some filter and `filter` have a topic in common.
+  bool overlaps(std::string_view filter) const { return trie_.overlaps(filter); }
   size_t reader_count() const { return readers_.size(); }
 
   // The first offset at or past `from` that the reader is still to get.

@@ -12,6 +12,7 @@
 
 #include "base/topic_names.h"
 #include "broker/fake_meta.h"
+#include "broker/faulty_engine.h"
 #include "broker/group/coordinator.h"
 #include "broker/hall.h"
 #include "runtime/sim/disk.h"
@@ -46,6 +47,7 @@ struct Client final : Sink {
     received.push_back(std::move(got));
   }
   void on_notice(Notice notice) override { notices.push_back(notice); }
+  bool is_ready() const override { return is_taking; }
   std::vector<std::string> values() const {
     std::vector<std::string> all;
     for (const Got& got : received) all.push_back(got.value);
@@ -55,6 +57,7 @@ struct Client final : Sink {
   Hall* hall = nullptr;
   Context context;
   bool is_open = true;
+  bool is_taking = true;
   std::vector<Got> received;
   std::vector<Notice> notices;
 };
@@ -95,6 +98,10 @@ class SessionRig {
       setup.meta = metas.back().get();
       setup.engines.memory = memory.back().get();
       setup.engines.persistent = i == 0 ? static_cast<storage::Engine*>(segment.get()) : remote.back().get();
+      for (storage::Engine** engine : {&setup.engines.memory, &setup.engines.persistent}) {
+        faulty.push_back(std::make_unique<FaultyEngine>(**engine, append_faults));
+        *engine = faulty.back().get();
+      }
       far_rows.push_back(i == 0 ? nullptr : std::make_unique<storage::RemoteKv>(node.core(i), 0, node.core(0), *kv));
       setup.kv = i == 0 ? static_cast<storage::Kv*>(kv.get()) : far_rows.back().get();
       if (i == 0) {
@@ -124,6 +131,8 @@ class SessionRig {
     halls.clear();
     far_rows.clear();
     metas.clear();
+    faulty.clear();
+    append_faults.waiting.clear();
     remote.clear();
     memory.clear();
     budgets.clear();
@@ -211,6 +220,8 @@ class SessionRig {
   std::vector<std::unique_ptr<storage::MemoryBudget>> budgets;
   std::vector<std::unique_ptr<storage::MemoryEngine>> memory;
   std::vector<std::unique_ptr<storage::Engine>> remote;
+  AppendFaults append_faults;  // of streams, light topics in memory, and spools
+  std::vector<std::unique_ptr<FaultyEngine>> faulty;
   std::vector<std::unique_ptr<storage::RemoteKv>> far_rows;
   std::vector<std::unique_ptr<FakeMeta>> metas;
   std::unique_ptr<GroupCoordinator> groups;
