@@ -54,6 +54,10 @@ class FaultyLog final : public storage::Log {
   storage::Bounds bounds() const override { return log_->bounds(); }
   void retain(WallTime now, Offset keep_from) override { log_->retain(now, keep_from); }
   void configure(const storage::LogSettings& settings) override { log_->configure(settings); }
+  void list_parts(Callback<void(std::vector<storage::SealedPart>)> done) override { log_->list_parts(std::move(done)); }
+  void rewrite(Offset from, Offset until, Callback<void(Result<std::unique_ptr<storage::Rewrite>>)> done) override {
+    log_->rewrite(from, until, std::move(done));
+  }
   bool has_failed() const override { return log_->has_failed(); }
 
  private:

@@ -63,8 +63,7 @@ std::vector<AbortedRange> OpenTransactions::aborted_in(Offset from, Offset until
 void OpenTransactions::forget_below(Offset log_start) {
   const auto keep =
       std::partition_point(aborted_.begin(), aborted_.end(), [&](const AbortedRow& row) { return row.marker < log_start; });
-  // Moving the rest is worth it when much goes.
-  if (keep - aborted_.begin() > static_cast<ptrdiff_t>(aborted_.size() / 2)) aborted_.erase(aborted_.begin(), keep);
+  aborted_.erase(aborted_.begin(), keep);
 }
 
 void OpenTransactions::forget_markers(const std::vector<Offset>& markers) {

@@ -56,6 +56,21 @@ struct Rig {
   std::vector<Bytes> log;
 };
 
+TEST(OpenTransactions, KeepsNothingOfWhatTheLogDoesNotHave) {
+  OpenTransactions open;
+  for (Offset at = 0; at < 20; at += 2) {
+    open.note_batch(1, at);
+    open.note_marker({1, 0, false}, at + 1);
+  }
+  open.commit(20);
+  EXPECT_EQ(open.aborted_rows(20).size(), 10u);
+  open.forget_below(0);
+  EXPECT_EQ(open.aborted_rows(20).size(), 10u);
+  open.forget_below(6);
+  EXPECT_EQ(open.aborted_rows(20).size(), 7u);
+  EXPECT_EQ(open.aborted_in(0, 20).front().first, 6);
+}
+
 TEST(Marker, IsReadAsItIsWritten) {
   for (const bool commits : {false, true}) {
     const Bytes batch = marker_batch({77, 5, commits}, kNow);
