@@ -95,7 +95,7 @@ Streams::~Streams() { *alive_ = false; }
 void Streams::with(const std::shared_ptr<const meta::Topic>& topic, int32_t partition,
                    Callback<void(Result<shard::Shard*>)> use) {
   if (partition < 0 || partition >= topic->partitions) return use(Code::unknown_topic);
-  if (!gone_.empty() && gone_.contains(topic->id)) return use(Code::unknown_topic_id);
+  if (!gone_.empty() && gone_.contains(topic->id)) return use(Code::unknown_topic);
   const ShardId id{topic->id, partition};
   auto& stream = streams_[id];
   if (!stream) {

@@ -35,7 +35,7 @@ class Streams {
   ~Streams();
 
   // Calls `use` with the open shard, now or once it is open; or with why it cannot be. Calls for one shard keep their order. Who
-  // does not know yet that the topic was deleted gets unknown_topic_id.
+  // does not know yet that the topic was deleted gets unknown_topic.
   void with(const std::shared_ptr<const meta::Topic>& topic, int32_t partition, Callback<void(Result<shard::Shard*>)> use);
   // A stored batch of a transaction that commits: to who follows it, or, where those had it before, to stored sessions alone.
   // The spool's ticket of what those are owed; 0: nothing.

@@ -197,7 +197,7 @@ TEST_F(TransactionFaults, ADeletedTopicsLogDoesNotComeBack) {
   client.hall->execute(client.context, produce_request(a, "t", 0, {"late"}), [&](Reply reply) { produced = std::move(reply); });
   rig.metas[0]->delete_topic(id, [](const Status& status) { EXPECT_TRUE(status.ok()); });
   ASSERT_TRUE(rig.world.run_until([&] { return produced.has_value(); }, Duration::seconds(5)));
-  EXPECT_EQ(std::get<Produced>(*produced).partitions[0].code, Code::unknown_topic_id);
+  EXPECT_EQ(std::get<Produced>(*produced).partitions[0].code, Code::unknown_topic);
   rig.settle();
   for (const ShardId& each : rig.segment->list()) EXPECT_NE(each.topic, id);
 }
