@@ -105,7 +105,7 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
   delayed_.set_forget([this](const std::vector<std::string>& keys) { spools_.forget_from_ledger(keys); });
 }
 
-Hall::~Hall() = default;
+Hall::~Hall() { streams_.end(); }
 
 // ---- The menu ----
 

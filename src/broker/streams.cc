@@ -92,6 +92,13 @@ Streams::Streams(runtime::Core& core, FanOut& fan_out, Engines engines, int64_t 
 
 Streams::~Streams() { *alive_ = false; }
 
+void Streams::end() {
+  *alive_ = false;
+  for (auto& [id, stream] : streams_) {
+    if (stream->shard) stream->shard->end();
+  }
+}
+
 void Streams::with(const std::shared_ptr<const meta::Topic>& topic, int32_t partition,
                    Callback<void(Result<shard::Shard*>)> use) {
   if (partition < 0 || partition >= topic->partitions) return use(Code::unknown_topic);

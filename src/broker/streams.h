@@ -33,6 +33,8 @@ class Streams {
  public:
   Streams(runtime::Core& core, FanOut& fan_out, Engines engines, int64_t starts);
   ~Streams();
+  // Ends every shard while those who asked them are still there to hear it; nothing may be asked afterwards.
+  void end();
 
   // Calls `use` with the open shard, now or once it is open; or with why it cannot be. Calls for one shard keep their order. Who
   // does not know yet that the topic was deleted gets unknown_topic.

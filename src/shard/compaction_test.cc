@@ -226,11 +226,10 @@ class CompactionRig : public CommitListener {
     storage::SegmentEngine::open(node.core(0), options, {}, [&](auto opened) {
       ASSERT_TRUE(opened.ok()) << opened.error().to_string();
       engine = opened.take();
-      storage::LogSettings settings;
-      settings.segment_bytes = 2000;
-      engine->open(id, settings, 0, [&](Result<storage::OpenedLog> log) {
+      log_settings.segment_bytes = 2000;
+      engine->open(id, log_settings, 0, [&](Result<storage::OpenedLog> log) {
         ASSERT_TRUE(log.ok());
-        shard = std::make_unique<Shard>(node.core(0), id, log.take(), ++epoch, ShardSettings{.log = settings});
+        shard = std::make_unique<Shard>(node.core(0), id, log.take(), ++epoch, ShardSettings{.log = log_settings});
         shard->set_commit_listener(this);
         shard->recover([&](Status status) {
           ASSERT_TRUE(status.ok());
@@ -432,6 +431,7 @@ class CompactionRig : public CommitListener {
   std::map<ProducerId, int32_t> sequences;
   uint64_t serial = 0;
   Offset kept = INT64_MAX;
+  storage::LogSettings log_settings;
   Offset touched_until = 0;
   Offset tombstones_until = 0;  // tombstones below it may be gone
 };

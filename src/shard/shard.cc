@@ -50,7 +50,9 @@ Shard::Shard(runtime::Core& core, ShardId id, storage::OpenedLog opened, LeaderE
   kept_ = std::make_unique<Kept>(Kept{std::move(opened.replica_state), opened.state_as_of});
 }
 
-Shard::~Shard() {
+Shard::~Shard() { end(); }
+
+void Shard::end() {
   anchor_.cut();
   if (const std::unique_ptr<CompactionState> state = std::move(compaction_); state && state->running) state->running->cancel();
   log_.reset();

@@ -98,7 +98,9 @@ class Shard final : private runtime::Deferred {
  public:
   // `opened`: from the engine. `epoch`: larger than any before for a log that may have lost records. Call recover() first.
   Shard(runtime::Core& core, ShardId id, storage::OpenedLog opened, LeaderEpoch epoch, const ShardSettings& settings);
-  ~Shard();  // wakes its watchers; fails waiting appends and readings with shutting_down
+  ~Shard();  // ends it
+  // Lets its log go, wakes its watchers, fails waiting appends and readings with shutting_down; nothing may be asked afterwards.
+  void end();
 
   // Rebuilds producer state from the log behind the last seal. Must complete before anything else.
   void recover(Callback<void(Status)> done);

@@ -61,7 +61,7 @@ TEST(CreateTopics, MapsEveryVersion) {
     EXPECT_EQ(asked.topics[0].name, "t");
     EXPECT_EQ(asked.topics[0].partitions, 3);
     using Settings = std::vector<std::pair<std::string, std::string>>;
-    EXPECT_EQ(asked.topics[0].settings, (Settings{{"retention_ms", "1000"}, {"mode", "memory"}, {"log_append_time", "true"}}));
+    EXPECT_EQ(asked.topics[0].settings, (Settings{{"retention_ms", "1000"}, {"mode", "memory"}, {"log_append_time", "true"}, {"cleanup_policy", "delete"}}));
     link.reply_to_taken(broker::CreatedTopics{{{Code::ok, "", facts("t")}}});
     auto answer = link.take<CreateTopicsResponse>(version);
     EXPECT_EQ(answer.fault, "");
@@ -79,8 +79,8 @@ TEST(CreateTopics, MapsEveryVersion) {
     EXPECT_EQ(configs.at(2).value, "LogAppendTime");
     EXPECT_EQ(configs.at(3).name, "compression.gzip.level");
     EXPECT_FALSE(configs.at(3).read_only);
-    EXPECT_EQ(configs.at(3 + 21).name, "cleanup.policy");
-    EXPECT_TRUE(configs.at(3 + 21).read_only);
+    EXPECT_EQ(configs.at(3 + 17).name, "compression.type");
+    EXPECT_TRUE(configs.at(3 + 17).read_only);
   }
 }
 
@@ -223,7 +223,7 @@ TEST(DescribeConfigs, ListsEverySettingOfATopic) {
     const auto answer = describe(request, version, {{Code::ok, facts("t")}});
     const auto& row = answer.body.results.at(0);
     EXPECT_EQ(row.error_code, 0);
-    EXPECT_EQ(row.configs.size(), 3u + 21 + 4);
+    EXPECT_EQ(row.configs.size(), 3u + 17 + 3);
     const Config* retention = config_of(row, "retention.ms");
     ASSERT_NE(retention, nullptr);
     EXPECT_EQ(retention->value, "1000");
@@ -234,7 +234,7 @@ TEST(DescribeConfigs, ListsEverySettingOfATopic) {
     EXPECT_EQ(retention->documentation.has_value() && !retention->documentation->empty(), version >= 3);
     EXPECT_EQ(config_of(row, "message.timestamp.type")->value, "LogAppendTime");
     EXPECT_EQ(config_of(row, "robustmq.mode")->config_source, 5);
-    EXPECT_TRUE(config_of(row, "cleanup.policy")->read_only);
+    EXPECT_TRUE(config_of(row, "compression.type")->read_only);
     EXPECT_EQ(config_of(row, "min.insync.replicas")->value, "1");
   }
 }
