@@ -98,8 +98,10 @@ void KafkaReader::on_response(const Bytes& frame) {
   kafka::FetchResponse response;
   response.decode(reader, kVersion);
   if (!reader.ok() || response.responses.size() != 1) return drop();
+  bool has_failed = false;
   for (const auto& partition : response.responses[0].partitions) {
     const auto p = static_cast<size_t>(partition.partition_index);
+    has_failed |= partition.error_code != 0;
     if (p >= next_.size() || partition.error_code != 0) continue;
     high_[p] = partition.high_watermark;
     if (!partition.records) continue;
@@ -121,7 +123,9 @@ void KafkaReader::on_response(const Bytes& frame) {
       }
     }
   }
-  fetch();
+  if (!has_failed) return fetch();
+  // As clients do: not at once.
+  core_.arm(retry_, core_.now() + Duration::millis(100));
 }
 
 bool KafkaReader::is_at_end() const {

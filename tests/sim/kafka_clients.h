@@ -67,7 +67,8 @@ class KafkaReader final : public KafkaClient {
         history_(history),
         next_(static_cast<size_t>(partitions), 0),
         high_(next_.size(), -1),
-        logs_(next_.size()) {}
+        logs_(next_.size()),
+        retry_([](void* self) { static_cast<KafkaReader*>(self)->fetch(); }, this) {}
   // True when every partition was read up to its high watermark since the start.
   bool is_at_end() const;
   uint64_t records_read() const { return records_; }
@@ -77,7 +78,7 @@ class KafkaReader final : public KafkaClient {
  private:
   static constexpr int16_t kVersion = 11;
   void on_connected() override { fetch(); }
-  void on_lost() override {}
+  void on_lost() override { retry_.cancel(); }
   void on_response(const Bytes& frame) override;
   void fetch();
 
@@ -87,6 +88,7 @@ class KafkaReader final : public KafkaClient {
   std::vector<Offset> high_;
   std::vector<std::vector<std::pair<Offset, std::string>>> logs_;
   uint64_t records_ = 0;
+  runtime::Timer retry_;
 };
 
 }  // namespace robustmq::sim
