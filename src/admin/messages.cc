@@ -119,7 +119,7 @@ void cancel_delayed(ApiSeat& seat, ApiRequest api, ApiDone done) {
 void append_messages_routes(std::vector<Route>& to) {
   to.push_back({"GET", "/api/v1/retained",
                 "Retained messages, a page. Query: `filter` (an MQTT topic filter; left out: all), `limit` (1 to 1,000, 100), "
-                "`after` (the `next` of the page before).",
+                "`after` (the `next` of the page before). A page ends with 4 MiB too.",
                 "",
                 "200 `{\"messages\": [{\"topic\", \"qos\", \"timestamp_ms\", \"expiry_s\", \"payload\" or \"payload_base64\"}], "
                 "\"next\"}`; no "
@@ -129,7 +129,9 @@ void append_messages_routes(std::vector<Route>& to) {
                 "200 `{\"cleared\": 3}`; 400 `invalid_argument`.", clear_retained});
   to.push_back(
       {"GET", "/api/v1/delayed",
-       "Delayed messages in the order in which they are due, a page. Query: `limit` (1 to 1,000, 100), `after`.", "",
+       "Delayed messages in the order in which they are due, a page. Query: `limit` (1 to 1,000, 100), `after`. A page ends "
+       "with 4 MiB too.",
+       "",
        "200 `{\"messages\": [{\"id\", \"topic\", \"due_ms\", \"accepted_ms\", \"qos\", \"retain\", \"client_id\", \"payload\" or "
        "\"payload_base64\"}], \"next\"}`; 400 `invalid_argument`.",
        list_delayed});

@@ -61,7 +61,9 @@ TEST(CreateTopics, MapsEveryVersion) {
     EXPECT_EQ(asked.topics[0].name, "t");
     EXPECT_EQ(asked.topics[0].partitions, 3);
     using Settings = std::vector<std::pair<std::string, std::string>>;
-    EXPECT_EQ(asked.topics[0].settings, (Settings{{"retention_ms", "1000"}, {"mode", "memory"}, {"log_append_time", "true"}, {"cleanup_policy", "delete"}}));
+    EXPECT_EQ(
+        asked.topics[0].settings,
+        (Settings{{"retention_ms", "1000"}, {"mode", "memory"}, {"log_append_time", "true"}, {"cleanup_policy", "delete"}}));
     link.reply_to_taken(broker::CreatedTopics{{{Code::ok, "", facts("t")}}});
     auto answer = link.take<CreateTopicsResponse>(version);
     EXPECT_EQ(answer.fault, "");
