@@ -62,7 +62,7 @@ class CompactionTest(unittest.TestCase):
         newest = {}
         for n in range(first, first + count):
             key = f"key{n % KEYS}".encode()
-            newest[key] = f"{n}-".encode() + b"x" * 100
+            newest[key] = f"{n}-{os.urandom(50).hex()}".encode()
             producer.send(topic, newest[key], key)
         producer.flush(WAIT)
         producer.close()

@@ -50,6 +50,10 @@ class Result(unittest.TestResult):
     def addError(self, test, err):
         self.fail_with(test, err)
 
+    def addSubTest(self, test, subtest, err):
+        if err:
+            self.fail_with(subtest, err)
+
     def addSkip(self, test, reason):
         self.skips.append(reason)
         self.say(test, "skipped", ": " + reason)

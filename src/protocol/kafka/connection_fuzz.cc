@@ -236,6 +236,8 @@ std::string play(const uint8_t* data, size_t size, bool by_byte) {
         break;
       case 5:
         link.unsent_bytes = link.unsent_bytes ? 0 : 2 << 20;
+        // What is unsent grows only while the connection runs, which looks at it then.
+        if (link.unsent_bytes > 0) link.run([&](Outbox& out) { link.connection().on_timer(out); });
         if (link.unsent_bytes == 0) {
           link.run([&](Outbox& out) { link.connection().on_drained(out); });
           link.feed_again();  // as the driver hands over again what was not taken
