@@ -57,7 +57,7 @@ tidy() {
     while read -r f; do echo "$(git log -1 --format=%ct -- "$f") $f"; done | sort -rn | cut -d' ' -f2 |
     xargs -r -P "$(nproc)" -n 1 env TIDY_STARTED="$(date +%s)" TIDY_LIMIT="${TIDY_SECONDS:-240}" sh -c '
       if [ $(($(date +%s) - TIDY_STARTED)) -ge "$TIDY_LIMIT" ]; then echo "left for want of time: $1"; exit 0; fi
-      clang-tidy-19 --quiet --warnings-as-errors="*" -p "$TIDY_BUILD" "$1" 2>/dev/null' sh
+      clang-tidy-19 --quiet --warnings-as-errors="*" "$1" -- -std=c++20 -msse4.2 -Isrc -I. -I"$TIDY_BUILD/generated" 2>/dev/null' sh
 }
 
 # Headers that differ from the previous main commit, and those that include one of them; the others compiled alone there and have

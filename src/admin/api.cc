@@ -17,6 +17,10 @@ ApiAnswer error_answer(int status, std::string_view code, std::string_view detai
   return answer;
 }
 
+ApiAnswer wrong_reply(const broker::Reply& reply) {
+  if (const Error* error = std::get_if<Error>(&reply)) return error_answer(*error);
+  return error_answer(Error{Code::internal, "an unexpected reply"});
+}
 ApiAnswer error_answer(const Error& error) {
   const std::string_view text = code_text(error.code);
   return error_answer(http_status_of(error.code), code_name(error.code),

@@ -26,6 +26,12 @@ struct ApiRequest {
 
 ApiAnswer error_answer(const Error& error);  // {"code": "unknown_topic", "detail": "..."}
 ApiAnswer error_answer(int status, std::string_view code, std::string_view detail);
+// To a reply that is not the one asked for: its error, or an internal one.
+ApiAnswer wrong_reply(const broker::Reply& reply);
+
+// Of routes that answer a page: what `limit` is unless given, and its most.
+constexpr int32_t kPageDefault = 100;
+constexpr int32_t kPageMax = 1'000;
 
 // What the routes reach; given by server. Callbacks may answer in a later turn.
 struct ApiSeat {

@@ -11,16 +11,10 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int32_t kPageDefault = 100;
-constexpr int32_t kPageMax = 1'000;
 constexpr uint64_t kBanSecondsMax = 10'000'000'000;
 
 ApiAnswer answer_of(const Json& json, int status = 200) {
   return {status, "application/json", json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n", {}};
-}
-ApiAnswer wrong_reply(const broker::Reply& reply) {
-  if (const Error* error = std::get_if<Error>(&reply)) return error_answer(*error);
-  return error_answer(Error{Code::internal, "an unexpected reply"});
 }
 ApiAnswer no_client(const std::string& id) {
   return error_answer(Error{Code::not_found, fmt::format("there is no client {}", id)});

@@ -14,15 +14,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int32_t kPageDefault = 100;
-constexpr int32_t kPageMax = 1'000;
-
 std::string text_of(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
-
-ApiAnswer wrong_reply(const broker::Reply& reply) {
-  if (const Error* error = std::get_if<Error>(&reply)) return error_answer(*error);
-  return error_answer(Error{Code::internal, "an unexpected reply"});
-}
 
 // Text where it is one.
 void add_payload(Json& to, const Bytes& payload) {

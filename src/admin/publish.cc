@@ -45,8 +45,8 @@ struct Refusal {
   std::string message;
 };
 
-std::string text_of(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"; }
-ApiAnswer answer_of(int status, const Json& json) { return {status, "application/json", text_of(json), {}}; }
+std::string short_text_of(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"; }
+ApiAnswer answer_of(int status, const Json& json) { return {status, "application/json", short_text_of(json), {}}; }
 ApiAnswer bad_request(std::string_view message) { return answer_of(400, {{"code", "BAD_REQUEST"}, {"message", message}}); }
 Json reason_json(int reason, std::string_view message) { return {{"reason_code", reason}, {"message", message}}; }
 ApiAnswer answer_of(const Refusal& refusal) {

@@ -11,7 +11,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string text_of(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
+std::string pretty_text_of(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
 
 Json json_of(const broker::TopicFacts& facts) {
   Json json = {{"name", facts.name},
@@ -38,7 +38,7 @@ void list(ApiSeat& seat, ApiRequest, ApiDone done) {
     for (const broker::DescribedTopic& topic : described->topics) {
       if (topic.code == Code::ok) topics.push_back(json_of(topic.facts));
     }
-    done({200, "application/json", text_of({{"topics", std::move(topics)}})});
+    done({200, "application/json", pretty_text_of({{"topics", std::move(topics)}})});
   });
 }
 
@@ -77,7 +77,7 @@ void describe_partitions(ApiSeat& seat, broker::TopicFacts facts, ApiDone done) 
                          Json settings = Json::object();
                          for (const broker::TopicFacts::Setting& setting : facts.settings) settings[setting.name] = setting.value;
                          json["settings"] = std::move(settings);
-                         done({200, "application/json", text_of(json), {}});
+                         done({200, "application/json", pretty_text_of(json), {}});
                        });
 }
 
@@ -134,7 +134,7 @@ void create(ApiSeat& seat, ApiRequest api, ApiDone done) {
     if (!created || created->topics.size() != 1) return done(wrong_reply(reply));
     const broker::CreatedTopic& one = created->topics[0];
     if (one.code != Code::ok) return done(error_answer(Error{one.code, one.detail}));
-    done({201, "application/json", text_of(json_of(one.facts)), {}});
+    done({201, "application/json", pretty_text_of(json_of(one.facts)), {}});
   });
 }
 

@@ -82,7 +82,7 @@ TEST(FilterTrie, OverlapIsFoundWheneverATopicSharesBothFilters) {
   }
 }
 
-struct Got {
+struct FollowGot {
   std::string topic;
   uint8_t qos;
   std::vector<uint32_t> ids;
@@ -94,11 +94,11 @@ struct FakeSink final : Sink {
                    delivery.subscription_ids ? *delivery.subscription_ids : std::vector<uint32_t>{}});
   }
   void on_notice(Notice) override {}
-  std::vector<Got> got;
+  std::vector<FollowGot> got;
 };
 
-struct Client {
-  explicit Client(uint64_t id) {
+struct FollowClient {
+  explicit FollowClient(uint64_t id) {
     context.sink = &sink;
     context.connection_id = id;
   }
@@ -114,7 +114,7 @@ void publish(Follows& follows, std::string_view topic, uint64_t origin) {
 TEST(Follows, GivesOneCopyAtTheHighestQosWithAllIds) {
   BrokerMetrics metrics;
   Follows follows(metrics);
-  Client client(1);
+  FollowClient client(1);
   follows.add(client.context, {.filter = "a/+", .subscription_id = 11});
   follows.add(client.context, {.filter = "a/b", .qos_max = 1, .subscription_id = 12});
   follows.add(client.context, {.filter = "#"});
@@ -130,7 +130,7 @@ TEST(Follows, GivesOneCopyAtTheHighestQosWithAllIds) {
 TEST(Follows, LeavesOwnMessagesOutOfNoLocalSubscriptionsOnly) {
   BrokerMetrics metrics;
   Follows follows(metrics);
-  Client client(1);
+  FollowClient client(1);
   follows.add(client.context, {.filter = "a", .qos_max = 1, .no_local = true, .subscription_id = 5});
   publish(follows, "a", 1);
   EXPECT_TRUE(client.sink.got.empty());
@@ -147,7 +147,7 @@ TEST(Follows, LeavesOwnMessagesOutOfNoLocalSubscriptionsOnly) {
 TEST(Follows, ReplacesASubscriptionOfTheSameFilter) {
   BrokerMetrics metrics;
   Follows follows(metrics);
-  Client client(1);
+  FollowClient client(1);
   EXPECT_TRUE(follows.add(client.context, {.filter = "a"}).is_new);
   EXPECT_FALSE(follows.add(client.context, {.filter = "a", .qos_max = 1, .subscription_id = 9}).is_new);
   publish(follows, "a", 0);

@@ -15,7 +15,7 @@ constexpr int32_t kClientsPageMax = 1'000;
 
 // Gathers what each core has.
 template <class Part>
-struct Gathering {
+struct GatheringParts {
   std::vector<Part> all;
   Callback<void(std::vector<Part>)> done;
   size_t waiting = 0;
@@ -72,7 +72,7 @@ std::vector<ClientFacts> Hall::clients_after(const std::string& after, size_t co
 
 void Hall::list_clients(const ListClients& request, ReplyTo done) {
   const auto count = static_cast<size_t>(std::clamp(request.count_max, 1, kClientsPageMax));
-  auto gathering = std::make_shared<Gathering<ClientFacts>>();
+  auto gathering = std::make_shared<GatheringParts<ClientFacts>>();
   gathering->waiting = halls_.size();
   gathering->done = [count, done = std::move(done)](std::vector<ClientFacts> all) mutable {
     std::sort(all.begin(), all.end(), is_before);
@@ -187,7 +187,7 @@ void Hall::watch_for_flapping(const std::string& client_id) {
 // ---- Who is slow ----
 
 void Hall::ask_clients(ListSlow&, ReplyTo done) {
-  auto gathering = std::make_shared<Gathering<SlowSubscriptions::Row>>();
+  auto gathering = std::make_shared<GatheringParts<SlowSubscriptions::Row>>();
   gathering->waiting = halls_.size();
   gathering->done = [count = static_cast<size_t>(extensions_.slow_subscriptions_max),
                      done = std::move(done)](std::vector<SlowSubscriptions::Row> all) mutable {
@@ -250,7 +250,7 @@ void Hall::ask_clients(WatchTopic& request, ReplyTo done) {
 }
 
 void Hall::ask_clients(ListWatched&, ReplyTo done) {
-  auto gathering = std::make_shared<Gathering<TopicCounts>>();
+  auto gathering = std::make_shared<GatheringParts<TopicCounts>>();
   gathering->waiting = halls_.size();
   gathering->done = [done = std::move(done)](std::vector<TopicCounts> all) mutable {
     std::map<std::string, TopicCounts> sums;

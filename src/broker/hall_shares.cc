@@ -11,7 +11,7 @@ namespace {
 
 // Takes rows in any order, and tells when all are there.
 template <class Row>
-struct Gathering {
+struct GatheringRows {
   std::vector<Row> rows;
   Callback<void(std::vector<Row>)> done;
   size_t waiting = 1;
@@ -75,7 +75,7 @@ void Hall::introduce_queues() {
 template <class Row, class Ask>
 void Hall::ask_queues(TenantId tenant, const std::string& group, const std::vector<ShardId>& shards, Ask ask,
                       Callback<void(std::vector<Row>)> done) {
-  auto gathering = std::make_shared<Gathering<Row>>();
+  auto gathering = std::make_shared<GatheringRows<Row>>();
   gathering->rows.resize(shards.size());
   gathering->done = std::move(done);
   gathering->waiting += shards.size();

@@ -21,12 +21,12 @@ namespace {
 
 using runtime::sim::CrashKind;
 
-struct Client final : Sink {
-  Client(Hall& hall_in, uint64_t id) : hall(hall_in) {
+struct LightClient final : Sink {
+  LightClient(Hall& hall_in, uint64_t id) : hall(hall_in) {
     context.sink = this;
     context.connection_id = id;
   }
-  ~Client() { hall.close(context); }
+  ~LightClient() { hall.close(context); }
   void on_delivery(const Delivery& delivery) override { received.emplace_back(as_text(*delivery.record.value)); }
   void on_notice(Notice) override {}
 
@@ -90,7 +90,7 @@ class LightRows : public testing::TestWithParam<int> {
       });
     }
     ASSERT_TRUE(world.run_until([&] { return ready == kCores; }, Duration::seconds(60)));
-    for (auto& hall : halls) clients.push_back(std::make_unique<Client>(*hall, clients.size() + 1));
+    for (auto& hall : halls) clients.push_back(std::make_unique<LightClient>(*hall, clients.size() + 1));
   }
   void stop(CrashKind kind) {
     clients.clear();
@@ -183,7 +183,7 @@ class LightRows : public testing::TestWithParam<int> {
   std::unique_ptr<storage::KvLog> kv;
   std::unique_ptr<storage::RemoteKv> remote;
   std::vector<std::unique_ptr<Hall>> halls;
-  std::vector<std::unique_ptr<Client>> clients;
+  std::vector<std::unique_ptr<LightClient>> clients;
 };
 
 INSTANTIATE_TEST_SUITE_P(Seeds, LightRows, testing::Range(1, 7));

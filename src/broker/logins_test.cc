@@ -46,7 +46,7 @@ class LoginsTest : public testing::TestWithParam<int> {
   }
   Reply scram(RigClient& client, std::string_view user, std::string_view password) {
     const std::string bare = "n=" + std::string(user) + ",r=abc";
-    const Reply first = rig_.ask(client, Authenticate{"SCRAM-SHA-256", "n,," + bare, true});
+    Reply first = rig_.ask(client, Authenticate{"SCRAM-SHA-256", "n,," + bare, true});
     const auto* answer = std::get_if<Authenticated>(&first);
     if (!answer) return first;
     EXPECT_FALSE(answer->is_done);

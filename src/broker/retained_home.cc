@@ -9,16 +9,16 @@
 namespace robustmq::broker {
 namespace {
 
-constexpr std::string_view kPrefix = "retained/";
+constexpr std::string_view kRetainedPrefix = "retained/";
 constexpr size_t kTenantBytes = 4;
-constexpr size_t kRowsAPage = 1'000;
+constexpr size_t kRetainedRowsAPage = 1'000;
 constexpr size_t kVisitsATurn = 2'000;  // of filling an index
 constexpr size_t kExpiredATurn = 1'000;
 constexpr int64_t kExpiryPauseMax = 3'600'000;  // ms
 constexpr int64_t kRetryMs = 10'000;            // between two tries to remove rows of what expired
 
 std::string row_key(std::string_view topic) {
-  std::string key(kPrefix);
+  std::string key(kRetainedPrefix);
   for (size_t i = kTenantBytes; i-- > 0;) key.push_back(static_cast<char>(kDefaultTenant >> (8 * i)));
   key += topic;
   return key;
@@ -63,12 +63,12 @@ CoreIndex RetainedHome::home_of(std::string_view topic) const {
 
 void RetainedHome::start(Callback<void(Status)> ready) {
   ready_ = std::move(ready);
-  if (core_.index() == 0) return load_from(std::string(kPrefix));
+  if (core_.index() == 0) return load_from(std::string(kRetainedPrefix));
   if (is_loaded_) finish_loading(load_status_);
 }
 
 void RetainedHome::load_from(std::string from) {
-  rows_.scan(std::move(from), storage::end_of(std::string(kPrefix)), kRowsAPage,
+  rows_.scan(std::move(from), storage::end_of(std::string(kRetainedPrefix)), kRetainedRowsAPage,
              [this, alive = std::weak_ptr<bool>(alive_)](Result<storage::KvRows> rows) {
                if (alive.expired()) return;
                Status status = rows.ok() ? Status() : Status(rows.error());
@@ -80,7 +80,7 @@ void RetainedHome::load_from(std::string from) {
                std::vector<Loaded> by_core(peers_.size());
                if (rows.ok()) {
                  for (const auto& [key, value] : *rows) {
-                   const std::string topic = key.substr(std::min(key.size(), kPrefix.size() + kTenantBytes));
+                   const std::string topic = key.substr(std::min(key.size(), kRetainedPrefix.size() + kTenantBytes));
                    Result<RetainedMessage> message = message_of(value);
                    if (!message.ok()) {
                      status = message.error();
@@ -88,7 +88,7 @@ void RetainedHome::load_from(std::string from) {
                    }
                    by_core[home_of(topic)].emplace_back(topic, message.take());
                  }
-                 if (rows->size() == kRowsAPage) page->next = rows->back().first + '\0';
+                 if (rows->size() == kRetainedRowsAPage) page->next = rows->back().first + '\0';
                }
                if (!status.ok()) page->next.clear();
                const auto finish_one = [this, page, status] {

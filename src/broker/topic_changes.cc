@@ -8,7 +8,7 @@ namespace {
 
 // Rows of answers that come in any order.
 template <class Rows>
-struct Gathering {
+struct GatheringChanges {
   Rows rows;
   ReplyTo done;
   size_t waiting = 1;
@@ -37,7 +37,7 @@ std::vector<meta::SettingChange> changes_of(const ConfigureTopics::One& wanted) 
 }  // namespace
 
 void Topics::grow(GrowTopics request, ReplyTo done) {
-  auto gathering = std::make_shared<Gathering<GrownTopics>>();
+  auto gathering = std::make_shared<GatheringChanges<GrownTopics>>();
   gathering->done = std::move(done);
   gathering->rows.topics.resize(request.topics.size());
   gathering->waiting += request.topics.size();
@@ -68,7 +68,7 @@ void Topics::grow_one(const GrowTopics::One& wanted, bool validate_only, Callbac
 }
 
 void Topics::configure(ConfigureTopics request, ReplyTo done) {
-  auto gathering = std::make_shared<Gathering<ConfiguredTopics>>();
+  auto gathering = std::make_shared<GatheringChanges<ConfiguredTopics>>();
   gathering->done = std::move(done);
   gathering->rows.topics.resize(request.topics.size());
   gathering->waiting += request.topics.size();

@@ -22,7 +22,7 @@ Status apply(meta::TopicConfig& config, const std::vector<std::pair<std::string,
 
 // Gathers `count` answers and calls done once, after the caller's own share.
 template <class Row, class AllRows>
-struct Gathering {
+struct GatheringTopics {
   AllRows rows;
   ReplyTo done;
   size_t waiting = 1;
@@ -103,7 +103,7 @@ void Topics::describe_one(const TopicRef& topic, bool auto_create, Described don
 }
 
 void Topics::describe(DescribeTopics request, ReplyTo done) {
-  auto gathering = std::make_shared<Gathering<DescribedTopic, DescribedTopics>>();
+  auto gathering = std::make_shared<GatheringTopics<DescribedTopic, DescribedTopics>>();
   gathering->done = std::move(done);
   if (request.all) {
     for (const auto& topic : meta_.list(kDefaultTenant)) gathering->rows.topics.push_back({Code::ok, facts_of(*topic)});
@@ -220,7 +220,7 @@ void Topics::create_one(const CreateTopics::One& wanted, bool validate_only, Cal
 }
 
 void Topics::create(CreateTopics request, ReplyTo done) {
-  auto gathering = std::make_shared<Gathering<CreatedTopic, CreatedTopics>>();
+  auto gathering = std::make_shared<GatheringTopics<CreatedTopic, CreatedTopics>>();
   gathering->done = std::move(done);
   gathering->rows.topics.resize(request.topics.size());
   gathering->waiting += request.topics.size();
@@ -234,7 +234,7 @@ void Topics::create(CreateTopics request, ReplyTo done) {
 }
 
 void Topics::remove(DeleteTopics request, ReplyTo done) {
-  auto gathering = std::make_shared<Gathering<DeletedTopic, DeletedTopics>>();
+  auto gathering = std::make_shared<GatheringTopics<DeletedTopic, DeletedTopics>>();
   gathering->done = std::move(done);
   gathering->rows.topics.resize(request.topics.size());
   gathering->waiting += request.topics.size();

@@ -11,22 +11,22 @@
 namespace robustmq::broker {
 namespace {
 
-constexpr std::string_view kPrefix = "kafka.transaction/";
-constexpr size_t kRowsAPage = 1000;
+constexpr std::string_view kTransactionPrefix = "kafka.transaction/";
+constexpr size_t kTransactionRowsAPage = 1000;
 constexpr size_t kIdBytesMax = 32'767;       // Kafka's strings
 constexpr int64_t kLongestSleepMs = 60'000;  // the wall clock may be set meanwhile
 
 std::string row_key(const TransactionMachine::Key& key) {
-  std::string text(kPrefix);
+  std::string text(kTransactionPrefix);
   storage::put_big_endian(key.first, 4, text);
   text += key.second;
   return text;
 }
 Result<TransactionMachine::Key> parse_key(std::string_view text) {
-  if (text.size() <= kPrefix.size() + 4) return Error{Code::corrupt_storage, "not the key of a transactional id"};
+  if (text.size() <= kTransactionPrefix.size() + 4) return Error{Code::corrupt_storage, "not the key of a transactional id"};
   TransactionMachine::Key key;
-  key.first = static_cast<TenantId>(storage::big_endian(text.substr(kPrefix.size(), 4)));
-  key.second = text.substr(kPrefix.size() + 4);
+  key.first = static_cast<TenantId>(storage::big_endian(text.substr(kTransactionPrefix.size(), 4)));
+  key.second = text.substr(kTransactionPrefix.size() + 4);
   return key;
 }
 
@@ -52,11 +52,11 @@ Transactions::~Transactions() { *alive_ = false; }
 
 // ---- Start, time ----
 
-void Transactions::load(Callback<void(Status)> done) { load_from(std::string(kPrefix), std::move(done)); }
+void Transactions::load(Callback<void(Status)> done) { load_from(std::string(kTransactionPrefix), std::move(done)); }
 
 void Transactions::load_from(std::string from, Callback<void(Status)> done) {
   rows_.scan(
-      std::move(from), storage::end_of(std::string(kPrefix)), kRowsAPage,
+      std::move(from), storage::end_of(std::string(kTransactionPrefix)), kTransactionRowsAPage,
       [this, alive = alive_, done = std::move(done)](Result<storage::KvRows> rows) mutable {
         if (!*alive) return;
         if (!rows.ok()) return done(rows.error());
@@ -67,7 +67,7 @@ void Transactions::load_from(std::string from, Callback<void(Status)> done) {
             return done(Error{Code::corrupt_storage, "a transactional id: " + (id.ok() ? row.error() : id.error()).detail});
           machine_.load(*id, row.take());
         }
-        if (rows->size() < kRowsAPage) return done({});
+        if (rows->size() < kTransactionRowsAPage) return done({});
         load_from(rows->back().first + '\0', std::move(done));
       });
 }

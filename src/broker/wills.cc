@@ -9,8 +9,8 @@
 namespace robustmq::broker {
 namespace {
 
-constexpr std::string_view kPrefix = "will/";
-constexpr size_t kClientAt = kPrefix.size() + 4 + 2;
+constexpr std::string_view kWillPrefix = "will/";
+constexpr size_t kClientAt = kWillPrefix.size() + 4 + 2;
 constexpr size_t kNumberBytes = 8;
 
 using storage::big_endian;
@@ -22,7 +22,7 @@ Wills::Wills(runtime::Core& core, Rows& rows)
     : core_(core), rows_(rows), timer_([](void* self) { static_cast<Wills*>(self)->on_timer(); }, this) {}
 
 std::string Wills::key_of(const Stored& will) const {
-  std::string key(kPrefix);
+  std::string key(kWillPrefix);
   put_big_endian(kDefaultTenant, 4, key);
   put_big_endian(will.client_id.size(), 2, key);
   key += will.client_id;
@@ -32,7 +32,7 @@ std::string Wills::key_of(const Stored& will) const {
 
 // ---- Start ----
 
-void Wills::load(Callback<void(Status)> done) { load_from(std::string(kPrefix), std::move(done)); }
+void Wills::load(Callback<void(Status)> done) { load_from(std::string(kWillPrefix), std::move(done)); }
 
 void Wills::load_from(std::string from, Callback<void(Status)> done) {
   auto page = [this, alive = std::weak_ptr<bool>(alive_), done = std::move(done)](Result<storage::KvRows> rows) mutable {
@@ -45,7 +45,7 @@ void Wills::load_from(std::string from, Callback<void(Status)> done) {
     if (rows->size() < kRowsAPage) return done({});
     load_from(rows->back().first + '\0', std::move(done));
   };
-  rows_.scan(std::move(from), storage::end_of(std::string(kPrefix)), kRowsAPage, std::move(page));
+  rows_.scan(std::move(from), storage::end_of(std::string(kWillPrefix)), kRowsAPage, std::move(page));
 }
 
 Status Wills::load_row(std::string_view key, std::string_view value) {

@@ -8,18 +8,18 @@
 namespace robustmq::compress {
 namespace {
 
-struct Decoder {
+struct Lz4Decoder {
   LZ4F_dctx* context = nullptr;
-  Decoder() {
+  Lz4Decoder() {
     ROBUSTMQ_CHECK(!LZ4F_isError(LZ4F_createDecompressionContext(&context, LZ4F_VERSION)), "LZ4F_createDecompressionContext");
   }
-  ~Decoder() { LZ4F_freeDecompressionContext(context); }
+  ~Lz4Decoder() { LZ4F_freeDecompressionContext(context); }
 };
 
 }  // namespace
 
 Result<Bytes> decompress_lz4(ByteSpan input, size_t bytes_max) {
-  Decoder decoder;
+  Lz4Decoder decoder;
   Output output(bytes_max, input.size() * 3);
   while (true) {
     const std::span<uint8_t> room = output.room();

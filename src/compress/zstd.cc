@@ -16,17 +16,17 @@ constexpr int kWindowLogLeast = 23;
 constexpr int kWindowLogMost = 27;
 constexpr int kLevel = 3;
 
-struct Decoder {
+struct ZstdDecoder {
   ZSTD_DCtx* context = ZSTD_createDCtx();
-  Decoder() { ROBUSTMQ_CHECK(context != nullptr, "ZSTD_createDCtx"); }
-  ~Decoder() { ZSTD_freeDCtx(context); }
+  ZstdDecoder() { ROBUSTMQ_CHECK(context != nullptr, "ZSTD_createDCtx"); }
+  ~ZstdDecoder() { ZSTD_freeDCtx(context); }
 };
 
 }  // namespace
 
 Result<Bytes> decompress_zstd(ByteSpan input, size_t bytes_max) {
   if (input.empty()) return Error{Code::malformed, "zstd: empty"};
-  Decoder decoder;
+  ZstdDecoder decoder;
   const int window_log = std::clamp(static_cast<int>(std::bit_width(bytes_max)), kWindowLogLeast, kWindowLogMost);
   ZSTD_DCtx_setParameter(decoder.context, ZSTD_d_windowLogMax, window_log);
   Output output(bytes_max, input.size() * 4);

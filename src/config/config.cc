@@ -81,7 +81,7 @@ std::string real_range(double least, double most, std::string_view unit) {
 
 namespace {
 
-std::string quoted(std::string_view text) {
+std::string toml_quoted(std::string_view text) {
   std::string out = "\"";
   for (unsigned char c : text) {
     if (c == '"' || c == '\\') {
@@ -107,11 +107,11 @@ std::string value_to_toml(const Value& value) {
     if (text.find_first_of(".e") == std::string::npos) text += ".0";
     return text;
   }
-  if (const std::string* text = std::get_if<std::string>(&value)) return quoted(*text);
+  if (const std::string* text = std::get_if<std::string>(&value)) return toml_quoted(*text);
   std::string list = "[";
   for (const std::string& item : std::get<std::vector<std::string>>(value)) {
     if (list.size() > 1) list += ", ";
-    list += quoted(item);
+    list += toml_quoted(item);
   }
   return list + "]";
 }
@@ -156,7 +156,7 @@ std::string Origins::of(std::string_view path) const {
 
 namespace {
 
-std::string join(std::string_view path, std::string_view key) {
+std::string dotted_path(std::string_view path, std::string_view key) {
   return path.empty() ? std::string(key) : fmt::format("{}.{}", path, key);
 }
 
@@ -249,7 +249,7 @@ class Applier {
 
   void table(const TomlTable& from, Binding& options, const std::string& path) {
     for (const auto& [key, node] : from) {
-      const std::string at = join(path, key);
+      const std::string at = dotted_path(path, key);
       const std::string where = fmt::format("{}:{}", file_name_, node.line);
       Binding* field = find(options, key, std::holds_alternative<TomlTable>(node.what));
       if (!field) {
@@ -312,7 +312,7 @@ class Applier {
   bool environment_field(std::string_view rest, std::string_view text, Binding& table, const std::string& path,
                          const std::string& where, std::vector<std::string>& known) {
     for (Binding& field : table.fields) {
-      const std::string at = join(path, field.key);
+      const std::string at = dotted_path(path, field.key);
       std::string name = environment_name(field.key).substr(kEnvironmentPrefix.size());
       const std::string former = environment_name(field.facts.formerly).substr(kEnvironmentPrefix.size()) + '_';
       if (field.kind == Binding::Kind::value) {
@@ -348,7 +348,7 @@ class Applier {
 
   static void collect(const Binding& table, const std::string& path, std::vector<std::string>& known) {
     for (const Binding& field : table.fields) {
-      const std::string at = join(path, field.key);
+      const std::string at = dotted_path(path, field.key);
       if (field.kind == Binding::Kind::value)
         known.push_back(environment_name(at));
       else if (field.kind == Binding::Kind::table)
@@ -363,8 +363,8 @@ class Applier {
     const bool has_number =
         dot != std::string_view::npos && dot + 1 < rest.size() && rest[dot + 1] >= '0' && rest[dot + 1] <= '9';
     Binding* field = find(table, key, !has_number);
-    if (!field) return unknown(where, join(path, key), known_paths(table, path));
-    const std::string at = join(path, key);
+    if (!field) return unknown(where, dotted_path(path, key), known_paths(table, path));
+    const std::string at = dotted_path(path, key);
     if (field->kind == Binding::Kind::value) {
       if (dot != std::string_view::npos) return problem(fmt::format("{}: {} has no parts", where, at));
       return text_value(*field, at, text, where);
@@ -385,7 +385,7 @@ class Applier {
 
   static std::vector<std::string> known_paths(const Binding& table, const std::string& path) {
     std::vector<std::string> known;
-    for (const Binding& field : table.fields) known.push_back(join(path, field.key));
+    for (const Binding& field : table.fields) known.push_back(dotted_path(path, field.key));
     return known;
   }
 

@@ -17,7 +17,7 @@ namespace {
 using runtime::sim::SimNode;
 using runtime::sim::SimWorld;
 
-uint64_t fresh_seed() {
+uint64_t fresh_stream_seed() {
   uint64_t seed = std::random_device{}();
   std::printf("seed %llu\n", static_cast<unsigned long long>(seed));
   return seed;
@@ -115,7 +115,7 @@ struct Pair {
 TEST(ByteStream, IsSmall) { EXPECT_LT(sizeof(ByteStream), 160u); }
 
 TEST(ByteStream, CarriesFramesOfAnySizeWhateverTheCuts) {
-  uint64_t seed = fresh_seed();
+  uint64_t seed = fresh_stream_seed();
   std::mt19937_64 random(seed);
   for (int round = 0; round < 20; ++round) {
     Pair pair(random());
@@ -140,7 +140,7 @@ TEST(ByteStream, CarriesFramesOfAnySizeWhateverTheCuts) {
 }
 
 TEST(ByteStream, CopiesALargeFrameAtMostOnce) {
-  Pair pair(fresh_seed());
+  Pair pair(fresh_stream_seed());
   pair.world.network().set_options({.pipe_bytes_max = 1 << 20, .cut_per_million = 20'000});
   pair.server->is_framed = true;
   std::string body = text_of(3'000'000);
@@ -151,7 +151,7 @@ TEST(ByteStream, CopiesALargeFrameAtMostOnce) {
 }
 
 TEST(ByteStream, DoesNotCopyLargeFramesOfEqualSize) {
-  Pair pair(fresh_seed());
+  Pair pair(fresh_stream_seed());
   pair.world.network().set_options({.pipe_bytes_max = 1 << 20, .cut_per_million = 100'000});
   pair.server->is_framed = true;
   std::string body = text_of(70'000);
@@ -165,7 +165,7 @@ TEST(ByteStream, DoesNotCopyLargeFramesOfEqualSize) {
 }
 
 TEST(ByteStream, MemoryOfAFrameGrowsWithWhatArrived) {
-  Pair pair(fresh_seed());
+  Pair pair(fresh_stream_seed());
   pair.server->is_framed = true;
   uint32_t size = 100 << 20;
   pair.client->stream->send(Bytes::copy_of(std::string(reinterpret_cast<char*>(&size), 4) + text_of(10'000)));
@@ -177,7 +177,7 @@ TEST(ByteStream, MemoryOfAFrameGrowsWithWhatArrived) {
 }
 
 TEST(ByteStream, EndsOverTheInputBudget) {
-  Pair pair(fresh_seed(), {.input_held_bytes_max = 1 << 20});
+  Pair pair(fresh_stream_seed(), {.input_held_bytes_max = 1 << 20});
   pair.server->is_framed = true;
   pair.client->stream->send(Bytes::copy_of(frame_of(text_of(3 << 20))));
   ASSERT_TRUE(pair.until([&] { return pair.server->ended; }));
@@ -189,7 +189,7 @@ TEST(ByteStream, EndsOverTheInputBudget) {
 // What a paused consumer leaves counts, however much it is.
 TEST(ByteStream, EndsOverTheInputBudgetWhilePaused) {
   for (const uint64_t budget : {40'000u, 20'000u}) {
-    Pair pair(fresh_seed(), {.input_held_bytes_max = budget});
+    Pair pair(fresh_stream_seed(), {.input_held_bytes_max = budget});
     pair.world.network().set_options({.cut_per_million = 0});
     pair.server->is_framed = true;
     pair.server->pause_after_each = true;
@@ -206,7 +206,7 @@ TEST(ByteStream, EndsOverTheInputBudgetWhilePaused) {
 }
 
 TEST(ByteStream, HandsOverTheRestWhenPausedAndResumedInsideOnBytes) {
-  Pair pair(fresh_seed());
+  Pair pair(fresh_stream_seed());
   pair.server->is_framed = true;
   pair.server->pause_after_each = true;
   pair.server->resume_at_once = true;
@@ -215,7 +215,7 @@ TEST(ByteStream, HandsOverTheRestWhenPausedAndResumedInsideOnBytes) {
 }
 
 TEST(ByteStream, ASlowReaderIsSeenInTheUnsentBytes) {
-  Pair pair(fresh_seed(), {.drain_mark_bytes = 100'000});
+  Pair pair(fresh_stream_seed(), {.drain_mark_bytes = 100'000});
   pair.world.network().set_options({.pipe_bytes_max = 10'000});
   pair.client->stream->pause_reading();
   for (int i = 0; i < 100; ++i) pair.server->stream->send(Bytes::copy_of(text_of(2000)));
@@ -231,7 +231,7 @@ TEST(ByteStream, ASlowReaderIsSeenInTheUnsentBytes) {
 }
 
 TEST(ByteStream, PutsSmallPiecesOfATurnIntoOneWrite) {
-  Pair pair(fresh_seed());
+  Pair pair(fresh_stream_seed());
   std::string all;
   pair.server_node->core(0).post([&] {
     for (int i = 0; i < 100; ++i) {
@@ -246,7 +246,7 @@ TEST(ByteStream, PutsSmallPiecesOfATurnIntoOneWrite) {
 }
 
 TEST(ByteStream, CloseSendsEverythingFirst) {
-  Pair pair(fresh_seed());
+  Pair pair(fresh_stream_seed());
   pair.world.network().set_options({.pipe_bytes_max = 5000});
   std::string text = text_of(100'000);
   pair.server->stream->send(Bytes::copy_of(text));
@@ -263,7 +263,7 @@ TEST(ByteStream, CloseSendsEverythingFirst) {
 }
 
 TEST(ByteStream, CloseEndsAtItsLimit) {
-  Pair pair(fresh_seed());
+  Pair pair(fresh_stream_seed());
   pair.world.network().set_options({.pipe_bytes_max = 5000});
   pair.client->stream->pause_reading();
   pair.server->stream->send(Bytes::copy_of(text_of(100'000)));
@@ -275,7 +275,7 @@ TEST(ByteStream, CloseEndsAtItsLimit) {
 }
 
 TEST(ByteStream, CloseNowDropsAndTellsOnce) {
-  Pair pair(fresh_seed());
+  Pair pair(fresh_stream_seed());
   pair.server->destroy_on_close = true;
   pair.server->stream->send(Bytes::copy_of("x"));
   pair.server->stream->close_now();
@@ -287,7 +287,7 @@ TEST(ByteStream, CloseNowDropsAndTellsOnce) {
 }
 
 TEST(ByteStream, AResetIsAFailure) {
-  Pair pair(fresh_seed());
+  Pair pair(fresh_stream_seed());
   pair.server->destroy_on_close = true;
   pair.world.network().reset_between(*pair.server_node, *pair.client_node);
   ASSERT_TRUE(pair.until([&] { return pair.server->ended; }));
@@ -295,7 +295,7 @@ TEST(ByteStream, AResetIsAFailure) {
 }
 
 TEST(ByteStream, MovesToAnotherCoreWithAllItHolds) {
-  Pair pair(fresh_seed());
+  Pair pair(fresh_stream_seed());
   pair.world.network().set_options({.pipe_bytes_max = 5000});
   pair.server->is_framed = true;
   pair.server->pause_after_each = true;

@@ -202,9 +202,9 @@ struct Server final : EntranceEvents, StreamEvents {
   StreamEnd end{};
 };
 
-struct Pair {
-  explicit Pair(uint64_t seed, TlsClients clients = TlsClients::unknown, int version = TLS1_3_VERSION,
-                const Identity* identity = nullptr, std::string before = {})
+struct TlsPair {
+  explicit TlsPair(uint64_t seed, TlsClients clients = TlsClients::unknown, int version = TLS1_3_VERSION,
+                   const Identity* identity = nullptr, std::string before = {})
       : world({.seed = seed}) {
     server_node = &world.add_node({.name = "server", .cores = 2});
     SimNode& client_node = world.add_node({.name = "client"});
@@ -248,7 +248,7 @@ TEST(Tls, CarriesBytesBothWaysAcrossAMoveWhateverTheCuts) {
   std::printf("seed %llu\n", static_cast<unsigned long long>(seed));
   std::mt19937_64 random(seed);
   for (int round = 0; round < 8; ++round) {
-    Pair pair(random(), TlsClients::unknown, round % 2 == 0 ? TLS1_3_VERSION : TLS1_2_VERSION);
+    TlsPair pair(random(), TlsClients::unknown, round % 2 == 0 ? TLS1_3_VERSION : TLS1_2_VERSION);
     pair.server->echoes = true;
     ASSERT_TRUE(pair.entered()) << pair.server->why;
     std::string sent;
@@ -272,7 +272,7 @@ TEST(Tls, CarriesBytesBothWaysAcrossAMoveWhateverTheCuts) {
 }
 
 TEST(Tls, EncryptsStoredRanges) {
-  Pair pair(3);
+  TlsPair pair(3);
   std::string contents(300'000, ' ');
   for (size_t i = 0; i < contents.size(); ++i) contents[i] = static_cast<char>('a' + i % 23);
   pair.server_node->disk().replace("segment", Bytes::copy_of(contents));
@@ -291,13 +291,13 @@ TEST(Tls, EncryptsStoredRanges) {
 }
 
 TEST(Tls, SaysGoodbyeBehindWhatWasSentAndHearsOne) {
-  Pair pair(4);
+  TlsPair pair(4);
   ASSERT_TRUE(pair.entered());
   pair.server->stream->send(Bytes::copy_of(std::string(300'000, 'z')));
   pair.server->stream->close(Duration::seconds(60));
   ASSERT_TRUE(pair.until([&] { return pair.client->got_goodbye; }));
   EXPECT_EQ(pair.client->heard.size(), 300'000u);
-  Pair other(5);
+  TlsPair other(5);
   ASSERT_TRUE(other.entered());
   other.client->send("last words");
   other.client->say_goodbye();
@@ -309,26 +309,26 @@ TEST(Tls, SaysGoodbyeBehindWhatWasSentAndHearsOne) {
 TEST(Tls, ChecksClientCertificates) {
   for (int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
     const Identity stranger = self_signed("device 7");
-    Pair required(6, TlsClients::required, version, &device_identity());
+    TlsPair required(6, TlsClients::required, version, &device_identity());
     ASSERT_TRUE(required.entered()) << required.server->why;
     EXPECT_EQ(required.server->common_name, "device 7");
-    Pair optional(7, TlsClients::optional, version);
+    TlsPair optional(7, TlsClients::optional, version);
     ASSERT_TRUE(optional.entered()) << optional.server->why;
     EXPECT_EQ(optional.server->common_name, "");
-    Pair nameless(11, TlsClients::optional, version);
+    TlsPair nameless(11, TlsClients::optional, version);
     nameless.server->rules.identity = TlsIdentity::client_id;
     EXPECT_FALSE(nameless.entered()) << "the certificate is to say who it is, and there is none";
     EXPECT_EQ(nameless.server->step, EntranceStep::tls);
-    Pair without(8, TlsClients::required, version);
+    TlsPair without(8, TlsClients::required, version);
     EXPECT_FALSE(without.entered());
     EXPECT_EQ(without.server->why, "peer did not return a certificate");
     for (TlsClients clients : {TlsClients::required, TlsClients::optional}) {
-      Pair foreign(9, clients, version, &stranger);
+      TlsPair foreign(9, clients, version, &stranger);
       EXPECT_FALSE(foreign.entered());
       EXPECT_EQ(foreign.server->step, EntranceStep::tls);
     }
     // Not asked for, so nothing is known of it.
-    Pair unasked(10, TlsClients::unknown, version, &stranger);
+    TlsPair unasked(10, TlsClients::unknown, version, &stranger);
     EXPECT_TRUE(unasked.entered());
     EXPECT_EQ(unasked.server->common_name, "");
   }
@@ -342,13 +342,13 @@ TEST(Tls, RefusesGarbageAndSilence) {
     std::string garbage(1 + random() % 4000, ' ');
     for (char& c : garbage) c = static_cast<char>(random());
     if (round % 2 == 0) garbage.replace(0, 3, "\x16\x03\x01");
-    Pair pair(random(), TlsClients::unknown, TLS1_3_VERSION, nullptr, garbage);
+    TlsPair pair(random(), TlsClients::unknown, TLS1_3_VERSION, nullptr, garbage);
     pair.begins = false;
     EXPECT_FALSE(pair.entered());
     EXPECT_EQ(pair.server->step, EntranceStep::tls);
     EXPECT_FALSE(pair.server->why.empty());
   }
-  Pair silent(11);
+  TlsPair silent(11);
   silent.begins = false;
   EXPECT_FALSE(silent.entered());
   EXPECT_EQ(silent.server->why, "it took too long");
@@ -356,7 +356,7 @@ TEST(Tls, RefusesGarbageAndSilence) {
 }
 
 TEST(Tls, OldVersionsAreRefused) {
-  Pair pair(12, TlsClients::unknown, TLS1_1_VERSION);
+  TlsPair pair(12, TlsClients::unknown, TLS1_1_VERSION);
   EXPECT_FALSE(pair.entered());
 }
 
@@ -382,7 +382,7 @@ TEST(Tls, SaysWhatIsWrongWithFiles) {
 TEST(Entrance, TakesProxyHeaderTlsAndWebSocketInOrder) {
   const uint64_t seed = std::random_device{}();
   std::printf("seed %llu\n", static_cast<unsigned long long>(seed));
-  Pair pair(seed, TlsClients::unknown, TLS1_3_VERSION, nullptr, "PROXY TCP4 192.0.2.8 127.0.0.1 4710 8084\r\n");
+  TlsPair pair(seed, TlsClients::unknown, TLS1_3_VERSION, nullptr, "PROXY TCP4 192.0.2.8 127.0.0.1 4710 8084\r\n");
   pair.server->rules.has_proxy_header = true;
   pair.server->rules.is_websocket = true;
   pair.server->echoes = true;

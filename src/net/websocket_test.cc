@@ -13,7 +13,7 @@
 namespace robustmq::net {
 namespace {
 
-using State = WebSocketReader::State;
+using ReaderState = WebSocketReader::State;
 
 // A frame as a client sends it.
 std::string client_frame(uint8_t first, std::string_view payload, uint32_t mask = 0x37fa213d) {
@@ -136,7 +136,7 @@ TEST(WebSocketReader, GivesPayloadsAsOneStreamWhateverTheCutsAndFragments) {
   for (size_t piece : {size_t{1}, size_t{2}, size_t{3}, size_t{7}, size_t{1000}, SIZE_MAX}) {
     Read read(bytes, piece);
     EXPECT_EQ(read.payload, expected) << piece;
-    EXPECT_EQ(read.reader.state(), State::reading);
+    EXPECT_EQ(read.reader.state(), ReaderState::reading);
     std::string ping;
     EXPECT_TRUE(read.reader.take_ping(&ping));
     EXPECT_EQ(ping, "ping");
@@ -147,7 +147,7 @@ TEST(WebSocketReader, GivesPayloadsAsOneStreamWhateverTheCutsAndFragments) {
 TEST(WebSocketReader, FailsWhatTheSpecificationForbids) {
   auto status = [](std::string bytes) {
     Read read(std::move(bytes));
-    EXPECT_EQ(read.reader.state(), State::failed);
+    EXPECT_EQ(read.reader.state(), ReaderState::failed);
     return static_cast<int>(read.reader.status());
   };
   EXPECT_EQ(status(std::string("\x82\x03"
@@ -181,7 +181,7 @@ TEST(WebSocketReader, ReadsNothingBehindAClose) {
                                            "bye",
                                            5)) +
             binary("b"));
-  EXPECT_EQ(read.reader.state(), State::closed);
+  EXPECT_EQ(read.reader.state(), ReaderState::closed);
   EXPECT_EQ(read.payload, "a");
   EXPECT_EQ(read.reader.close_payload(),
             "\x03\xe8"
@@ -237,8 +237,8 @@ struct Echo final : StreamEvents {
   StreamEnd end{};
 };
 
-struct Pair {
-  explicit Pair(uint64_t seed) : world({.seed = seed}) {
+struct WebSocketPair {
+  explicit WebSocketPair(uint64_t seed) : world({.seed = seed}) {
     auto& server_node = world.add_node({.name = "server", .cores = 2});
     auto& client_node = world.add_node({.name = "client"});
     at_server = std::make_unique<Streams>(server_node.core(0));
@@ -274,7 +274,7 @@ TEST(WebSocketSocket, CarriesBytesBothWaysAcrossAMoveWhateverTheCuts) {
   SCOPED_TRACE(seed);
   std::mt19937_64 random(seed);
   for (int round = 0; round < 10; ++round) {
-    Pair pair(random());
+    WebSocketPair pair(random());
     pair.server.echoes = true;
     std::string sent;
     for (int i = 0; i < 60; ++i) {
@@ -339,7 +339,7 @@ TEST(WebSocketSocket, LetsOthersGoOnWhileNothingButEmptyFramesCome) {
 }
 
 TEST(WebSocketSocket, AnswersACloseAndEnds) {
-  Pair pair(1);
+  WebSocketPair pair(1);
   pair.client.stream->send(Bytes::copy_of(binary("x") + client_frame(0x88, std::string("\x03\xe8", 2))));
   ASSERT_TRUE(pair.until([&] { return pair.server.ended; }));
   EXPECT_EQ(pair.server.end, StreamEnd::peer_closed);
@@ -352,7 +352,7 @@ TEST(WebSocketSocket, AnswersACloseAndEnds) {
 }
 
 TEST(WebSocketSocket, SaysGoodbyeBehindWhatWasSent) {
-  Pair pair(2);
+  WebSocketPair pair(2);
   pair.server.stream->send(Bytes::copy_of(std::string(300'000, 'z')));
   pair.server.stream->close(Duration::seconds(60));
   ASSERT_TRUE(pair.until([&] { return pair.client.ended; }));
@@ -363,7 +363,7 @@ TEST(WebSocketSocket, SaysGoodbyeBehindWhatWasSent) {
 }
 
 TEST(WebSocketSocket, TellsWhyItFailed) {
-  Pair pair(3);
+  WebSocketPair pair(3);
   pair.client.stream->send(Bytes::copy_of(binary("x") + client_frame(0x81, "text")));
   ASSERT_TRUE(pair.until([&] { return pair.server.ended; }));
   EXPECT_EQ(pair.server.end, StreamEnd::failed);

@@ -19,7 +19,7 @@ const ShardId kKvLogId{Uuid{{'k', 'v', '.', 'r', 'o', 'w', 's', 0, 0, 0, 0, 0, 0
 
 namespace {
 
-constexpr std::string_view kFolder = "kv";
+constexpr std::string_view kKvFolder = "kv";
 constexpr std::string_view kSnapshotPath = "kv/snapshot";
 constexpr std::string_view kOldSnapshotPath = "kv/snapshot.old";
 constexpr std::string_view kNewSnapshotPath = "kv/snapshot.new";
@@ -213,7 +213,7 @@ class KvLog::Snapshotting final : public Activity {
     steps.push_back(DiskStep::sync(file.take()));
     if (kv_.has_snapshot_) steps.push_back(DiskStep::rename(std::string(kSnapshotPath), std::string(kOldSnapshotPath)));
     steps.push_back(DiskStep::rename(path, std::string(kSnapshotPath)));
-    steps.push_back(DiskStep::sync_directory(std::string(kFolder)));
+    steps.push_back(DiskStep::sync_directory(std::string(kKvFolder)));
     std::vector<Status> statuses =
         co_await wait<std::vector<Status>>([&](auto done) { kv_.core_.disk().run(std::move(steps), std::move(done)); });
     for (const Status& each : statuses) {
@@ -251,7 +251,7 @@ class KvLog::Opening final : public Activity {
 
   Task<Status> open() {
     std::vector<Status> made = co_await wait<std::vector<Status>>([&](auto done) {
-      disk().run({DiskStep::make_directory(std::string(kFolder)), DiskStep::sync_directory(".")}, std::move(done));
+      disk().run({DiskStep::make_directory(std::string(kKvFolder)), DiskStep::sync_directory(".")}, std::move(done));
     });
     for (const Status& status : made) {
       if (!status.ok()) co_return status;

@@ -8,7 +8,7 @@
 namespace robustmq::storage {
 namespace {
 
-constexpr uint64_t kReadBytes = 1 << 20;
+constexpr uint64_t kReplayReadBytes = 1 << 20;
 
 // One replay under way. Held by the completion it waits for, so it goes with its log when nobody completes it.
 class Replay : public std::enable_shared_from_this<Replay> {
@@ -34,7 +34,7 @@ class Replay : public std::enable_shared_from_this<Replay> {
     if (next_piece_ < pieces_.size()) return take_piece(pieces_[next_piece_++]);
     if (!walk()) return;
     if (at_ >= log_.bounds().end) return done_(Status());
-    log_.read(at_, {.bytes_max = kReadBytes}, [self = shared_from_this()](Result<ReadResult> read) {
+    log_.read(at_, {.bytes_max = kReplayReadBytes}, [self = shared_from_this()](Result<ReadResult> read) {
       if (self->is_wanted_()) self->on_read(std::move(read));
     });
   }

@@ -13,8 +13,6 @@ namespace robustmq::bench {
 
 namespace {
 
-constexpr int64_t kSecond = 1'000'000'000;
-
 template <class T>
 void put(std::string& out, T value) {
   for (int shift = 8 * (static_cast<int>(sizeof(T)) - 1); shift >= 0; shift -= 8) {

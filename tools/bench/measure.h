@@ -9,6 +9,8 @@
 
 namespace robustmq::bench {
 
+constexpr int64_t kSecond = 1'000'000'000;  // in nanoseconds
+
 struct Options {
   std::string command;
   int port = 0;

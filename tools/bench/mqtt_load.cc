@@ -8,27 +8,14 @@
 #include <memory>
 
 #include "tools/bench/link.h"
+#include "tools/bench/mqtt_bytes.h"
 
 namespace robustmq::bench {
 
 namespace {
 
-constexpr int64_t kSecond = 1'000'000'000;
 constexpr int kMarkBytes = 12;        // a payload begins with its time (8) and its publisher (4)
 constexpr uint64_t kSampleEvery = 8;  // closed loop: one delivery in so many is a latency sample
-
-void put_u16(std::string& out, size_t n) {
-  out += static_cast<char>(n >> 8);
-  out += static_cast<char>(n);
-}
-
-void put_length(std::string& out, size_t n) {
-  while (n >= 128) {
-    out += static_cast<char>(n | 128);
-    n >>= 7;
-  }
-  out += static_cast<char>(n);
-}
 
 std::string connect_packet(const std::string& client_id) {
   std::string out = "\x10";

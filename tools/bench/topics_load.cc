@@ -5,25 +5,15 @@
 #include <memory>
 
 #include "tools/bench/link.h"
+#include "tools/bench/mqtt_bytes.h"
 
 namespace robustmq::bench {
 
 namespace {
 
-constexpr int64_t kSecond = 1'000'000'000;
 constexpr size_t kConnAckBytes = 4;
 constexpr size_t kPubAckBytes = 4;
 constexpr int kNamesALevel = 1000;  // topics are PREFIX/<n / 1000>/<n % 1000>
-
-void put_u16(std::string& out, size_t n) {
-  out += static_cast<char>(n >> 8);
-  out += static_cast<char>(n);
-}
-
-void put_length(std::string& out, size_t n) {
-  for (; n >= 128; n >>= 7) out += static_cast<char>(n | 128);
-  out += static_cast<char>(n);
-}
 
 struct Publisher {
   Link link;

@@ -9,12 +9,12 @@
 namespace robustmq::broker {
 namespace {
 
-constexpr std::string_view kPrefix = "ban/";
-constexpr size_t kKindAt = kPrefix.size() + 4;
+constexpr std::string_view kBanPrefix = "ban/";
+constexpr size_t kKindAt = kBanPrefix.size() + 4;
 constexpr size_t kWhoBytesMax = 65'535;
 
 std::string row_key(BanBy by, std::string_view who) {
-  std::string key(kPrefix);
+  std::string key(kBanPrefix);
   storage::put_big_endian(kDefaultTenant, 4, key);
   key.push_back(static_cast<char>(by));
   key += who;
@@ -25,7 +25,7 @@ std::string row_key(BanBy by, std::string_view who) {
 
 // ---- Start ----
 
-void Bans::load(Callback<void(Status)> done) { load_from(std::string(kPrefix), std::move(done)); }
+void Bans::load(Callback<void(Status)> done) { load_from(std::string(kBanPrefix), std::move(done)); }
 
 void Bans::load_from(std::string from, Callback<void(Status)> done) {
   auto page = [this, alive = std::weak_ptr<bool>(alive_), done = std::move(done)](Result<storage::KvRows> rows) mutable {
@@ -38,7 +38,7 @@ void Bans::load_from(std::string from, Callback<void(Status)> done) {
     if (rows->size() < kRowsAPage) return done({});
     load_from(rows->back().first + '\0', std::move(done));
   };
-  rows_.scan(std::move(from), storage::end_of(std::string(kPrefix)), kRowsAPage, std::move(page));
+  rows_.scan(std::move(from), storage::end_of(std::string(kBanPrefix)), kRowsAPage, std::move(page));
 }
 
 Status Bans::load_row(std::string_view key, std::string_view value) {

@@ -7,7 +7,7 @@ namespace robustmq::broker {
 namespace {
 
 // A label's value: backslash, quote and line feed are escaped.
-std::string quoted(std::string_view text) {
+std::string label_quoted(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
     if (c == '\\' || c == '"') out += '\\';
@@ -78,8 +78,8 @@ void GroupCoordinator::add_lag(observe::MetricsSnapshot& to) const {
     if (end == ends_.end() || row.offset < 0) return;
     observe::MetricSample sample;
     sample.name = "robustmq_consumer_group_lag";
-    sample.labels =
-        "group=" + quoted(key.second) + ",topic=" + quoted(row.topic) + ",partition=\"" + std::to_string(shard.partition) + "\"";
+    sample.labels = "group=" + label_quoted(key.second) + ",topic=" + label_quoted(row.topic) + ",partition=\"" +
+                    std::to_string(shard.partition) + "\"";
     sample.doc = "Records of a partition behind the offset that the consumer group has committed.";
     sample.kind = observe::MetricKind::gauge;
     sample.value = static_cast<double>(std::max<Offset>(end->second - row.offset, 0));

@@ -242,7 +242,7 @@ TEST_F(CoordinatorTest, AGroupWithMembersKeepsItsOffsets) {
 }
 
 // A consumer's metadata: ConsumerProtocolSubscription of version 0.
-Bytes subscription(std::vector<std::string> topics) {
+Bytes subscription_to(std::vector<std::string> topics) {
   std::string bytes{0, 0, 0, 0, 0, static_cast<char>(topics.size())};
   for (const std::string& topic : topics) {
     bytes += '\0';
@@ -260,7 +260,7 @@ TEST_F(CoordinatorTest, Case48SubscribedTopicsDoNotExpireAndOthersDo) {
   committed(commit(1));
   committed(commit(2, "other"));
   JoinGroup member = join();
-  member.protocols = {{"range", subscription({"t"})}};
+  member.protocols = {{"range", subscription_to({"t"})}};
   member.session_timeout_ms = 500'000;
   member.rebalance_timeout_ms = 500'000;
   ask<JoinedGroup>(member);
@@ -294,7 +294,7 @@ TEST_F(CoordinatorTest, Case49DeletesOffsetsOfTopicsThatNobodyFollows) {
   committed(commit(1));
   committed(commit(2, "other"));
   JoinGroup member = join();
-  member.protocols = {{"range", subscription({"t"})}};
+  member.protocols = {{"range", subscription_to({"t"})}};
   ask<JoinedGroup>(member);
   DeleteOffsets remove{"g", {{"t", {}}, {"other", {}}, {"missing", {}}}, {{0, 0}, {1, 0}, {1, 1}, {1, 9}, {2, 0}}};
   const DeletedOffsets deleted = ask<DeletedOffsets>(remove);

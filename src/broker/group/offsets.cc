@@ -6,14 +6,14 @@
 namespace robustmq::broker {
 namespace {
 
-constexpr std::string_view kPrefix = "group.offset/";
-constexpr size_t kRowsAPage = 1000;
+constexpr std::string_view kOffsetPrefix = "group.offset/";
+constexpr size_t kOffsetRowsAPage = 1000;
 
 using storage::big_endian;
 using storage::put_big_endian;
 
 std::string group_prefix(TenantId tenant, std::string_view group) {
-  std::string key(kPrefix);
+  std::string key(kOffsetPrefix);
   put_big_endian(tenant, 4, key);
   put_big_endian(group.size(), 2, key);
   key += group;
@@ -31,12 +31,12 @@ std::string offset_key(TenantId tenant, std::string_view group, const ShardId& s
 
 Result<OffsetKey> parse_offset_key(std::string_view key) {
   const Error malformed{Code::malformed, "not the key of a committed offset"};
-  constexpr size_t kGroupAt = kPrefix.size() + 6;
+  constexpr size_t kGroupAt = kOffsetPrefix.size() + 6;
   constexpr size_t kShardBytes = 20;
-  if (!key.starts_with(kPrefix) || key.size() < kGroupAt + kShardBytes) return malformed;
+  if (!key.starts_with(kOffsetPrefix) || key.size() < kGroupAt + kShardBytes) return malformed;
   OffsetKey out;
-  out.tenant = static_cast<TenantId>(big_endian(key.substr(kPrefix.size(), 4)));
-  const size_t length = big_endian(key.substr(kPrefix.size() + 4, 2));
+  out.tenant = static_cast<TenantId>(big_endian(key.substr(kOffsetPrefix.size(), 4)));
+  const size_t length = big_endian(key.substr(kOffsetPrefix.size() + 4, 2));
   if (key.size() != kGroupAt + length + kShardBytes) return malformed;
   out.group = key.substr(kGroupAt, length);
   const std::string_view shard = key.substr(kGroupAt + length);
@@ -48,7 +48,7 @@ Result<OffsetKey> parse_offset_key(std::string_view key) {
 Offsets::Offsets(storage::Kv& kv, const GroupOptions& options, GroupMetrics& metrics)
     : kv_(kv), options_(options), metrics_(metrics) {}
 
-void Offsets::load(Callback<void(Status)> done) { load_from(std::string(kPrefix), std::move(done)); }
+void Offsets::load(Callback<void(Status)> done) { load_from(std::string(kOffsetPrefix), std::move(done)); }
 
 void Offsets::load_from(std::string from, Callback<void(Status)> done) {
   auto page = [this, alive = std::weak_ptr<bool>(alive_), done = std::move(done)](Result<storage::KvRows> rows) mutable {
@@ -64,10 +64,10 @@ void Offsets::load_from(std::string from, Callback<void(Status)> done) {
       rows_ += groups_[{at->tenant, std::move(at->group)}].insert_or_assign(at->shard, row.take()).second;
     }
     metrics_.offsets = rows_;
-    if (rows->size() < kRowsAPage) return done({});
+    if (rows->size() < kOffsetRowsAPage) return done({});
     load_from(rows->back().first + '\0', std::move(done));
   };
-  kv_.scan(from, storage::end_of(std::string(kPrefix)), kRowsAPage, std::move(page));
+  kv_.scan(from, storage::end_of(std::string(kOffsetPrefix)), kOffsetRowsAPage, std::move(page));
 }
 
 void Offsets::commit(TenantId tenant, const std::string& group, std::vector<Change> changes, Callback<void(Status)> done) {

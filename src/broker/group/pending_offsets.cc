@@ -6,17 +6,17 @@
 namespace robustmq::broker {
 namespace {
 
-constexpr std::string_view kPrefix = "group.pending/";
+constexpr std::string_view kPendingPrefix = "group.pending/";
 constexpr std::string_view kPrefixEnd = "group.pending0";  // the character behind '/'
-constexpr size_t kRowsAPage = 1000;
+constexpr size_t kPendingRowsAPage = 1000;
 constexpr size_t kShardBytes = 20;
-constexpr size_t kGroupAt = kPrefix.size() + 6;
+constexpr size_t kGroupAt = kPendingPrefix.size() + 6;
 
 using storage::big_endian;
 using storage::put_big_endian;
 
 std::string producer_prefix(TenantId tenant, std::string_view group, ProducerId producer) {
-  std::string key(kPrefix);
+  std::string key(kPendingPrefix);
   put_big_endian(tenant, 4, key);
   put_big_endian(group.size(), 2, key);
   key += group;
@@ -38,10 +38,10 @@ struct PendingKey {
 };
 Result<PendingKey> parse(std::string_view key) {
   const Error malformed{Code::malformed, "not the key of a pending offset"};
-  if (!key.starts_with(kPrefix) || key.size() < kGroupAt + 8 + kShardBytes) return malformed;
+  if (!key.starts_with(kPendingPrefix) || key.size() < kGroupAt + 8 + kShardBytes) return malformed;
   PendingKey out;
-  out.group.first = static_cast<TenantId>(big_endian(key.substr(kPrefix.size(), 4)));
-  const size_t length = big_endian(key.substr(kPrefix.size() + 4, 2));
+  out.group.first = static_cast<TenantId>(big_endian(key.substr(kPendingPrefix.size(), 4)));
+  const size_t length = big_endian(key.substr(kPendingPrefix.size() + 4, 2));
   if (key.size() != kGroupAt + length + 8 + kShardBytes) return malformed;
   out.group.second = key.substr(kGroupAt, length);
   out.producer = static_cast<ProducerId>(big_endian(key.substr(kGroupAt + length, 8)));
@@ -54,7 +54,7 @@ Result<PendingKey> parse(std::string_view key) {
 }  // namespace
 
 void PendingOffsets::load_from(std::string from, Callback<void(Status)> done) {
-  if (from.empty()) from = kPrefix;
+  if (from.empty()) from = kPendingPrefix;
   auto page = [this, alive = std::weak_ptr<bool>(alive_), done = std::move(done)](Result<storage::KvRows> rows) mutable {
     if (alive.expired()) return;
     if (!rows.ok()) return done(rows.error());
@@ -66,10 +66,10 @@ void PendingOffsets::load_from(std::string from, Callback<void(Status)> done) {
       offsets_.note_sequence(row->sequence);
       rows_ += groups_[at->group][at->producer].insert_or_assign(at->shard, row.take()).second;
     }
-    if (rows->size() < kRowsAPage) return done({});
+    if (rows->size() < kPendingRowsAPage) return done({});
     load_from(rows->back().first + '\0', std::move(done));
   };
-  kv_.scan(from, std::string(kPrefixEnd), kRowsAPage, std::move(page));
+  kv_.scan(from, std::string(kPrefixEnd), kPendingRowsAPage, std::move(page));
 }
 
 void PendingOffsets::add(TenantId tenant, const std::string& group, ProducerId producer, std::vector<Offsets::Change> changes,

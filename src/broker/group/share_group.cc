@@ -8,8 +8,8 @@
 namespace robustmq::broker {
 namespace {
 
-constexpr int32_t kJoin = 0;
-constexpr int32_t kLeave = -1;
+constexpr int32_t kShareJoin = 0;
+constexpr int32_t kShareLeave = -1;
 
 }  // namespace
 
@@ -25,8 +25,8 @@ ShareGroup::Refusal ShareGroup::check(const HeartbeatShare& request) const {
   const auto invalid = [](std::string why) { return Refusal{Code::invalid_argument, std::move(why)}; };
   if (request.member_id.empty()) return invalid("MemberId can't be empty.");
   if (request.rack_id && request.rack_id->empty()) return invalid("RackId can't be empty.");
-  if (request.member_epoch < kLeave) return invalid("MemberEpoch is invalid.");
-  if (request.member_epoch == kJoin && (!request.topics || request.topics->empty()))
+  if (request.member_epoch < kShareLeave) return invalid("MemberEpoch is invalid.");
+  if (request.member_epoch == kShareJoin && (!request.topics || request.topics->empty()))
     return invalid("SubscribedTopicNames must be set in first request.");
   size_t bytes = 0;
   if (request.topics) {
@@ -48,14 +48,14 @@ ConsumerHeartbeatReply ShareGroup::heartbeat(const HeartbeatShare& request, cons
   if (Refusal refusal = check(request); refusal.code != Code::ok) return refuse(refusal.code, std::move(refusal.detail));
   auto at = members_.find(request.member_id);
   const bool is_new = at == members_.end();
-  if (is_new && request.member_epoch != kJoin)
+  if (is_new && request.member_epoch != kShareJoin)
     return refuse(Code::unknown_member, "Member " + request.member_id + " is not a member of the group.");
-  if (request.member_epoch == kLeave) {
+  if (request.member_epoch == kShareLeave) {
     members_.erase(at);
     target_.erase(request.member_id);
     --metrics_.members;
     aim(true);
-    reply.member_epoch = kLeave;
+    reply.member_epoch = kShareLeave;
     return reply;
   }
   if (is_new) {
@@ -68,7 +68,8 @@ ConsumerHeartbeatReply ShareGroup::heartbeat(const HeartbeatShare& request, cons
   }
   Member& member = at->second;
   // KIP-932: the answer with the new epoch may have been lost.
-  if (request.member_epoch > kJoin && request.member_epoch != member.epoch && request.member_epoch != member.previous_epoch) {
+  if (request.member_epoch > kShareJoin && request.member_epoch != member.epoch &&
+      request.member_epoch != member.previous_epoch) {
     return refuse(Code::fenced_member_epoch, "The share group member has another member epoch (" + std::to_string(member.epoch) +
                                                  ") than the one in the request. The member must rejoin.");
   }

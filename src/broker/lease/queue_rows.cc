@@ -10,7 +10,7 @@ namespace {
 
 constexpr char kSnapshot = 's';
 constexpr char kChange = 'd';
-constexpr size_t kNumberBytes = 8;
+constexpr size_t kQueueNumberBytes = 8;
 
 }  // namespace
 
@@ -48,12 +48,12 @@ std::string snapshot_key(const QueueKey& queue) { return queue_rows_of(queue) + 
 
 std::string change_key(const QueueKey& queue, uint64_t number) {
   std::string key = queue_rows_of(queue) + kChange;
-  storage::put_big_endian(number, kNumberBytes, key);
+  storage::put_big_endian(number, kQueueNumberBytes, key);
   return key;
 }
 
 std::optional<uint64_t> change_number(std::string_view rest) {
-  if (rest.size() != 1 + kNumberBytes || rest[0] != kChange) return std::nullopt;
+  if (rest.size() != 1 + kQueueNumberBytes || rest[0] != kChange) return std::nullopt;
   return storage::big_endian(rest.substr(1));
 }
 

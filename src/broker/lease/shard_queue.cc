@@ -8,7 +8,7 @@
 namespace robustmq::broker {
 namespace {
 
-constexpr size_t kRowsAPage = 1000;
+constexpr size_t kQueueRowsAPage = 1000;
 constexpr int64_t kLeaseMsMax = 43'200'000;
 
 }  // namespace
@@ -54,7 +54,7 @@ void ShardQueue::open() {
 
 void ShardQueue::read_rows(std::string from) {
   const std::string prefix = queue_rows_of(key_);
-  rows_.scan(std::move(from), storage::end_of(prefix), kRowsAPage, [self = self(), prefix](Result<storage::KvRows> rows) {
+  rows_.scan(std::move(from), storage::end_of(prefix), kQueueRowsAPage, [self = self(), prefix](Result<storage::KvRows> rows) {
     ShardQueue* queue = self.get();
     if (!queue) return;
     if (!rows.ok()) return queue->finish_opening(rows.code());
@@ -67,7 +67,7 @@ void ShardQueue::read_rows(std::string from) {
         queue->snapshot_ = snapshot.take();
       }
     }
-    if (rows->size() == kRowsAPage) return queue->read_rows(rows->back().first + '\0');
+    if (rows->size() == kQueueRowsAPage) return queue->read_rows(rows->back().first + '\0');
     queue->restore();
   });
 }

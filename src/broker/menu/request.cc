@@ -6,16 +6,12 @@ namespace robustmq::broker {
 static_assert(std::is_nothrow_move_constructible_v<AnyRequest> && std::is_nothrow_move_constructible_v<AnyReply>);
 
 Request::Request() = default;
-Request::Request(const Request& other) = default;
 Request::Request(Request&& other) noexcept = default;
-Request& Request::operator=(const Request& other) = default;
 Request& Request::operator=(Request&& other) noexcept = default;
 Request::~Request() = default;
 
 Reply::Reply() = default;
-Reply::Reply(const Reply& other) = default;
 Reply::Reply(Reply&& other) noexcept = default;
-Reply& Reply::operator=(const Reply& other) = default;
 Reply& Reply::operator=(Reply&& other) noexcept = default;
 Reply::~Reply() = default;
 

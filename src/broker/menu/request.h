@@ -63,9 +63,7 @@ struct Request : AnyRequest {
   Request(T asked) : Request() {
     put(std::move(asked));
   }
-  Request(const Request& other);
   Request(Request&& other) noexcept;
-  Request& operator=(const Request& other);
   Request& operator=(Request&& other) noexcept;
   ~Request();
 
@@ -82,9 +80,7 @@ struct Reply : AnyReply {
   Reply(T answer) : Reply() {
     put(std::move(answer));
   }
-  Reply(const Reply& other);
   Reply(Reply&& other) noexcept;
-  Reply& operator=(const Reply& other);
   Reply& operator=(Reply&& other) noexcept;
   ~Reply();
 

@@ -16,7 +16,7 @@ namespace {
 
 constexpr size_t kTurnBytesMax = 256 << 10;  // taken in a turn before it is written at once
 constexpr size_t kFailuresKept = 4096;
-constexpr size_t kRowsAPage = 1000;
+constexpr size_t kSpoolRowsAPage = 1000;
 
 uint64_t size_of_message(const RecordView& record) {
   return (record.value ? record.value->size() : 0) + record.raw_headers.size() + 64;
@@ -80,7 +80,7 @@ void Spool::open(Callback<void(Result<std::vector<PacketPair>>)> done) {
 }
 
 void Spool::load_rows(std::string from, Callback<void(Status)> done) {
-  rows_.scan(std::move(from), storage::end_of(std::string(kSessionRows)), kRowsAPage,
+  rows_.scan(std::move(from), storage::end_of(std::string(kSessionRows)), kSpoolRowsAPage,
              [this, alive = alive_, done = std::move(done)](Result<storage::KvRows> rows) mutable {
                if (!*alive) return;
                if (!rows.ok()) return done(rows.error());
@@ -88,7 +88,7 @@ void Spool::load_rows(std::string from, Callback<void(Status)> done) {
                  const Status status = load_row(key, value);
                  if (!status.ok()) return done(Error{Code::corrupt_storage, "a row of a session: " + status.error().detail});
                }
-               if (rows->size() < kRowsAPage) return done({});
+               if (rows->size() < kSpoolRowsAPage) return done({});
                load_rows(rows->back().first + '\0', std::move(done));
              });
 }

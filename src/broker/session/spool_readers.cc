@@ -10,7 +10,7 @@ namespace {
 
 constexpr uint64_t kReadBytes = 256 << 10;
 constexpr uint64_t kReplayBytes = 4 << 20;
-constexpr int64_t kRetryMs = 200;  // what could not be read is tried again then
+constexpr int64_t kReadRetryMs = 200;  // what could not be read is tried again then
 
 // What was fetched, as bytes.
 Callback<void(Result<shard::Fetched>)> gather(runtime::Core& core, Callback<void(Result<Bytes>)> done) {
@@ -107,7 +107,7 @@ void Spool::on_loaded(const std::string& client_id, uint64_t connection, Offset 
 void Spool::retry_later(Callback<void()> again) {
   ++metrics_.reads_failed_total;
   retries_.push_back(std::move(again));
-  if (!retry_.is_armed()) core_.arm(retry_, core_.now() + Duration::millis(kRetryMs));
+  if (!retry_.is_armed()) core_.arm(retry_, core_.now() + Duration::millis(kReadRetryMs));
 }
 
 void Spool::on_retry() {

@@ -19,7 +19,7 @@ Uuid uuid(uint8_t byte) {
   id.bytes.fill(byte);
   return id;
 }
-Bytes batch() {
+Bytes stored_batch() {
   BatchBuilder builder;
   builder.begin_record(1'700'000'000'000, std::nullopt, as_bytes(std::string_view("value")));
   builder.end_record();
@@ -66,7 +66,7 @@ struct Consumer {
         row.code = what.code;
         row.high_watermark = what.high_watermark;
         row.log_start = what.log_start;
-        if (what.has_records) row.batches = {Piece::of(batch())};
+        if (what.has_records) row.batches = {Piece::of(stored_batch())};
       }
       link.reply_to_taken(std::move(reply));
     }

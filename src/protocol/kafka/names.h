@@ -8,6 +8,12 @@
 
 namespace robustmq::kafka {
 
+// Kinds of what has settings, and where a setting's value comes from, as DescribeConfigs numbers them.
+constexpr int8_t kTopicResource = 2;
+constexpr int8_t kBrokerResource = 4;
+constexpr int8_t kDynamicTopicConfig = 1;
+constexpr int8_t kDefaultConfig = 5;
+
 enum class ConfigType : int8_t { boolean = 1, string = 2, int32 = 3, int64 = 5, real = 6, list = 7 };
 
 // A topic setting that can be given. Its value is the same text in both spellings, but for message.timestamp.type.

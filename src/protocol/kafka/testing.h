@@ -6,11 +6,34 @@
 #include <string>
 #include <vector>
 
+#include "base/batch.h"
+#include "base/ids.h"
+#include "broker/menu/topics.h"
 #include "protocol/kafka/connection.h"
 #include "protocol/kafka/frames/apis.h"
 #include "protocol/kafka/frames/headers.h"
 
 namespace robustmq::kafka {
+
+// What many tests ask with: a topic's id, a batch of one record, a cluster of this node alone.
+inline Uuid uuid(uint8_t byte) {
+  Uuid id;
+  id.bytes.fill(byte);
+  return id;
+}
+inline Bytes batch(std::string_view value = "value") {
+  BatchBuilder builder;
+  builder.begin_record(1'700'000'000'000, std::nullopt, as_bytes(value));
+  builder.end_record();
+  return builder.finish();
+}
+inline broker::ClusterFacts cluster() {
+  broker::ClusterFacts facts;
+  facts.cluster_id = "cluster-1";
+  facts.nodes = {{7, "broker.example", 9092}};
+  facts.controller = 7;
+  return facts;
+}
 
 // A request as it goes over the wire.
 template <class Request>

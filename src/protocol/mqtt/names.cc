@@ -14,7 +14,7 @@ constexpr std::string_view kQos = "mqtt.qos";
 constexpr std::string_view kRetain = "mqtt.retain";
 constexpr std::string_view kTopic = "mqtt.topic";
 constexpr std::string_view kPacket = "mqtt.packet";  // the broker's own, as the next one
-constexpr std::string_view kDelayed = "mqtt.delayed";
+constexpr std::string_view kDelayedPrefix = "mqtt.delayed";
 constexpr std::string_view kPayloadFormat = "mqtt.payload_format";
 constexpr std::string_view kExpiry = "mqtt.message_expiry_s";
 constexpr std::string_view kContentType = "mqtt.content_type";
@@ -50,7 +50,8 @@ Fate property_of(const HeaderView& header, uint64_t& seen, Property& out) {
     out = {.id = PropertyId::user_property, .name = name, .text = value};
     return Fate::property;
   }
-  if (header.key == kQos || header.key == kRetain || header.key == kTopic || header.key == kPacket || header.key == kDelayed)
+  if (header.key == kQos || header.key == kRetain || header.key == kTopic || header.key == kPacket ||
+      header.key == kDelayedPrefix)
     return Fate::nothing;
   out = {.text = value};
   bool is_good = false;

@@ -102,7 +102,7 @@ uint8_t* put_id(Buffer& to, PropertyId id, size_t value_bytes) {
   return at + 1;
 }
 
-uint8_t* write_text(uint8_t* at, std::string_view text) {
+uint8_t* put_text(uint8_t* at, std::string_view text) {
   *at++ = static_cast<uint8_t>(text.size() >> 8);
   *at++ = static_cast<uint8_t>(text.size());
   if (!text.empty()) std::memcpy(at, text.data(), text.size());
@@ -193,11 +193,11 @@ void put_varint_property(Buffer& to, PropertyId id, uint32_t value) {
   *at = static_cast<uint8_t>(value);
 }
 
-void put_text(Buffer& to, PropertyId id, std::string_view value) { write_text(put_id(to, id, 2 + value.size()), value); }
+void put_text(Buffer& to, PropertyId id, std::string_view value) { put_text(put_id(to, id, 2 + value.size()), value); }
 
 void put_user_property(Buffer& to, std::string_view name, std::string_view value) {
   uint8_t* at = put_id(to, PropertyId::user_property, 4 + name.size() + value.size());
-  write_text(write_text(at, name), value);
+  put_text(put_text(at, name), value);
 }
 
 }  // namespace robustmq::mqtt

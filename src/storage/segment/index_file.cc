@@ -7,9 +7,9 @@
 namespace robustmq::storage::segment {
 namespace {
 
-constexpr uint64_t kMagic = 0x49514D52;  // "RMQI"
-constexpr uint64_t kVersion = 1;
-constexpr size_t kCrcEnd = 8;
+constexpr uint64_t kIndexMagic = 0x49514D52;  // "RMQI"
+constexpr uint64_t kIndexVersion = 1;
+constexpr size_t kIndexCrcEnd = 8;
 constexpr uint32_t kSole = 1u << 31;
 
 Error wrong(const char* what) { return {Code::corrupt_storage, std::string("index file: ") + what}; }
@@ -18,7 +18,7 @@ Error wrong(const char* what) { return {Code::corrupt_storage, std::string("inde
 
 Bytes encode_index(const SegmentIndex& index, Offset base, Offset end) {
   Buffer body;
-  wire::put_fixed(kVersion, 4, body);
+  wire::put_fixed(kIndexVersion, 4, body);
   wire::put_fixed(index.block_count(), 4, body);
   wire::put_fixed(static_cast<uint64_t>(base), 8, body);
   wire::put_fixed(static_cast<uint64_t>(end), 8, body);
@@ -30,7 +30,7 @@ Bytes encode_index(const SegmentIndex& index, Offset base, Offset end) {
   }
   const Bytes behind = body.take();
   Buffer file;
-  wire::put_fixed(kMagic, 4, file);
+  wire::put_fixed(kIndexMagic, 4, file);
   wire::put_fixed(crc32c(behind), 4, file);
   file.append(behind);
   return file.take();
@@ -40,10 +40,10 @@ Result<SegmentIndex> decode_index(ByteSpan bytes, Offset base, Offset end, uint6
   wire::Reader reader(bytes);
   const uint64_t magic = reader.fixed(4);
   const uint64_t crc = reader.fixed(4);
-  if (reader.failed() || magic != kMagic) return wrong("no index");
-  if (crc != crc32c(bytes.subspan(kCrcEnd))) return wrong("damaged");
+  if (reader.failed() || magic != kIndexMagic) return wrong("no index");
+  if (crc != crc32c(bytes.subspan(kIndexCrcEnd))) return wrong("damaged");
   const uint64_t version = reader.fixed(4);
-  if (version > kVersion) return Error{Code::not_supported, "an index file of format " + std::to_string(version)};
+  if (version > kIndexVersion) return Error{Code::not_supported, "an index file of format " + std::to_string(version)};
   const uint64_t count = reader.fixed(4);
   const auto its_base = static_cast<Offset>(reader.fixed(8));
   const auto its_end = static_cast<Offset>(reader.fixed(8));

@@ -15,7 +15,7 @@ using runtime::Task;
 
 namespace {
 constexpr uint64_t kWindowBytes = 256 << 10;
-constexpr size_t kStepsPerRun = 64;
+constexpr size_t kWalkStepsPerRun = 64;
 constexpr uint64_t kBytesPerRun = 4 << 20;
 }  // namespace
 
@@ -269,7 +269,7 @@ Task<Status> EngineCore::Recovery::place(Walk& walk, Offset base, const std::vec
     log.last_epoch = view.leader_epoch();
     engine_.metrics_.recovered_batches_total += 1;
   }
-  if (walk.writes.size() >= kStepsPerRun || walk.write_bytes >= kBytesPerRun) {
+  if (walk.writes.size() >= kWalkStepsPerRun || walk.write_bytes >= kBytesPerRun) {
     walk.write_bytes = 0;
     Status written = co_await run_steps(std::exchange(walk.writes, {}));
     co_return written;

@@ -12,12 +12,7 @@ namespace {
 
 using K = KafkaError;
 
-Uuid uuid(uint8_t byte) {
-  Uuid id;
-  id.bytes.fill(byte);
-  return id;
-}
-broker::ClusterFacts cluster() {
+broker::ClusterFacts cluster_with_options() {
   broker::ClusterFacts facts;
   facts.cluster_id = "cluster-1";
   facts.nodes = {{7, "broker.example", 9092}};
@@ -150,7 +145,7 @@ TEST(CreateTopics, TakesAManualAssignmentToThisNode) {
     request.topics.push_back({"t", one.partitions, -1, one.assignments, {}});
     link.feed(request_bytes(request, 6, 1));
     link.take_call<broker::DescribeCluster>();
-    link.reply_to_taken(cluster());
+    link.reply_to_taken(cluster_with_options());
     if (one.error == K::none) {
       auto asked = link.take_call<broker::CreateTopics>();
       EXPECT_EQ(asked.topics.at(0).partitions, 2);
@@ -195,7 +190,7 @@ Answer<DescribeConfigsResponse> describe(const DescribeConfigsRequest& request, 
   ConnectionHarness link;
   link.feed(request_bytes(request, version, 1));
   link.take_call<broker::DescribeCluster>();
-  link.reply_to_taken(cluster());
+  link.reply_to_taken(cluster_with_options());
   if (!link.calls().empty()) {
     auto asked = link.take_call<broker::DescribeTopics>();
     EXPECT_FALSE(asked.auto_create);
@@ -287,7 +282,7 @@ TEST(DescribeCluster, NamesTheBrokers) {
     ConnectionHarness link;
     link.feed(request_bytes(DescribeClusterRequest{}, version, 1));
     link.take_call<broker::DescribeCluster>();
-    link.reply_to_taken(cluster());
+    link.reply_to_taken(cluster_with_options());
     auto answer = link.take<DescribeClusterResponse>(version);
     EXPECT_EQ(answer.fault, "");
     EXPECT_EQ(answer.body.cluster_id, "cluster-1");

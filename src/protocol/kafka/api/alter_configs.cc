@@ -15,9 +15,6 @@ namespace robustmq::kafka {
 
 namespace {
 
-constexpr int8_t kTopicResource = 2;
-constexpr int8_t kBrokerResource = 4;
-
 enum class Operation : int8_t { set = 0, reset = 1, append = 2, subtract = 3 };
 
 struct Refusal {

@@ -12,9 +12,9 @@ namespace {
 
 using K = KafkaError;
 
-broker::ClusterFacts cluster() {
+broker::ClusterFacts one_node() {
   broker::ClusterFacts facts;
-  facts.cluster_id = "cluster-1";
+  facts.cluster_id = "one_node-1";
   facts.nodes = {{7, "broker.example", 9092}};
   facts.controller = 7;
   facts.options = {{"node.data_dir", "/var/lib/robustmq", false}};
@@ -34,12 +34,12 @@ broker::DescribedTopic missing(std::string name) {
   return row;
 }
 
-// Answers what a request asks of the broker before its own call: the cluster and its topics.
+// Answers what a request asks of the broker before its own call: the one_node and its topics.
 void answer_facts(ConnectionHarness& link, std::vector<broker::DescribedTopic> topics) {
   CallId cluster_call = 0, topics_call = 0;
   link.take_call<broker::DescribeCluster>(&cluster_call);
   link.take_call<broker::DescribeTopics>(&topics_call);
-  link.reply(cluster_call, cluster());
+  link.reply(cluster_call, one_node());
   link.reply(topics_call, broker::DescribedTopics{std::move(topics)});
 }
 

@@ -12,29 +12,11 @@ namespace {
 
 using K = KafkaError;
 
-Uuid uuid(uint8_t byte) {
-  Uuid id;
-  id.bytes.fill(byte);
-  return id;
-}
-Bytes batch(std::string_view value = "value") {
-  BatchBuilder builder;
-  builder.begin_record(1'700'000'000'000, std::nullopt, as_bytes(value));
-  builder.end_record();
-  return builder.finish();
-}
 void patch_crc(Bytes& batch) {
   const uint32_t crc = crc32c(batch.span().subspan(21));
   for (size_t i = 0; i < 4; ++i) batch.patchable()[17 + i] = static_cast<uint8_t>(crc >> (24 - 8 * i));
 }
-broker::ClusterFacts cluster() {
-  broker::ClusterFacts facts;
-  facts.cluster_id = "cluster-1";
-  facts.nodes = {{7, "broker.example", 9092}};
-  facts.controller = 7;
-  return facts;
-}
-broker::TopicFacts topic(std::string name, int32_t partitions = 1) {
+broker::TopicFacts topic_facts(std::string name, int32_t partitions = 1) {
   broker::TopicFacts facts;
   facts.name = std::move(name);
   facts.id = uuid(5);
@@ -86,7 +68,7 @@ TEST(Metadata, DescribesTopicsWithIdsAndLeaders) {
   for (int version = 0; version <= 13; ++version) {
     MetadataRequest request;
     request.topics.emplace().push_back({{}, "t"});
-    MetadataTrip trip(request, version, {{Code::ok, topic("t", 2)}});
+    MetadataTrip trip(request, version, {{Code::ok, topic_facts("t", 2)}});
     const auto& body = trip.answer.body;
     ASSERT_EQ(body.brokers.size(), 1u);
     EXPECT_EQ(body.brokers[0].host, "broker.example");
@@ -111,7 +93,7 @@ TEST(Metadata, KeepsTheRowOfATopicThatIsNotThere) {
   request.topics->push_back({{}, "no"});
   request.topics->push_back({{}, "yes"});
   request.topics->push_back({{}, "b@d"});
-  MetadataTrip trip(request, 5, {{Code::unknown_topic, {}}, {Code::ok, topic("yes")}, {Code::invalid_topic, {}}});
+  MetadataTrip trip(request, 5, {{Code::unknown_topic, {}}, {Code::ok, topic_facts("yes")}, {Code::invalid_topic, {}}});
   ASSERT_EQ(trip.answer.body.topics.size(), 3u);
   EXPECT_EQ(trip.answer.body.topics[0].error_code, wire(K::unknown_topic_or_partition));
   EXPECT_EQ(trip.answer.body.topics[0].name, "no");
@@ -134,7 +116,7 @@ TEST(Metadata, LooksUpIdsFromVersion12On) {
   EXPECT_EQ(with_empty_name.answer.body.topics[0].name, std::nullopt);
   EXPECT_EQ(with_empty_name.answer.body.topics[0].topic_id, uuid(9));
   request.topics->at(0) = {uuid(9), "t"};
-  MetadataTrip by_name(request, 10, {{Code::ok, topic("t")}});
+  MetadataTrip by_name(request, 10, {{Code::ok, topic_facts("t")}});
   EXPECT_TRUE(by_name.asked.topics[0].id.is_zero());
   EXPECT_EQ(by_name.asked.topics[0].name, "t");
 }
@@ -144,18 +126,18 @@ TEST(Metadata, PassesOnWhetherTopicsMayBeMade) {
   request.topics.emplace().push_back({{}, "t"});
   request.allow_auto_topic_creation = false;
   EXPECT_FALSE(MetadataTrip(request, 4, {{Code::unknown_topic, {}}}).asked.auto_create);
-  EXPECT_TRUE(MetadataTrip(request, 3, {{Code::ok, topic("t")}}).asked.auto_create);  // it could not say so then
+  EXPECT_TRUE(MetadataTrip(request, 3, {{Code::ok, topic_facts("t")}}).asked.auto_create);  // it could not say so then
 }
 
 TEST(Metadata, ListsLightTopicsOnlyWhenToldTo) {
   MetadataRequest all;
   all.topics.reset();
-  broker::TopicFacts light = topic("light");
+  broker::TopicFacts light = topic_facts("light");
   light.is_light = true;
-  EXPECT_FALSE(MetadataTrip(all, 9, {{Code::ok, topic("s")}}).asked.with_light);
+  EXPECT_FALSE(MetadataTrip(all, 9, {{Code::ok, topic_facts("s")}}).asked.with_light);
   KafkaOptions options;
   options.list_light_topics = true;
-  MetadataTrip listed(all, 9, {{Code::ok, light}, {Code::ok, topic("s")}}, options);
+  MetadataTrip listed(all, 9, {{Code::ok, light}, {Code::ok, topic_facts("s")}}, options);
   EXPECT_TRUE(listed.asked.with_light);
   EXPECT_EQ(listed.answer.body.topics.size(), 2u);
   MetadataRequest one;

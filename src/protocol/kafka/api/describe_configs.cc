@@ -11,12 +11,7 @@ namespace robustmq::kafka {
 
 namespace {
 
-constexpr int8_t kTopicResource = 2;
-constexpr int8_t kBrokerResource = 4;
-
-constexpr int8_t kDynamicTopicConfig = 1;
 constexpr int8_t kStaticBrokerConfig = 4;
-constexpr int8_t kDefaultConfig = 5;
 constexpr int8_t kGroupConfig = 8;
 
 class DescribeConfigsExchange final : public ExchangeOf<DescribeConfigsRequest> {

@@ -10,7 +10,7 @@ namespace robustmq::kafka {
 
 namespace {
 
-constexpr int kFirstVersionWithFenced = 2;
+constexpr int kFirstEndWithFenced = 2;
 constexpr int kFirstVersionThatBumps = 5;
 
 class AddOffsetsToTxnExchange final : public ExchangeOf<AddOffsetsToTxnRequest> {
@@ -28,7 +28,7 @@ class AddOffsetsToTxnExchange final : public ExchangeOf<AddOffsetsToTxnRequest> 
     Code code;
     if (const auto* reply = reply_as<broker::TransactionReply>(replies[0], code)) code = reply->code;
     AddOffsetsToTxnResponse response;
-    response.error_code = wire(transaction_error_of(code, version() >= kFirstVersionWithFenced));
+    response.error_code = wire(transaction_error_of(code, version() >= kFirstEndWithFenced));
     answer(response);
   }
 };
@@ -49,7 +49,7 @@ class EndTxnExchange final : public ExchangeOf<EndTxnRequest> {
     const auto* ended = reply_as<broker::EndedTransaction>(replies[0], code);
     if (ended) code = ended->code;
     EndTxnResponse response;
-    response.error_code = wire(transaction_error_of(code, version() >= kFirstVersionWithFenced));
+    response.error_code = wire(transaction_error_of(code, version() >= kFirstEndWithFenced));
     if (ended && code == Code::ok) {
       response.producer_id = ended->id;
       response.producer_epoch = ended->epoch;

@@ -11,25 +11,6 @@ namespace {
 
 using K = KafkaError;
 
-Uuid uuid(uint8_t byte) {
-  Uuid id;
-  id.bytes.fill(byte);
-  return id;
-}
-Bytes batch(std::string_view value = "value") {
-  BatchBuilder builder;
-  builder.begin_record(1'700'000'000'000, std::nullopt, as_bytes(value));
-  builder.end_record();
-  return builder.finish();
-}
-broker::ClusterFacts cluster() {
-  broker::ClusterFacts facts;
-  facts.cluster_id = "cluster-1";
-  facts.nodes = {{7, "broker.example", 9092}};
-  facts.controller = 7;
-  return facts;
-}
-
 FetchRequest fetch_request() {
   FetchRequest request;
   request.max_wait_ms = 500;

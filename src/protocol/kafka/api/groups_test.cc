@@ -10,26 +10,14 @@ namespace {
 
 using K = KafkaError;
 
-Uuid uuid(uint8_t byte) {
-  Uuid id;
-  id.bytes.fill(byte);
-  return id;
-}
-broker::ClusterFacts cluster() {
-  broker::ClusterFacts facts;
-  facts.nodes = {{7, "broker.example", 9092}};
-  facts.controller = 7;
-  return facts;
-}
-
 // One request, one call, one reply.
 template <class Call, class Response, class Request>
-struct Trip {
+struct GroupTrip {
   ConnectionHarness link;
   Call asked;
   Answer<Response> answer;
 
-  Trip(const Request& request, int version, broker::Reply reply) {
+  GroupTrip(const Request& request, int version, broker::Reply reply) {
     link.feed(request_bytes(request, version, 1));
     asked = link.take_call<Call>();
     link.reply_to_taken(std::move(reply));
@@ -45,7 +33,7 @@ TEST(FindCoordinator, NamesThisNodeForGroupsAndTransactions) {
     if (version > 0) request.key_type = static_cast<int8_t>(version % 2);
     request.key = "g";
     request.coordinator_keys = {"g", "h"};
-    Trip<broker::DescribeCluster, FindCoordinatorResponse, FindCoordinatorRequest> trip(request, version, cluster());
+    GroupTrip<broker::DescribeCluster, FindCoordinatorResponse, FindCoordinatorRequest> trip(request, version, cluster());
     const auto& body = trip.answer.body;
     if (version < 4) {
       EXPECT_EQ(body.error_code, 0);
@@ -71,11 +59,11 @@ TEST(FindCoordinator, EndsTheSearchForOtherTypes) {
     request.key_type = one.type;
     request.key = "x";
     request.coordinator_keys = {"x"};
-    Trip<broker::DescribeCluster, FindCoordinatorResponse, FindCoordinatorRequest> old(request, 2, cluster());
+    GroupTrip<broker::DescribeCluster, FindCoordinatorResponse, FindCoordinatorRequest> old(request, 2, cluster());
     EXPECT_EQ(old.answer.body.error_code, wire(one.error));
     EXPECT_EQ(old.answer.body.node_id, -1);
     EXPECT_EQ(old.answer.body.port, -1);
-    Trip<broker::DescribeCluster, FindCoordinatorResponse, FindCoordinatorRequest> now(request, 6, cluster());
+    GroupTrip<broker::DescribeCluster, FindCoordinatorResponse, FindCoordinatorRequest> now(request, 6, cluster());
     EXPECT_EQ(now.answer.body.coordinators.at(0).error_code, wire(one.error));
   }
 }
@@ -89,7 +77,7 @@ JoinGroupRequest join_request() {
   request.protocols.push_back({"range", Bytes::copy_of("meta")});
   return request;
 }
-using JoinTrip = Trip<broker::JoinGroup, JoinGroupResponse, JoinGroupRequest>;
+using JoinTrip = GroupTrip<broker::JoinGroup, JoinGroupResponse, JoinGroupRequest>;
 
 TEST(JoinGroup, MapsEveryVersion) {
   for (int version = 0; version <= 9; ++version) {
@@ -167,7 +155,7 @@ TEST(JoinGroup, AStaticLeaderMaySkipTheAssignmentFromVersion9On) {
   }
 }
 
-using SyncTrip = Trip<broker::SyncGroup, SyncGroupResponse, SyncGroupRequest>;
+using SyncTrip = GroupTrip<broker::SyncGroup, SyncGroupResponse, SyncGroupRequest>;
 
 TEST(SyncGroup, MapsEveryVersion) {
   for (int version = 0; version <= 5; ++version) {
@@ -207,8 +195,8 @@ TEST(Heartbeat, MapsEveryVersion) {
     request.generation_id = 4;
     request.member_id = "m";
     if (version >= 3) request.group_instance_id = "i";
-    Trip<broker::HeartbeatGroup, HeartbeatResponse, HeartbeatRequest> trip(request, version,
-                                                                           broker::HeartbeatReply{Code::rebalance_in_progress});
+    GroupTrip<broker::HeartbeatGroup, HeartbeatResponse, HeartbeatRequest> trip(
+        request, version, broker::HeartbeatReply{Code::rebalance_in_progress});
     EXPECT_EQ(trip.asked.generation, 4);
     EXPECT_EQ(trip.asked.instance_id, version >= 3 ? std::optional<std::string>("i") : std::nullopt);
     EXPECT_EQ(trip.answer.body.error_code, wire(K::rebalance_in_progress));
@@ -224,7 +212,7 @@ TEST(LeaveGroup, HasOneMemberBeforeVersion3AndMoreLater) {
     request.members.push_back({"", "i2", std::nullopt});
     broker::LeftGroup left;
     left.members = {Code::unknown_member, Code::ok};
-    Trip<broker::LeaveGroup, LeaveGroupResponse, LeaveGroupRequest> trip(request, version, left);
+    GroupTrip<broker::LeaveGroup, LeaveGroupResponse, LeaveGroupRequest> trip(request, version, left);
     EXPECT_EQ(trip.asked.members.size(), version < 3 ? 1u : 2u);
     if (version < 3) {
       EXPECT_EQ(trip.answer.body.error_code, wire(K::unknown_member_id));
@@ -247,7 +235,7 @@ TEST(OffsetCommit, MapsEveryVersion) {
     request.member_id = "m";
     request.topics.push_back({"a", uuid(1), {{0, 100, 3, "note"}, {1, 101, -1, std::nullopt}}});
     request.topics.push_back({"b", uuid(2), {{5, 102, -1, ""}}});
-    Trip<broker::CommitOffsets, OffsetCommitResponse, OffsetCommitRequest> trip(
+    GroupTrip<broker::CommitOffsets, OffsetCommitResponse, OffsetCommitRequest> trip(
         request, version, broker::CommittedOffsets{{Code::ok, Code::metadata_too_large, Code::illegal_generation}});
     ASSERT_EQ(trip.asked.offsets.size(), 3u);
     EXPECT_EQ(trip.asked.generation, 4);
@@ -286,7 +274,7 @@ TEST(OffsetFetch, MapsOneGroupBeforeVersion8) {
     OffsetFetchRequest request;
     request.group_id = "g";
     request.topics = std::vector<OffsetFetchRequest::OffsetFetchRequestTopic>{{"a", {0, 1}}};
-    Trip<broker::FetchOffsets, OffsetFetchResponse, OffsetFetchRequest> trip(request, version, fetched());
+    GroupTrip<broker::FetchOffsets, OffsetFetchResponse, OffsetFetchRequest> trip(request, version, fetched());
     EXPECT_FALSE(trip.asked.all);
     EXPECT_EQ(trip.asked.partitions, (std::vector<std::pair<int32_t, int32_t>>{{0, 0}, {0, 1}}));
     const auto& partitions = trip.answer.body.topics.at(0).partitions;
@@ -327,7 +315,7 @@ TEST(OffsetFetch, WhatIsAskedForTwiceIsRefused) {
 TEST(DescribeGroups, SaysOfEachOnce) {
   DescribeGroupsRequest request;
   request.groups = {"g", "h", "g"};
-  Trip<broker::DescribeGroups, DescribeGroupsResponse, DescribeGroupsRequest> trip(request, 5, broker::DescribedGroups{});
+  GroupTrip<broker::DescribeGroups, DescribeGroupsResponse, DescribeGroupsRequest> trip(request, 5, broker::DescribedGroups{});
   EXPECT_EQ(trip.asked.groups, (std::vector<std::string>{"g", "h"}));
   EXPECT_EQ(trip.answer.body.groups.size(), 2u);
 }
@@ -335,8 +323,8 @@ TEST(DescribeGroups, SaysOfEachOnce) {
 TEST(ConsumerGroupDescribe, SaysOfEachOnce) {
   ConsumerGroupDescribeRequest request;
   request.group_ids = {"g", "g"};
-  Trip<broker::DescribeConsumers, ConsumerGroupDescribeResponse, ConsumerGroupDescribeRequest> trip(request, 0,
-                                                                                                    broker::DescribedConsumers{});
+  GroupTrip<broker::DescribeConsumers, ConsumerGroupDescribeResponse, ConsumerGroupDescribeRequest> trip(
+      request, 0, broker::DescribedConsumers{});
   EXPECT_EQ(trip.asked.groups, std::vector<std::string>{"g"});
   EXPECT_EQ(trip.answer.body.groups.size(), 1u);
 }
@@ -346,7 +334,7 @@ TEST(OffsetFetch, PutsAnErrorOnThePartitionsWhereVersion1HasNoOtherPlace) {
     OffsetFetchRequest request;
     request.group_id = "g";
     request.topics = std::vector<OffsetFetchRequest::OffsetFetchRequestTopic>{{"a", {0, 1}}};
-    Trip<broker::FetchOffsets, OffsetFetchResponse, OffsetFetchRequest> trip(
+    GroupTrip<broker::FetchOffsets, OffsetFetchResponse, OffsetFetchRequest> trip(
         request, version, broker::FetchedOffsets{.code = Code::coordinator_loading});
     if (version == 1) {
       ASSERT_EQ(trip.answer.body.topics.at(0).partitions.size(), 2u);
@@ -368,7 +356,7 @@ TEST(OffsetFetch, GivesAllForNull) {
     request.topics.reset();
     broker::FetchedOffsets reply = fetched();
     reply.offsets.push_back({"b", uuid(2), 0, Code::ok, 7, -1, ""});
-    Trip<broker::FetchOffsets, OffsetFetchResponse, OffsetFetchRequest> trip(request, version, reply);
+    GroupTrip<broker::FetchOffsets, OffsetFetchResponse, OffsetFetchRequest> trip(request, version, reply);
     EXPECT_TRUE(trip.asked.all);
     ASSERT_EQ(trip.answer.body.topics.size(), 2u);
     EXPECT_EQ(trip.answer.body.topics[0].partitions.size(), 2u);
@@ -416,7 +404,7 @@ TEST(DescribeGroups, TellsADeadGroupAsEachVersionDoes) {
     there.protocol = "range";
     there.members.push_back({"m", "i", "client", "/host", Bytes::copy_of("meta"), Bytes::copy_of("assigned")});
     reply.groups.push_back({.code = Code::group_not_found, .group = "gone", .state = "Dead"});
-    Trip<broker::DescribeGroups, DescribeGroupsResponse, DescribeGroupsRequest> trip(request, version, reply);
+    GroupTrip<broker::DescribeGroups, DescribeGroupsResponse, DescribeGroupsRequest> trip(request, version, reply);
     ASSERT_EQ(trip.answer.body.groups.size(), 2u);
     const auto& row = trip.answer.body.groups[0];
     EXPECT_EQ(row.group_state, "Stable");
@@ -440,7 +428,7 @@ TEST(ListGroups, FiltersWithoutLookingAtCase) {
     ListGroupsRequest request;
     request.states_filter = std::move(states);
     request.types_filter = std::move(types);
-    Trip<broker::ListGroups, ListGroupsResponse, ListGroupsRequest> trip(request, version, reply);
+    GroupTrip<broker::ListGroups, ListGroupsResponse, ListGroupsRequest> trip(request, version, reply);
     return trip.answer.body.groups.size();
   };
   for (int version = 0; version <= 5; ++version) EXPECT_EQ(count(version, {}, {}), 3u);
@@ -456,7 +444,7 @@ TEST(DeleteGroups, AnswersEachGroup) {
   for (int version = 0; version <= 2; ++version) {
     DeleteGroupsRequest request;
     request.groups_names = {"a", "b", "c"};
-    Trip<broker::DeleteGroups, DeleteGroupsResponse, DeleteGroupsRequest> trip(
+    GroupTrip<broker::DeleteGroups, DeleteGroupsResponse, DeleteGroupsRequest> trip(
         request, version, broker::DeletedGroups{{Code::ok, Code::group_not_empty, Code::group_not_found}});
     EXPECT_EQ(trip.answer.body.results.at(0).error_code, 0);
     EXPECT_EQ(trip.answer.body.results.at(1).error_code, wire(K::non_empty_group));
@@ -466,7 +454,7 @@ TEST(DeleteGroups, AnswersEachGroup) {
 
 // ---- The consumer protocol ----
 
-using BeatTrip = Trip<broker::HeartbeatConsumer, ConsumerGroupHeartbeatResponse, ConsumerGroupHeartbeatRequest>;
+using BeatTrip = GroupTrip<broker::HeartbeatConsumer, ConsumerGroupHeartbeatResponse, ConsumerGroupHeartbeatRequest>;
 
 TEST(Case50ConsumerGroupHeartbeat, TellsNullFromEmptyInEveryField) {
   for (int version = 0; version <= 1; ++version) {
@@ -550,7 +538,8 @@ TEST(ConsumerGroupDescribe, TellsTheGroupAndItsMembers) {
     auto& gone = reply.groups.emplace_back();
     gone.code = Code::group_not_found;
     gone.detail = "Group gone not found.";
-    Trip<broker::DescribeConsumers, ConsumerGroupDescribeResponse, ConsumerGroupDescribeRequest> trip(request, version, reply);
+    GroupTrip<broker::DescribeConsumers, ConsumerGroupDescribeResponse, ConsumerGroupDescribeRequest> trip(request, version,
+                                                                                                           reply);
     const auto& row = trip.answer.body.groups.at(0);
     EXPECT_EQ(row.group_state, "Stable");
     EXPECT_EQ(row.group_epoch, 5);
@@ -573,7 +562,7 @@ TEST(Case52Offsets, NameTheMembersEpochFromVersion9On) {
     commit.group_id = "g";
     commit.generation_id_or_member_epoch = 4;
     commit.topics.push_back({version < 10 ? "t" : "", version < 10 ? Uuid{} : uuid(1), {{0, 1, -1, "x"}}});
-    Trip<broker::CommitOffsets, OffsetCommitResponse, OffsetCommitRequest> trip(
+    GroupTrip<broker::CommitOffsets, OffsetCommitResponse, OffsetCommitRequest> trip(
         commit, version, broker::CommittedOffsets{{Code::stale_member_epoch}});
     EXPECT_EQ(trip.asked.knows_epochs, version >= 9);
     EXPECT_EQ(trip.answer.body.topics.at(0).partitions.at(0).error_code, wire(K::stale_member_epoch));
@@ -583,7 +572,7 @@ TEST(Case52Offsets, NameTheMembersEpochFromVersion9On) {
     group.member_id = "m";
     group.member_epoch = 4;
     group.topics.reset();
-    Trip<broker::FetchOffsets, OffsetFetchResponse, OffsetFetchRequest> read(
+    GroupTrip<broker::FetchOffsets, OffsetFetchResponse, OffsetFetchRequest> read(
         fetch, version, broker::FetchedOffsets{Code::stale_member_epoch, {}});
     EXPECT_EQ(read.asked.member_epoch, version >= 9 ? 4 : -1);
     EXPECT_EQ(read.answer.body.groups.at(0).error_code, wire(K::stale_member_epoch));

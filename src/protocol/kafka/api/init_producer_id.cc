@@ -6,7 +6,7 @@ namespace robustmq::kafka {
 
 namespace {
 
-constexpr int kFirstVersionWithFenced = 4;
+constexpr int kFirstInitWithFenced = 4;
 
 class InitProducerIdExchange final : public ExchangeOf<InitProducerIdRequest> {
  public:
@@ -26,7 +26,7 @@ class InitProducerIdExchange final : public ExchangeOf<InitProducerIdRequest> {
     if (request_.transactional_id) {
       const auto* inited = reply_as<broker::InitedProducer>(replies[0], code);
       if (inited) code = inited->code;
-      if (code != Code::ok) return refuse(transaction_error_of(code, version() >= kFirstVersionWithFenced));
+      if (code != Code::ok) return refuse(transaction_error_of(code, version() >= kFirstInitWithFenced));
       InitProducerIdResponse response;
       response.producer_id = inited->id;
       response.producer_epoch = inited->epoch;

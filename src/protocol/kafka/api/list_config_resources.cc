@@ -10,13 +10,12 @@
 #include "protocol/kafka/api/makers.h"
 #include "protocol/kafka/frames/list_config_resources.h"
 #include "protocol/kafka/frames/update_features.h"
+#include "protocol/kafka/names.h"
 
 namespace robustmq::kafka {
 
 namespace {
 
-constexpr int8_t kTopicResource = 2;
-constexpr int8_t kBrokerResource = 4;
 constexpr int8_t kBrokerLoggerResource = 8;
 constexpr int8_t kClientMetricsResource = 16;
 constexpr int8_t kKnown[] = {kTopicResource, kBrokerResource, kBrokerLoggerResource, kClientMetricsResource, kGroupResource};

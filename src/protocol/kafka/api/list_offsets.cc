@@ -13,18 +13,18 @@ namespace robustmq::kafka {
 
 namespace {
 
-using What = broker::ListOffsetsPartition::What;
+using Wanted = broker::ListOffsetsPartition::What;
 
 struct SpecialTime {
   int64_t timestamp;
   int version_min;
-  What what;
+  Wanted what;
 };
-constexpr SpecialTime kSpecialTimes[] = {{-1, 0, What::latest},        {-2, 0, What::earliest},
-                                         {-3, 7, What::max_timestamp}, {-4, 8, What::earliest_local},
-                                         {-5, 9, What::latest_tiered}, {-6, 11, What::earliest_pending_upload}};
+constexpr SpecialTime kSpecialTimes[] = {{-1, 0, Wanted::latest},        {-2, 0, Wanted::earliest},
+                                         {-3, 7, Wanted::max_timestamp}, {-4, 8, Wanted::earliest_local},
+                                         {-5, 9, Wanted::latest_tiered}, {-6, 11, Wanted::earliest_pending_upload}};
 
-constexpr int8_t kReadCommitted = 1;
+constexpr int8_t kCommittedOnly = 1;
 
 class ListOffsetsExchange final : public ExchangeOf<ListOffsetsRequest> {
  public:
@@ -58,7 +58,7 @@ class ListOffsetsExchange final : public ExchangeOf<ListOffsetsRequest> {
       }
     }
     if (list.partitions.empty()) return answer(response_);
-    list.read_committed = request_.isolation_level == kReadCommitted;
+    list.read_committed = request_.isolation_level == kCommittedOnly;
     call(out, std::move(list));
   }
 
@@ -87,7 +87,7 @@ class ListOffsetsExchange final : public ExchangeOf<ListOffsetsRequest> {
  private:
   bool set_what(broker::ListOffsetsPartition& asked, int64_t timestamp) const {
     if (timestamp >= 0) {
-      asked.what = What::at_time;
+      asked.what = Wanted::at_time;
       asked.timestamp_ms = timestamp;
       return true;
     }

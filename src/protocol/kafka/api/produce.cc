@@ -11,21 +11,21 @@ namespace robustmq::kafka {
 
 namespace {
 
-constexpr int kFirstVersionWithLeaders = 10;
-constexpr int kFirstVersionWithAbortable = 11;
-constexpr int kFirstVersionThatAdds = 12;
+constexpr int kFirstProduceWithLeaders = 10;
+constexpr int kFirstProduceWithAbortable = 11;
+constexpr int kFirstProduceThatAdds = 12;
 
 // Clients take some of the coordinator's answers from the coordinator alone: they are told what leads to the same.
 KafkaError error_of(Code code, int version, bool is_in_transaction) {
   switch (code) {
     case Code::quota_exceeded:  // no more partitions may be in the transaction, however often it is tried
-      return is_in_transaction && version >= kFirstVersionThatAdds ? KafkaError::transaction_abortable : kafka_error_of(code);
+      return is_in_transaction && version >= kFirstProduceThatAdds ? KafkaError::transaction_abortable : kafka_error_of(code);
     case Code::concurrent_transactions:
-      return version >= kFirstVersionThatAdds ? KafkaError::concurrent_transactions : KafkaError::not_enough_replicas;
+      return version >= kFirstProduceThatAdds ? KafkaError::concurrent_transactions : KafkaError::not_enough_replicas;
     case Code::coordinator_loading:
-      return version >= kFirstVersionThatAdds ? KafkaError::coordinator_load_in_progress : KafkaError::not_enough_replicas;
+      return version >= kFirstProduceThatAdds ? KafkaError::coordinator_load_in_progress : KafkaError::not_enough_replicas;
     case Code::invalid_transaction_state:
-      return version >= kFirstVersionWithAbortable ? KafkaError::transaction_abortable : KafkaError::invalid_txn_state;
+      return version >= kFirstProduceWithAbortable ? KafkaError::transaction_abortable : KafkaError::invalid_txn_state;
     default:
       return kafka_error_of(code);
   }
@@ -64,7 +64,7 @@ class ProduceExchange final : public ExchangeOf<ProduceRequest> {
     }
     if (produce.partitions.empty()) return finish(out, nullptr);
     produce.transactional_id = request_.transactional_id.value_or("");
-    produce.adds_partitions = version() >= kFirstVersionThatAdds;
+    produce.adds_partitions = version() >= kFirstProduceThatAdds;
     call(out, std::move(produce));
   }
 
@@ -86,7 +86,7 @@ class ProduceExchange final : public ExchangeOf<ProduceRequest> {
         if (result.code != Code::ok) {
           refuse(row, error_of(result.code, version(), request_.transactional_id.has_value()), std::move(result.detail));
           name_record(row, result.bad_record);
-          if (version() >= kFirstVersionWithLeaders && is_about_leader(row.error_code)) {
+          if (version() >= kFirstProduceWithLeaders && is_about_leader(row.error_code)) {
             row.current_leader.leader_epoch = result.leader_epoch;
             wants_leader_ = true;
           }

@@ -10,20 +10,9 @@ namespace robustmq::kafka {
 namespace {
 
 using K = KafkaError;
-using What = broker::SettleRange::What;
+using Settling = broker::SettleRange::What;
 
-Uuid uuid(uint8_t byte) {
-  Uuid id;
-  id.bytes.fill(byte);
-  return id;
-}
-Bytes batch() {
-  BatchBuilder builder;
-  builder.begin_record(1'700'000'000'000, std::nullopt, as_bytes("value"));
-  builder.end_record();
-  return builder.finish();
-}
-ShareFetchRequest fetch(int32_t epoch, std::vector<int32_t> partitions = {}) {
+ShareFetchRequest share_fetch(int32_t epoch, std::vector<int32_t> partitions = {}) {
   ShareFetchRequest request;
   request.group_id = "g";
   request.member_id = "m";
@@ -52,7 +41,7 @@ ShareAcknowledgeRequest acknowledge(int32_t epoch, Offset first, Offset last, st
 // Opens a session with one empty partition.
 void open(ConnectionHarness& link, std::vector<int32_t> partitions = {2}) {
   const size_t count = partitions.size();
-  link.feed(request_bytes(fetch(0, std::move(partitions)), 1, 1));
+  link.feed(request_bytes(share_fetch(0, std::move(partitions)), 1, 1));
   link.take_call<broker::LeaseRecords>();
   link.reply_to_taken(broker::LeasedRecords{30'000, {}, std::vector<broker::LeasedPartition>(count)});
   EXPECT_EQ(link.take<ShareFetchResponse>(1).body.error_code, 0);
@@ -61,7 +50,7 @@ void open(ConnectionHarness& link, std::vector<int32_t> partitions = {2}) {
 TEST(ShareFetch, LeasesInEveryVersion) {
   for (int version = 1; version <= 2; ++version) {
     ConnectionHarness link;
-    ShareFetchRequest request = fetch(0, {2});
+    ShareFetchRequest request = share_fetch(0, {2});
     if (version >= 2) request.share_acquire_mode = 1;
     link.feed(request_bytes(request, version, 1));
     const auto asked = link.take_call<broker::LeaseRecords>();
@@ -95,19 +84,19 @@ TEST(ShareFetch, LeasesInEveryVersion) {
 
 TEST(Case59ShareSession, OpensGoesOnAndEnds) {
   ConnectionHarness link;
-  link.feed(request_bytes(fetch(1), 1, 1));
+  link.feed(request_bytes(share_fetch(1), 1, 1));
   EXPECT_EQ(link.take<ShareFetchResponse>(1).body.error_code, wire(K::share_session_not_found));
   open(link, {2, 3});
   EXPECT_EQ(link.core().share_sessions.sessions, 1u);
   // What it has is fetched without being named.
-  link.feed(request_bytes(fetch(1), 1, 2));
+  link.feed(request_bytes(share_fetch(1), 1, 2));
   EXPECT_EQ(link.take_call<broker::LeaseRecords>().partitions.size(), 2u);
   link.reply_to_taken(broker::LeasedRecords{30'000, {}, std::vector<broker::LeasedPartition>(2)});
   EXPECT_TRUE(link.take<ShareFetchResponse>(1).body.responses.empty()) << "no news";
-  link.feed(request_bytes(fetch(1), 1, 3));
+  link.feed(request_bytes(share_fetch(1), 1, 3));
   EXPECT_EQ(link.take<ShareFetchResponse>(1).body.error_code, wire(K::invalid_share_session_epoch));
   // Forgotten and added.
-  ShareFetchRequest request = fetch(2, {4});
+  ShareFetchRequest request = share_fetch(2, {4});
   request.forgotten_topics_data.push_back({uuid(5), {2, 3}});
   link.feed(request_bytes(request, 1, 4));
   const auto asked = link.take_call<broker::LeaseRecords>();
@@ -116,7 +105,7 @@ TEST(Case59ShareSession, OpensGoesOnAndEnds) {
   link.reply_to_taken(broker::LeasedRecords{30'000, {}, std::vector<broker::LeasedPartition>(1)});
   link.take<ShareFetchResponse>(1);
   // The end: nothing is fetched, and what it had goes back.
-  request = fetch(-1);
+  request = share_fetch(-1);
   link.feed(request_bytes(request, 1, 5));
   EXPECT_TRUE(link.take_call<broker::LeaseRecords>().partitions.empty());
   link.reply_to_taken(broker::LeasedRecords{});
@@ -125,13 +114,13 @@ TEST(Case59ShareSession, OpensGoesOnAndEnds) {
   link.reply_to_taken(broker::LeftQueue{});
   EXPECT_EQ(link.take<ShareFetchResponse>(1).body.error_code, 0);
   EXPECT_EQ(link.core().share_sessions.sessions, 0u);
-  link.feed(request_bytes(fetch(-1), 1, 6));
+  link.feed(request_bytes(share_fetch(-1), 1, 6));
   EXPECT_EQ(link.take<ShareFetchResponse>(1).body.error_code, wire(K::share_session_not_found));
 }
 
 TEST(Case59ShareSession, ANewOneHasNothingToAcknowledge) {
   ConnectionHarness link;
-  ShareFetchRequest request = fetch(0, {2});
+  ShareFetchRequest request = share_fetch(0, {2});
   request.topics[0].partitions[0].acknowledgement_batches.push_back({0, 1, {1}});
   link.feed(request_bytes(request, 1, 1));
   EXPECT_EQ(link.take<ShareFetchResponse>(1).body.error_code, wire(K::invalid_request));
@@ -143,7 +132,7 @@ TEST(Case59ShareSession, ANewOneHasNothingToAcknowledge) {
 TEST(Case59ShareSession, AcknowledgementsHaveErrorsOfTheirOwn) {
   ConnectionHarness link;
   open(link);
-  ShareFetchRequest request = fetch(1, {2, 3});
+  ShareFetchRequest request = share_fetch(1, {2, 3});
   request.topics[0].partitions[0].acknowledgement_batches.push_back({0, 3, {1}});
   request.topics[0].partitions[1].acknowledgement_batches.push_back({0, 1, {1, 9}});
   request.forgotten_topics_data.push_back({uuid(5), {3}});
@@ -169,7 +158,7 @@ TEST(Case59ShareSession, ThereIsALimitOfThem) {
   ConnectionHarness link;
   link.core().share_sessions.sessions_max = 1;
   open(link);
-  ShareFetchRequest request = fetch(0, {2});
+  ShareFetchRequest request = share_fetch(0, {2});
   request.member_id = "other";
   link.feed(request_bytes(request, 1, 2));
   EXPECT_EQ(link.take<ShareFetchResponse>(1).body.error_code, wire(K::share_session_limit_reached));
@@ -191,9 +180,9 @@ TEST(Case60ShareAcknowledge, ReadsTypesByOffset) {
     ASSERT_EQ(ranges.size(), 4u);
     EXPECT_EQ(ranges[0].first, 10);
     EXPECT_EQ(ranges[0].last, 11);
-    EXPECT_EQ(ranges[1].what, What::release);
-    EXPECT_EQ(ranges[2].what, What::reject);
-    EXPECT_EQ(ranges[3].what, What::accept) << "a gap is done";
+    EXPECT_EQ(ranges[1].what, Settling::release);
+    EXPECT_EQ(ranges[2].what, Settling::reject);
+    EXPECT_EQ(ranges[3].what, Settling::accept) << "a gap is done";
     EXPECT_EQ(ranges[3].first, 14);
     EXPECT_EQ(ranges[3].last, 20);
     link.reply_to_taken(broker::LeasesSettled{15'000, {Code::ok}});
@@ -228,11 +217,11 @@ TEST(ShareAcknowledge, RenewsWhenTheRequestSaysSo) {
   link.feed(request_bytes(request, 2, 2));
   const auto asked = link.take_call<broker::SettleLeases>();
   ASSERT_EQ(asked.settled.at(0).ranges.size(), 2u);
-  EXPECT_EQ(asked.settled[0].ranges[0].what, What::renew);
+  EXPECT_EQ(asked.settled[0].ranges[0].what, Settling::renew);
   link.reply_to_taken(broker::LeasesSettled{30'000, {Code::ok}});
   link.take<ShareAcknowledgeResponse>(2);
-  // A fetch that renews fetches nothing, and may not ask for anything.
-  ShareFetchRequest fetching = fetch(2, {2});
+  // A share_fetch that renews fetches nothing, and may not ask for anything.
+  ShareFetchRequest fetching = share_fetch(2, {2});
   fetching.is_renew_ack = true;
   link.feed(request_bytes(fetching, 2, 3));
   EXPECT_EQ(link.take<ShareFetchResponse>(2).body.error_code, wire(K::invalid_request));
@@ -241,7 +230,7 @@ TEST(ShareAcknowledge, RenewsWhenTheRequestSaysSo) {
   link.feed(request_bytes(fetching, 2, 4));
   const auto renewed = link.take_call<broker::LeaseRecords>();
   EXPECT_TRUE(renewed.partitions.empty());
-  EXPECT_EQ(renewed.settled.at(0).ranges.at(0).what, What::renew);
+  EXPECT_EQ(renewed.settled.at(0).ranges.at(0).what, Settling::renew);
 }
 
 TEST(ShareFetch, RefusesWhatIsNone) {
@@ -250,22 +239,22 @@ TEST(ShareFetch, RefusesWhatIsNone) {
     link.feed(request_bytes(request, version, 1));
     return link.take<ShareFetchResponse>(version).body.error_code;
   };
-  ShareFetchRequest request = fetch(0, {2});
+  ShareFetchRequest request = share_fetch(0, {2});
   request.group_id.reset();
   EXPECT_EQ(refused(request, 1), wire(K::invalid_request));
-  request = fetch(0, {2});
+  request = share_fetch(0, {2});
   request.member_id = "";
   EXPECT_EQ(refused(request, 1), wire(K::invalid_request));
-  request = fetch(-2, {2});
+  request = share_fetch(-2, {2});
   EXPECT_EQ(refused(request, 1), wire(K::invalid_request));
-  request = fetch(0, {2});
+  request = share_fetch(0, {2});
   request.share_acquire_mode = 7;
   EXPECT_EQ(refused(request, 2), wire(K::invalid_request));
 }
 
 TEST(ShareFetch, AParkedOneIsCalledOffWithItsConnection) {
   ConnectionHarness link;
-  link.feed(request_bytes(fetch(0, {2}), 1, 1));
+  link.feed(request_bytes(share_fetch(0, {2}), 1, 1));
   EXPECT_EQ(link.calls().size(), 1u);
   link.run([&](Outbox& out) { link.connection().on_peer_closed(out); });
   EXPECT_EQ(link.cancelled().size(), 1u);

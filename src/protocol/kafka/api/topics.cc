@@ -13,10 +13,7 @@ namespace robustmq::kafka {
 
 namespace {
 
-constexpr int8_t kDynamicTopicConfig = 1;
-constexpr int8_t kDefaultConfig = 5;
-
-struct Refusal {
+struct TopicRefusal {
   KafkaError error = KafkaError::none;
   std::string text;
 };
@@ -81,12 +78,12 @@ class CreateTopicsExchange final : public ExchangeOf<CreateTopicsRequest> {
     call(out, std::move(create));
   }
 
-  Refusal read(const Topic& topic, broker::CreateTopics::One& one) const {
+  TopicRefusal read(const Topic& topic, broker::CreateTopics::One& one) const {
     one.name = topic.name;
     one.partitions = topic.num_partitions;
     one.replication_factor = topic.replication_factor;
     if (!topic.assignments.empty()) {
-      if (Refusal refusal = read_assignments(topic, one); refusal.error != KafkaError::none) return refusal;
+      if (TopicRefusal refusal = read_assignments(topic, one); refusal.error != KafkaError::none) return refusal;
     } else if (topic.replication_factor != 1 && topic.replication_factor != -1) {
       return {KafkaError::invalid_replication_factor, "the replication factor is 1 in this version"};
     }
@@ -100,7 +97,7 @@ class CreateTopicsExchange final : public ExchangeOf<CreateTopicsRequest> {
     return {};
   }
 
-  Refusal read_assignments(const Topic& topic, broker::CreateTopics::One& one) const {
+  TopicRefusal read_assignments(const Topic& topic, broker::CreateTopics::One& one) const {
     if (topic.num_partitions != -1 || topic.replication_factor != -1) {
       return {KafkaError::invalid_request, "a manual assignment excludes numbers of partitions and replicas"};
     }
@@ -162,8 +159,8 @@ class CreateTopicsExchange final : public ExchangeOf<CreateTopicsRequest> {
 
   bool has_created_ = false;
   NodeId node_ = -1;
-  std::vector<Refusal> refusals_;  // by topic of the request
-  std::vector<size_t> sent_;       // which of them the broker was asked for
+  std::vector<TopicRefusal> refusals_;  // by topic of the request
+  std::vector<size_t> sent_;            // which of them the broker was asked for
 };
 
 class DeleteTopicsExchange final : public ExchangeOf<DeleteTopicsRequest> {

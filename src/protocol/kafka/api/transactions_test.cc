@@ -13,11 +13,11 @@ using K = KafkaError;
 
 // One request, its call, a reply to it, and the answer.
 template <class Call, class Response, class Request>
-struct Trip {
+struct TransactionTrip {
   ConnectionHarness link;
   Call asked;
   Answer<Response> answer;
-  Trip(const Request& request, int version, broker::Reply reply) {
+  TransactionTrip(const Request& request, int version, broker::Reply reply) {
     link.feed(request_bytes(request, version, 1));
     asked = link.take_call<Call>();
     link.reply_to_taken(std::move(reply));
@@ -70,7 +70,7 @@ TEST(AddPartitionsToTxn, MoreTransactionsThanTheLimitAreRefused) {
 TEST(DescribeTransactions, SaysOfEachOnce) {
   DescribeTransactionsRequest request;
   request.transactional_ids = {"b", "a", "b", "b", "a"};
-  Trip<broker::DescribeTransactions, DescribeTransactionsResponse, DescribeTransactionsRequest> trip(
+  TransactionTrip<broker::DescribeTransactions, DescribeTransactionsResponse, DescribeTransactionsRequest> trip(
       request, 0, broker::DescribedTransactions{});
   EXPECT_EQ(trip.asked.ids, (std::vector<std::string>{"b", "a"}));
   EXPECT_EQ(trip.answer.body.transaction_states.size(), 2u);
@@ -98,7 +98,7 @@ TEST(Case55AddPartitionsToTxn, OldVersionsHaveOneTransaction) {
     request.v3_and_below_producer_id = 9;
     request.v3_and_below_producer_epoch = 3;
     request.v3_and_below_topics = {{"a", {0, 1}}, {"missing", {0}}};
-    Trip<broker::AddToTransaction, AddPartitionsToTxnResponse, AddPartitionsToTxnRequest> trip(
+    TransactionTrip<broker::AddToTransaction, AddPartitionsToTxnResponse, AddPartitionsToTxnRequest> trip(
         request, version, broker::AddedToTransaction{{Code::not_attempted, Code::fenced_producer, Code::unknown_topic}});
     EXPECT_EQ(trip.asked.producer.transactional_id, "tx");
     EXPECT_EQ(trip.asked.producer.id, 9);
@@ -141,7 +141,7 @@ TEST(AddOffsetsToTxn, MapsEveryVersion) {
   for (int version = 0; version <= 4; ++version) {
     auto request = of_producer<AddOffsetsToTxnRequest>();
     request.group_id = "g";
-    Trip<broker::AddOffsetsToTransaction, AddOffsetsToTxnResponse, AddOffsetsToTxnRequest> trip(
+    TransactionTrip<broker::AddOffsetsToTransaction, AddOffsetsToTxnResponse, AddOffsetsToTxnRequest> trip(
         request, version, broker::TransactionReply{Code::fenced_producer});
     EXPECT_EQ(trip.asked.group, "g");
     EXPECT_EQ(trip.asked.producer.id, 9);
@@ -153,7 +153,8 @@ TEST(Case56EndTxn, TellsTheNewEpochFromVersion5On) {
   for (int version = 0; version <= 5; ++version) {
     auto request = of_producer<EndTxnRequest>();
     request.committed = version % 2 == 0;
-    Trip<broker::EndTransaction, EndTxnResponse, EndTxnRequest> trip(request, version, broker::EndedTransaction{Code::ok, 9, 4});
+    TransactionTrip<broker::EndTransaction, EndTxnResponse, EndTxnRequest> trip(request, version,
+                                                                                broker::EndedTransaction{Code::ok, 9, 4});
     EXPECT_EQ(trip.asked.commits, version % 2 == 0);
     EXPECT_EQ(trip.asked.bumps_epoch, version >= 5);
     EXPECT_EQ(trip.answer.body.error_code, 0);
@@ -166,11 +167,12 @@ TEST(Case58EndTxn, NothingIsAnUnknownServerError) {
   for (const Code code : {Code::invalid_producer_mapping, Code::fenced_producer, Code::invalid_transaction_state,
                           Code::concurrent_transactions, Code::coordinator_loading, Code::storage_failed, Code::storage_full,
                           Code::overloaded, Code::shutting_down, Code::timed_out}) {
-    Trip<broker::EndTransaction, EndTxnResponse, EndTxnRequest> trip(of_producer<EndTxnRequest>(), 3,
-                                                                     broker::EndedTransaction{code, -1, -1});
+    TransactionTrip<broker::EndTransaction, EndTxnResponse, EndTxnRequest> trip(of_producer<EndTxnRequest>(), 3,
+                                                                                broker::EndedTransaction{code, -1, -1});
     EXPECT_NE(trip.answer.body.error_code, 0);
     EXPECT_NE(trip.answer.body.error_code, wire(K::unknown_server_error)) << code_text(code);
-    Trip<broker::EndTransaction, EndTxnResponse, EndTxnRequest> whole(of_producer<EndTxnRequest>(), 3, Error{code, ""});
+    TransactionTrip<broker::EndTransaction, EndTxnResponse, EndTxnRequest> whole(of_producer<EndTxnRequest>(), 3,
+                                                                                 Error{code, ""});
     EXPECT_EQ(whole.answer.body.error_code, trip.answer.body.error_code);
   }
 }
@@ -184,7 +186,7 @@ TEST(TxnOffsetCommit, MapsEveryVersion) {
       request.member_id = "m";
     }
     request.topics.push_back({"t", {{0, 5, -1, "text"}, {1, 6, -1, std::nullopt}}});
-    Trip<broker::CommitInTransaction, TxnOffsetCommitResponse, TxnOffsetCommitRequest> trip(
+    TransactionTrip<broker::CommitInTransaction, TxnOffsetCommitResponse, TxnOffsetCommitRequest> trip(
         request, version, broker::CommittedOffsets{{Code::ok, Code::illegal_generation}});
     EXPECT_EQ(trip.asked.producer.transactional_id, "tx");
     EXPECT_EQ(trip.asked.adds_group, version >= 5);
@@ -211,7 +213,7 @@ TEST(Case47OffsetFetch, AsksForStableOffsetsAndTellsWhatIsPending) {
     group.topics->push_back({"t", {}, {0}});
     broker::FetchedOffsets reply;
     reply.offsets.push_back({.topic = "t", .code = Code::unstable_offset});
-    Trip<broker::FetchOffsets, OffsetFetchResponse, OffsetFetchRequest> trip(request, version, std::move(reply));
+    TransactionTrip<broker::FetchOffsets, OffsetFetchResponse, OffsetFetchRequest> trip(request, version, std::move(reply));
     EXPECT_EQ(trip.asked.require_stable, version >= 7);
     const int16_t error = version < 8 ? trip.answer.body.topics.at(0).partitions.at(0).error_code
                                       : trip.answer.body.groups.at(0).topics.at(0).partitions.at(0).error_code;
@@ -224,7 +226,7 @@ TEST(WriteTxnMarkers, AnswersEachPartition) {
     WriteTxnMarkersRequest request;
     request.markers.push_back({9, 3, true, {{"a", {0, 1}}}, 0});
     request.markers.push_back({8, 2, false, {{"b", {0}}}, 0});
-    Trip<broker::WriteMarkers, WriteTxnMarkersResponse, WriteTxnMarkersRequest> trip(
+    TransactionTrip<broker::WriteMarkers, WriteTxnMarkersResponse, WriteTxnMarkersRequest> trip(
         request, version, broker::WrittenMarkers{{{Code::ok, Code::fenced_producer}, {Code::unknown_topic}}});
     ASSERT_EQ(trip.asked.markers.size(), 2u);
     EXPECT_TRUE(trip.asked.markers[0].commits);
@@ -242,8 +244,8 @@ TEST(DescribeTransactions, GroupsPartitionsByTopic) {
   broker::DescribedTransactions reply;
   reply.transactions.push_back({Code::ok, "tx", "Ongoing", 9, 3, 1000, 77, {{"a", 0}, {"a", 1}, {"b", 0}}});
   reply.transactions.push_back({Code::transaction_not_found, "nobody", "", -1, -1, 0, -1, {}});
-  Trip<broker::DescribeTransactions, DescribeTransactionsResponse, DescribeTransactionsRequest> trip(request, 0,
-                                                                                                     std::move(reply));
+  TransactionTrip<broker::DescribeTransactions, DescribeTransactionsResponse, DescribeTransactionsRequest> trip(request, 0,
+                                                                                                                std::move(reply));
   const auto& rows = trip.answer.body.transaction_states;
   ASSERT_EQ(rows.size(), 2u);
   EXPECT_EQ(rows[0].transaction_state, "Ongoing");
@@ -259,7 +261,7 @@ TEST(ListTransactions, Filters) {
   all.transactions.push_back({Code::ok, "young", "Ongoing", 2, 0, 1000, 1'699'999'999'999, {}});
   all.transactions.push_back({Code::ok, "done", "CompleteCommit", 3, 0, 1000, -1, {}});
   const auto list = [&](const ListTransactionsRequest& request, int version) {
-    Trip<broker::ListTransactions, ListTransactionsResponse, ListTransactionsRequest> trip(request, version, all);
+    TransactionTrip<broker::ListTransactions, ListTransactionsResponse, ListTransactionsRequest> trip(request, version, all);
     std::vector<std::string> ids;
     for (const auto& row : trip.answer.body.transaction_states) ids.emplace_back(row.transactional_id);
     return ids;
@@ -276,13 +278,14 @@ TEST(ListTransactions, Filters) {
   EXPECT_EQ(list(request, 1), Ids{"done"});
   request.state_filters = {"Nonsense"};
   request.transactional_id_pattern = "o.*";
-  Trip<broker::ListTransactions, ListTransactionsResponse, ListTransactionsRequest> trip(request, 2, all);
+  TransactionTrip<broker::ListTransactions, ListTransactionsResponse, ListTransactionsRequest> trip(request, 2, all);
   EXPECT_EQ(trip.asked.pattern, "o.*");
   EXPECT_EQ(trip.answer.body.unknown_state_filters.size(), 1u);
   EXPECT_TRUE(trip.answer.body.transaction_states.empty());
   broker::ListedTransactions refused;
   refused.code = Code::invalid_pattern;
-  Trip<broker::ListTransactions, ListTransactionsResponse, ListTransactionsRequest> bad(request, 2, std::move(refused));
+  TransactionTrip<broker::ListTransactions, ListTransactionsResponse, ListTransactionsRequest> bad(request, 2,
+                                                                                                   std::move(refused));
   EXPECT_EQ(bad.answer.body.error_code, wire(K::invalid_regular_expression));
 }
 

@@ -8,8 +8,8 @@ namespace robustmq::kafka {
 
 namespace {
 
-constexpr int kFirstVersionWithFenced = 3;
-constexpr int kFirstVersionThatAdds = 5;
+constexpr int kFirstCommitWithFenced = 3;
+constexpr int kFirstCommitThatAdds = 5;
 
 class TxnOffsetCommitExchange final : public ExchangeOf<TxnOffsetCommitRequest> {
  public:
@@ -18,7 +18,7 @@ class TxnOffsetCommitExchange final : public ExchangeOf<TxnOffsetCommitRequest> 
   void start(Outbox& out) override {
     broker::CommitInTransaction request;
     request.producer = {std::string(request_.transactional_id), request_.producer_id, request_.producer_epoch};
-    request.adds_group = version() >= kFirstVersionThatAdds;
+    request.adds_group = version() >= kFirstCommitThatAdds;
     broker::CommitOffsets& commit = request.commit;
     commit.group = request_.group_id;
     commit.member_id = request_.member_id;
@@ -48,7 +48,7 @@ class TxnOffsetCommitExchange final : public ExchangeOf<TxnOffsetCommitRequest> 
     for (auto& topic : response_.topics) {
       for (auto& row : topic.partitions) {
         if (committed) code = next < committed->offsets.size() ? committed->offsets[next++] : Code::internal;
-        row.error_code = wire(transaction_error_of(code, version() >= kFirstVersionWithFenced));
+        row.error_code = wire(transaction_error_of(code, version() >= kFirstCommitWithFenced));
       }
     }
     answer(response_);
