@@ -84,13 +84,16 @@ class CompactionTest(unittest.TestCase):
         return records, end
 
     def wait_until_few(self, topic, most):
-        deadline = time.monotonic() + WAIT
+        """Until at most so many records are left, and compaction takes no more of them away."""
+        deadline, before = time.monotonic() + WAIT, None
         while True:
             records, end = self.read(topic)
-            if len(records) <= most:
+            offsets = [record.offset for record in records]
+            if len(records) <= most and offsets == before:
                 return records, end
             self.assertLess(time.monotonic(), deadline, f"{len(records)} records are left")
-            time.sleep(0.3)
+            before = offsets
+            time.sleep(1)
 
     def check(self, records, newest):
         found = {}
