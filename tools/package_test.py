@@ -17,7 +17,7 @@ def main():
         for name in ("LICENSE", "README.md", "robust.toml", "docs/reference/options.md"):
             assert os.path.exists(os.path.join(root, name)), f"{name} is not in the package"
         environment = {"PATH": os.environ["PATH"]}
-        flags = [f"--{listener}.listen=127.0.0.1:0" for listener in ("mqtt", "kafka", "admin")]
+        flags = [f"--{listener}.listen=127.0.0.1:0" for listener in ("mqtt", "kafka", "admin")] + ["--mqtt.listen_websocket=127.0.0.1:0"]
         server = subprocess.Popen([program("robust-server"), "start", "-c", "robust.toml", *flags], cwd=root, env=environment,
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
@@ -29,7 +29,7 @@ def main():
                     ports[found.group(1)] = found.group(2)
                 if line.startswith("try: "):
                     break
-            assert len(ports) == 3, "the server did not start:\n" + "".join(said)
+            assert {"mqtt", "mqtt_websocket", "kafka", "admin"} <= ports.keys(), "the server did not start:\n" + "".join(said)
             sub = subprocess.Popen(["stdbuf", "-oL", "mosquitto_sub", "-p", ports["mqtt"], "-t", "package/test", "-C", "1", "-d"], stdout=subprocess.PIPE,
                                    text=True)
             for line in sub.stdout:
