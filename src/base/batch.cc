@@ -70,6 +70,10 @@ std::optional<size_t> BatchView::size_at(ByteSpan bytes) {
 
 bool BatchView::crc_is_right() const { return crc32c({at_ + 21, size_ - 21}) == crc(); }
 
+void renew_batch_crc(uint8_t* batch, size_t size) {
+  store32(batch + kBatchCrcAt, crc32c({batch + kBatchCrcFrom, size - kBatchCrcFrom}));
+}
+
 void patch_batch(Bytes& batch, Offset base_offset, LeaderEpoch epoch) {
   store64(batch.patchable(), static_cast<uint64_t>(base_offset));
   store32(batch.patchable() + 12, static_cast<uint32_t>(epoch));
@@ -194,7 +198,7 @@ Bytes BatchBuilder::finish() {
   store16(at + 51, static_cast<uint16_t>(producer_epoch_));
   store32(at + 53, static_cast<uint32_t>(base_sequence_));
   store32(at + 57, static_cast<uint32_t>(count_));
-  store32(at + 17, crc32c({at + 21, size - 21}));
+  renew_batch_crc(at, size);
   count_ = 0;
   producer_id_ = -1;
   producer_epoch_ = -1;

@@ -24,6 +24,16 @@ namespace robustmq {
 constexpr size_t kBatchHeaderBytes = 61;
 constexpr size_t kBatchLengthOverhead = 12;  // total size = length field + this
 
+// Where fields of the header are, for whoever changes one and then calls renew_batch_crc().
+constexpr size_t kBatchLengthAt = 8;
+constexpr size_t kBatchMagicAt = 16;
+constexpr size_t kBatchCrcAt = 17;
+constexpr size_t kBatchCrcFrom = 21;
+constexpr size_t kBatchAttributesAt = 22;  // the low byte; the high one is not used
+constexpr size_t kBatchBaseTimestampAt = 27;
+constexpr size_t kBatchMaxTimestampAt = 35;
+constexpr size_t kBatchRecordCountAt = 57;
+
 enum class Compression : uint8_t { none = 0, gzip = 1, snappy = 2, lz4 = 3, zstd = 4 };
 
 // A read-only view of a batch's header. The caller ensures that the bytes outlive it; fields are read on demand.
@@ -69,6 +79,8 @@ class BatchView {
 
 // Writes base offset and leader epoch into a batch that nobody else sees yet.
 void patch_batch(Bytes& batch, Offset base_offset, LeaderEpoch epoch);
+// Writes the CRC anew into a batch of `size` bytes, at least a header, whose fields or records were changed.
+void renew_batch_crc(uint8_t* batch, size_t size);
 
 struct HeaderView {
   std::string_view key;

@@ -1,7 +1,6 @@
 #include "base/empty_batch.h"
 
 #include "base/check.h"
-#include "base/hash.h"
 
 namespace robustmq {
 namespace {
@@ -33,7 +32,7 @@ Bytes encode_empty_batch(const EmptyBatch& batch) {
   store<int16_t>(at + 51, batch.producer_epoch);
   store<int32_t>(at + 53, batch.base_sequence);
   store<int32_t>(at + 57, 0);
-  store<uint32_t>(at + 17, crc32c({at + 21, kBatchHeaderBytes - 21}));
+  renew_batch_crc(at, kBatchHeaderBytes);
   return buffer.take();
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/topic_names.h"
+#include "broker/gathering.h"
 #include "broker/group/coordinator.h"
 #include "broker/retained_list.h"
 #include "broker/telling.h"
@@ -268,19 +269,11 @@ void Hall::follow(Context& context, Follow request, ReplyTo done, const std::vec
     return telling->finish_one();
   }
   // Known everywhere and stored before it is answered.
-  struct Joining {
-    ReplyTo done;
-    Followed followed;
-    int waiting = 2;
-    void finish_one() {
-      if (--waiting == 0) done(std::move(followed));
-    }
-  };
-  auto joining = std::make_shared<Joining>(Joining{std::move(done), std::move(followed)});
+  auto joining = std::make_shared<Gathering<Followed>>(Gathering<Followed>{std::move(followed), std::move(done), 2});
   auto stored = [this, joining, id = context.session, connection = context.connection_id, granted_at = std::move(granted_at),
                  added = std::move(added), replaced = std::move(replaced)](const Status& status) mutable {
     if (!status.ok()) {
-      for (const size_t at : granted_at) joining->followed.results[at].code = status.code();
+      for (const size_t at : granted_at) joining->whole.results[at].code = status.code();
       undo_follow(id, connection, std::move(added), std::move(replaced));
     }
     joining->finish_one();
@@ -413,17 +406,9 @@ void Hall::cancel_delayed(const CancelDelayed& request, ReplyTo done) {
 }
 
 void Hall::produce(Context& context, Produce request, ReplyTo done) {
-  struct Producing {
-    Produced reply;
-    ReplyTo done;
-    size_t waiting = 1;
-    void finish_one() {
-      if (--waiting == 0) done(std::move(reply));
-    }
-  };
-  auto producing = std::make_shared<Producing>();
+  auto producing = std::make_shared<Gathering<Produced>>();
   producing->done = std::move(done);
-  producing->reply.partitions.resize(request.partitions.size());
+  producing->whole.partitions.resize(request.partitions.size());
   producing->waiting += request.partitions.size();
   metrics_.batches_produced_total += request.partitions.size();
   TransactionalProduce transactional{context.tenant,           context.connection_id,   core_.index(),
@@ -433,7 +418,7 @@ void Hall::produce(Context& context, Produce request, ReplyTo done) {
     ProducePartition& wanted = request.partitions[i];
     const TopicRef& ref = request.topics[static_cast<size_t>(wanted.topic_index)];
     auto take = [producing, i, epoch](Result<shard::Appended> appended) {
-      ProducedPartition& row = producing->reply.partitions[i];
+      ProducedPartition& row = producing->whole.partitions[i];
       if (appended) {
         row = {Code::ok, {}, appended->base_offset, appended->append_time_ms, appended->log_start, epoch};
       } else {
@@ -446,12 +431,12 @@ void Hall::produce(Context& context, Produce request, ReplyTo done) {
     const Located topic = locator_.locate(ref);
     if (topic.stream) {
       if (const int32_t bad = record_out_of_time(wanted.times, topic.stream->config, core_.wall_now()); bad >= 0) {
-        producing->reply.partitions[i].bad_record = bad;
+        producing->whole.partitions[i].bad_record = bad;
         take(Error{Code::invalid_timestamp, "the record's time is too far from the broker's"});
         continue;
       }
       if (wanted.keyless_record >= 0 && meta::compacts(topic.stream->config.cleanup_policy)) {
-        producing->reply.partitions[i].bad_record = wanted.keyless_record;
+        producing->whole.partitions[i].bad_record = wanted.keyless_record;
         take(Error{Code::invalid_record, "a record of a compacted topic needs a key"});
         continue;
       }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/topic_names.h"
+#include "broker/gathering.h"
 #include "broker/hall.h"
 #include "runtime/hosts.h"
 
@@ -12,18 +13,6 @@ namespace robustmq::broker {
 namespace {
 
 constexpr int32_t kClientsPageMax = 1'000;
-
-// Gathers what each core has.
-template <class Part>
-struct GatheringParts {
-  std::vector<Part> all;
-  Callback<void(std::vector<Part>)> done;
-  size_t waiting = 0;
-  void add(std::vector<Part> parts) {
-    std::move(parts.begin(), parts.end(), std::back_inserter(all));
-    if (--waiting == 0) done(std::move(all));
-  }
-};
 
 bool is_before(const ClientFacts& a, const ClientFacts& b) { return a.id < b.id; }
 
@@ -72,7 +61,7 @@ std::vector<ClientFacts> Hall::clients_after(const std::string& after, size_t co
 
 void Hall::list_clients(const ListClients& request, ReplyTo done) {
   const auto count = static_cast<size_t>(std::clamp(request.count_max, 1, kClientsPageMax));
-  auto gathering = std::make_shared<GatheringParts<ClientFacts>>();
+  auto gathering = std::make_shared<GatheringList<ClientFacts>>();
   gathering->waiting = halls_.size();
   gathering->done = [count, done = std::move(done)](std::vector<ClientFacts> all) mutable {
     std::sort(all.begin(), all.end(), is_before);
@@ -187,7 +176,7 @@ void Hall::watch_for_flapping(const std::string& client_id) {
 // ---- Who is slow ----
 
 void Hall::ask_clients(ListSlow&, ReplyTo done) {
-  auto gathering = std::make_shared<GatheringParts<SlowSubscriptions::Row>>();
+  auto gathering = std::make_shared<GatheringList<SlowSubscriptions::Row>>();
   gathering->waiting = halls_.size();
   gathering->done = [count = static_cast<size_t>(extensions_.slow_subscriptions_max),
                      done = std::move(done)](std::vector<SlowSubscriptions::Row> all) mutable {
@@ -250,7 +239,7 @@ void Hall::ask_clients(WatchTopic& request, ReplyTo done) {
 }
 
 void Hall::ask_clients(ListWatched&, ReplyTo done) {
-  auto gathering = std::make_shared<GatheringParts<TopicCounts>>();
+  auto gathering = std::make_shared<GatheringList<TopicCounts>>();
   gathering->waiting = halls_.size();
   gathering->done = [done = std::move(done)](std::vector<TopicCounts> all) mutable {
     std::map<std::string, TopicCounts> sums;

@@ -3,24 +3,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "broker/gathering.h"
 #include "broker/group/coordinator.h"
 #include "broker/hall.h"
 
 namespace robustmq::broker {
-namespace {
-
-// Takes rows in any order, and tells when all are there.
-template <class Row>
-struct GatheringRows {
-  std::vector<Row> rows;
-  Callback<void(std::vector<Row>)> done;
-  size_t waiting = 1;
-  void finish_one() {
-    if (--waiting == 0) done(std::move(rows));
-  }
-};
-
-}  // namespace
 
 template <class T, class Ask>
 void Hall::ask_core(CoreIndex at, Ask ask, Callback<void(T)> done) {
@@ -75,8 +62,8 @@ void Hall::introduce_queues() {
 template <class Row, class Ask>
 void Hall::ask_queues(TenantId tenant, const std::string& group, const std::vector<ShardId>& shards, Ask ask,
                       Callback<void(std::vector<Row>)> done) {
-  auto gathering = std::make_shared<GatheringRows<Row>>();
-  gathering->rows.resize(shards.size());
+  auto gathering = std::make_shared<GatheringList<Row>>();
+  gathering->whole.resize(shards.size());
   gathering->done = std::move(done);
   gathering->waiting += shards.size();
   for (size_t i = 0; i < shards.size(); ++i) {
@@ -89,7 +76,7 @@ void Hall::ask_queues(TenantId tenant, const std::string& group, const std::vect
       ask(home.queues_, key, topic, i, std::move(answer));
     };
     ask_core<Row>(home_of(shards[i], core_.count()), at_home, [gathering, i](Row row) {
-      gathering->rows[i] = std::move(row);
+      gathering->whole[i] = std::move(row);
       gathering->finish_one();
     });
   }
@@ -99,21 +86,13 @@ void Hall::ask_queues(TenantId tenant, const std::string& group, const std::vect
 // ---- Where queues stand ----
 
 void Hall::ask_share_offsets(TenantId tenant, DescribeShareOffsets request, ReplyTo done) {
-  struct Describing {
-    DescribedShareOffsets reply;
-    ReplyTo done;
-    size_t waiting = 1;
-    void finish_one() {
-      if (--waiting == 0) done(std::move(reply));
-    }
-  };
-  auto describing = std::make_shared<Describing>();
+  auto describing = std::make_shared<Gathering<DescribedShareOffsets>>();
   describing->done = std::move(done);
-  describing->reply.groups.resize(request.groups.size());
+  describing->whole.groups.resize(request.groups.size());
   describing->waiting += request.groups.size();
   for (size_t i = 0; i < request.groups.size(); ++i) {
     describe_group_offsets(tenant, request.groups[i], [describing, i](DescribedShareOffsets::One one) {
-      describing->reply.groups[i] = std::move(one);
+      describing->whole.groups[i] = std::move(one);
       describing->finish_one();
     });
   }

@@ -4,6 +4,8 @@
 
 #include "broker/hall.h"
 
+#include "broker/gathering.h"
+
 namespace robustmq::broker {
 
 void Hall::produce_in_transaction(TransactionalProduce request) {
@@ -106,32 +108,24 @@ void Hall::append_in_transaction(CoreIndex asker, uint64_t origin, bool adds, Tr
 }
 
 void Hall::write_markers(WriteMarkers request, ReplyTo done) {
-  struct Writing {
-    WrittenMarkers reply;
-    ReplyTo done;
-    size_t waiting = 1;
-    void finish_one() {
-      if (--waiting == 0) done(std::move(reply));
-    }
-  };
-  auto writing = std::make_shared<Writing>();
+  auto writing = std::make_shared<Gathering<WrittenMarkers>>();
   writing->done = std::move(done);
-  writing->reply.markers.resize(request.markers.size());
+  writing->whole.markers.resize(request.markers.size());
   for (size_t i = 0; i < request.markers.size(); ++i) {
     const WriteMarkers::One& one = request.markers[i];
-    writing->reply.markers[i].resize(one.partitions.size(), Code::ok);
+    writing->whole.markers[i].resize(one.partitions.size(), Code::ok);
     std::vector<Located> topics;
     for (const TopicRef& topic : one.topics) topics.push_back(locator_.locate(topic));
     for (size_t p = 0; p < one.partitions.size(); ++p) {
       const PartitionRef& ref = one.partitions[p];
       const Located& topic = topics[static_cast<size_t>(ref.topic_index)];
       if (one.id < 0 || one.epoch < 0) {
-        writing->reply.markers[i][p] = Code::invalid_argument;
+        writing->whole.markers[i][p] = Code::invalid_argument;
         continue;
       }
       ++writing->waiting;
       markers_.write(topic, ref.partition, {one.id, one.epoch, one.commits}, [writing, i, p](const Status& status) {
-        writing->reply.markers[i][p] = status.code();
+        writing->whole.markers[i][p] = status.code();
         writing->finish_one();
       });
     }

@@ -3,19 +3,10 @@
 
 #include "broker/topics.h"
 
+#include "broker/gathering.h"
+
 namespace robustmq::broker {
 namespace {
-
-// Rows of answers that come in any order.
-template <class Rows>
-struct GatheringChanges {
-  Rows rows;
-  ReplyTo done;
-  size_t waiting = 1;
-  void finish_one() {
-    if (--waiting == 0) done(Reply(std::move(rows)));
-  }
-};
 
 std::vector<meta::SettingChange> changes_of(const ConfigureTopics::One& wanted) {
   using How = ConfigureTopics::Change::How;
@@ -37,13 +28,13 @@ std::vector<meta::SettingChange> changes_of(const ConfigureTopics::One& wanted) 
 }  // namespace
 
 void Topics::grow(GrowTopics request, ReplyTo done) {
-  auto gathering = std::make_shared<GatheringChanges<GrownTopics>>();
+  auto gathering = std::make_shared<Gathering<GrownTopics>>();
   gathering->done = std::move(done);
-  gathering->rows.topics.resize(request.topics.size());
+  gathering->whole.topics.resize(request.topics.size());
   gathering->waiting += request.topics.size();
   for (size_t i = 0; i < request.topics.size(); ++i) {
     grow_one(request.topics[i], request.validate_only, [gathering, i](GrownTopics::One row) {
-      gathering->rows.topics[i] = std::move(row);
+      gathering->whole.topics[i] = std::move(row);
       gathering->finish_one();
     });
   }
@@ -68,13 +59,13 @@ void Topics::grow_one(const GrowTopics::One& wanted, bool validate_only, Callbac
 }
 
 void Topics::configure(ConfigureTopics request, ReplyTo done) {
-  auto gathering = std::make_shared<GatheringChanges<ConfiguredTopics>>();
+  auto gathering = std::make_shared<Gathering<ConfiguredTopics>>();
   gathering->done = std::move(done);
-  gathering->rows.topics.resize(request.topics.size());
+  gathering->whole.topics.resize(request.topics.size());
   gathering->waiting += request.topics.size();
   for (size_t i = 0; i < request.topics.size(); ++i) {
     configure_one(request.topics[i], request.validate_only, [gathering, i](ConfiguredTopics::One row) {
-      gathering->rows.topics[i] = std::move(row);
+      gathering->whole.topics[i] = std::move(row);
       gathering->finish_one();
     });
   }

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/topic_names.h"
+#include "broker/gathering.h"
 
 namespace robustmq::broker {
 namespace {
@@ -19,17 +20,6 @@ Status apply(meta::TopicConfig& config, const std::vector<std::pair<std::string,
     return Error{Code::invalid_config, "a stream stores its records: use mode memory or persistent"};
   return {};
 }
-
-// Gathers `count` answers and calls done once, after the caller's own share.
-template <class Row, class AllRows>
-struct GatheringTopics {
-  AllRows rows;
-  ReplyTo done;
-  size_t waiting = 1;
-  void finish_one() {
-    if (--waiting == 0) done(Reply(std::move(rows)));
-  }
-};
 
 }  // namespace
 
@@ -103,10 +93,10 @@ void Topics::describe_one(const TopicRef& topic, bool auto_create, Described don
 }
 
 void Topics::describe(DescribeTopics request, ReplyTo done) {
-  auto gathering = std::make_shared<GatheringTopics<DescribedTopic, DescribedTopics>>();
+  auto gathering = std::make_shared<Gathering<DescribedTopics>>();
   gathering->done = std::move(done);
   if (request.all) {
-    for (const auto& topic : meta_.list(kDefaultTenant)) gathering->rows.topics.push_back({Code::ok, facts_of(*topic)});
+    for (const auto& topic : meta_.list(kDefaultTenant)) gathering->whole.topics.push_back({Code::ok, facts_of(*topic)});
     if (request.with_light) {
       gathering->waiting += peers_.size();
       for (Topics* peer : peers_) {
@@ -114,7 +104,7 @@ void Topics::describe(DescribeTopics request, ReplyTo done) {
           std::vector<DescribedTopic> rows;
           peer->lights_.for_each([&](const LightTopic& topic) { rows.push_back({Code::ok, peer->facts_of(topic)}); });
           peer->core_.send(core_.index(), [gathering = std::move(gathering), rows = std::move(rows)]() mutable {
-            for (auto& row : rows) gathering->rows.topics.push_back(std::move(row));
+            for (auto& row : rows) gathering->whole.topics.push_back(std::move(row));
             gathering->finish_one();
           });
         });
@@ -122,11 +112,11 @@ void Topics::describe(DescribeTopics request, ReplyTo done) {
     }
     return gathering->finish_one();
   }
-  gathering->rows.topics.resize(request.topics.size());
+  gathering->whole.topics.resize(request.topics.size());
   gathering->waiting += request.topics.size();
   for (size_t i = 0; i < request.topics.size(); ++i) {
     describe_one(request.topics[i], request.auto_create, [gathering, i](DescribedTopic row) {
-      gathering->rows.topics[i] = std::move(row);
+      gathering->whole.topics[i] = std::move(row);
       gathering->finish_one();
     });
   }
@@ -220,13 +210,13 @@ void Topics::create_one(const CreateTopics::One& wanted, bool validate_only, Cal
 }
 
 void Topics::create(CreateTopics request, ReplyTo done) {
-  auto gathering = std::make_shared<GatheringTopics<CreatedTopic, CreatedTopics>>();
+  auto gathering = std::make_shared<Gathering<CreatedTopics>>();
   gathering->done = std::move(done);
-  gathering->rows.topics.resize(request.topics.size());
+  gathering->whole.topics.resize(request.topics.size());
   gathering->waiting += request.topics.size();
   for (size_t i = 0; i < request.topics.size(); ++i) {
     create_one(request.topics[i], request.validate_only, [gathering, i](CreatedTopic row) {
-      gathering->rows.topics[i] = std::move(row);
+      gathering->whole.topics[i] = std::move(row);
       gathering->finish_one();
     });
   }
@@ -234,13 +224,13 @@ void Topics::create(CreateTopics request, ReplyTo done) {
 }
 
 void Topics::remove(DeleteTopics request, ReplyTo done) {
-  auto gathering = std::make_shared<GatheringTopics<DeletedTopic, DeletedTopics>>();
+  auto gathering = std::make_shared<Gathering<DeletedTopics>>();
   gathering->done = std::move(done);
-  gathering->rows.topics.resize(request.topics.size());
+  gathering->whole.topics.resize(request.topics.size());
   gathering->waiting += request.topics.size();
   for (size_t i = 0; i < request.topics.size(); ++i) {
     const TopicRef& wanted = request.topics[i];
-    DeletedTopic& row = gathering->rows.topics[i];
+    DeletedTopic& row = gathering->whole.topics[i];
     row.name = wanted.name;
     row.id = wanted.id;
     const auto topic = wanted.id.is_zero() ? meta_.find(kDefaultTenant, wanted.name) : meta_.find(wanted.id);
@@ -253,8 +243,8 @@ void Topics::remove(DeleteTopics request, ReplyTo done) {
     row.name = topic->name;
     row.id = topic->id;
     meta_.delete_topic(topic->id, [gathering, i](Status status) {
-      gathering->rows.topics[i].code = status.code();
-      gathering->rows.topics[i].detail = status.error().detail;
+      gathering->whole.topics[i].code = status.code();
+      gathering->whole.topics[i].detail = status.error().detail;
       gathering->finish_one();
     });
   }

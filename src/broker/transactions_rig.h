@@ -75,8 +75,7 @@ class TransactionsTest : public ::testing::Test {
     Bytes batch = builder.finish();
     uint8_t* at = batch.patchable();
     at[22] |= 0x10;
-    const uint32_t crc = crc32c(batch.span().subspan(21));
-    for (int i = 0; i < 4; ++i) at[17 + i] = static_cast<uint8_t>(crc >> (24 - 8 * i));
+    renew_batch_crc(at, batch.size());
     return batch;
   }
   Produce produce_request(Producer& producer, const std::string& topic, int32_t partition, const std::vector<std::string>& values,

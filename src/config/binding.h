@@ -29,6 +29,9 @@ using Value = std::variant<bool, int64_t, double, std::string, std::vector<std::
 // TOML's spelling of a value.
 std::string value_to_toml(const Value& value);
 
+// A key inside the table at `path`, which is empty at the top.
+std::string dotted_path(std::string_view path, std::string_view key);
+
 // One value of an options struct. Refers into the struct, which outlives it.
 class Cell {
  public:

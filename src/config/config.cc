@@ -154,11 +154,11 @@ std::string Origins::of(std::string_view path) const {
 
 // ---- sources onto options ----
 
-namespace {
-
 std::string dotted_path(std::string_view path, std::string_view key) {
   return path.empty() ? std::string(key) : fmt::format("{}.{}", path, key);
 }
+
+namespace {
 
 std::string environment_name(std::string_view path) {
   std::string name(kEnvironmentPrefix);

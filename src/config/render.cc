@@ -12,10 +12,6 @@ namespace {
 
 constexpr std::string_view kHidden = "***";
 
-std::string dotted(std::string_view path, std::string_view key) {
-  return path.empty() ? std::string(key) : fmt::format("{}.{}", path, key);
-}
-
 // `text` in lines of at most 100 characters behind `lead`.
 void append_prose(std::string& out, std::string_view lead, std::string_view text) {
   while (!text.empty()) {
@@ -48,7 +44,7 @@ void append_values(std::string& out, const Binding& table) {
 // A row of defaults, all of it prose; tables in it by dotted keys.
 void append_row(std::string& out, const Binding& row, std::string_view path) {
   for (const Binding& inner : row.fields) {
-    const std::string at = dotted(path, inner.key);
+    const std::string at = dotted_path(path, inner.key);
     if (inner.kind == Binding::Kind::table) append_row(out, inner, at);
     if (inner.kind != Binding::Kind::value) continue;
     append_prose(out, "#   ", fmt::format("{} Allowed: {}.", inner.facts.doc, inner.cell->allowed()));
@@ -59,7 +55,7 @@ void append_row(std::string& out, const Binding& row, std::string_view path) {
 void append_file(std::string& out, Binding& table, std::string_view path) {
   append_values(out, table);
   for (Binding& field : table.fields) {
-    const std::string at = dotted(path, field.key);
+    const std::string at = dotted_path(path, field.key);
     if (field.kind == Binding::Kind::table) {
       append_prose(out, "# ", field.facts.doc);
       fmt::format_to(std::back_inserter(out), "[{}]\n", at);
@@ -92,14 +88,14 @@ void append_markdown(std::string& out, Binding& table, std::string_view path) {
     out += "| option | default | allowed | meaning |\n|---|---|---|---|\n";
     for (const Binding& field : table.fields) {
       if (field.kind != Binding::Kind::value) continue;
-      fmt::format_to(std::back_inserter(out), "| `{}` | `{}` | {} | {}{} |\n", dotted(path, field.key), cell_text(shown(field)),
-                     cell_text(field.cell->allowed()), cell_text(field.facts.doc),
+      fmt::format_to(std::back_inserter(out), "| `{}` | `{}` | {} | {}{} |\n", dotted_path(path, field.key),
+                     cell_text(shown(field)), cell_text(field.cell->allowed()), cell_text(field.facts.doc),
                      field.facts.live ? " May change while the node runs." : "");
     }
     out += '\n';
   }
   for (Binding& field : table.fields) {
-    const std::string at = dotted(path, field.key);
+    const std::string at = dotted_path(path, field.key);
     if (field.kind == Binding::Kind::table) {
       fmt::format_to(std::back_inserter(out), "## [{}]\n\n{}\n\n", at, field.facts.doc);
       append_markdown(out, field, at);
@@ -146,7 +142,7 @@ void append_rows(std::vector<OptionRow>& out, Binding& table, Binding* defaults,
   for (size_t i = 0; i < table.fields.size(); ++i) {
     Binding& field = table.fields[i];
     Binding* other = defaults ? &defaults->fields[i] : nullptr;
-    const std::string at = dotted(path, field.key);
+    const std::string at = dotted_path(path, field.key);
     if (field.kind == Binding::Kind::table) {
       append_rows(out, field, other, at);
     } else if (field.kind == Binding::Kind::rows) {

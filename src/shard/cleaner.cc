@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/hash.h"
 #include "base/varint.h"
 #include "compress/codec.h"
 #include "shard/marker.h"
@@ -12,13 +11,6 @@
 namespace robustmq::shard {
 namespace {
 
-constexpr size_t kLengthAt = 8;
-constexpr size_t kCrcAt = 17;
-constexpr size_t kCrcFrom = 21;
-constexpr size_t kAttributesAt = 22;
-constexpr size_t kBaseTimestampAt = 27;
-constexpr size_t kMaxTimestampAt = 35;
-constexpr size_t kRecordCountAt = 57;
 constexpr uint16_t kHorizonBit = 64;
 
 template <class T>
@@ -51,14 +43,14 @@ Bytes rebuilt(const Bytes& batch, ByteSpan records, int32_t count, int64_t max_t
   buffer.append(batch.span().first(kBatchHeaderBytes));
   buffer.append(records);
   uint8_t* at = buffer.data();
-  store<int32_t>(at + kLengthAt, static_cast<int32_t>(buffer.size() - kBatchLengthOverhead));
-  store<int64_t>(at + kMaxTimestampAt, max_timestamp);
-  store<int32_t>(at + kRecordCountAt, count);
+  store<int32_t>(at + kBatchLengthAt, static_cast<int32_t>(buffer.size() - kBatchLengthOverhead));
+  store<int64_t>(at + kBatchMaxTimestampAt, max_timestamp);
+  store<int32_t>(at + kBatchRecordCountAt, count);
   if (horizon) {
-    at[kAttributesAt] |= kHorizonBit;
-    store<int64_t>(at + kBaseTimestampAt, *horizon);
+    at[kBatchAttributesAt] |= kHorizonBit;
+    store<int64_t>(at + kBatchBaseTimestampAt, *horizon);
   }
-  store<uint32_t>(at + kCrcAt, crc32c(buffer.span().subspan(kCrcFrom)));
+  renew_batch_crc(at, buffer.size());
   return buffer.take();
 }
 

@@ -5,7 +5,6 @@
 #include <random>
 #include <set>
 
-#include "base/hash.h"
 #include "compress/codec.h"
 #include "runtime/sim/disk.h"
 #include "runtime/sim/world.h"
@@ -52,8 +51,7 @@ Bytes with_header(const Bytes& plain, Compression codec, bool is_transactional) 
   const auto length = static_cast<uint32_t>(buffer.size() - kBatchLengthOverhead);
   for (int i = 0; i < 4; ++i) at[8 + i] = static_cast<uint8_t>(length >> (24 - 8 * i));
   at[22] = static_cast<uint8_t>(static_cast<uint8_t>(codec) | (is_transactional ? 16 : 0));
-  const uint32_t crc = crc32c(buffer.span().subspan(21));
-  for (int i = 0; i < 4; ++i) at[17 + i] = static_cast<uint8_t>(crc >> (24 - 8 * i));
+  renew_batch_crc(at, buffer.size());
   return buffer.take();
 }
 

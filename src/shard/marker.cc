@@ -2,15 +2,10 @@
 
 #include <array>
 
-#include "base/hash.h"
-
 namespace robustmq::shard {
 namespace {
 
 constexpr uint8_t kTransactionalAndControl = 0x30;
-constexpr size_t kMarkerAttributesAt = 22;
-constexpr size_t kMarkerCrcAt = 17;
-constexpr size_t kMarkerCrcFrom = 21;
 
 }  // namespace
 
@@ -23,9 +18,8 @@ Bytes marker_batch(const Marker& marker, WallTime now) {
   builder.set_producer(marker.producer, marker.epoch, -1);
   Bytes batch = builder.finish();
   uint8_t* at = batch.patchable();
-  at[kMarkerAttributesAt] |= kTransactionalAndControl;
-  const uint32_t crc = crc32c(batch.span().subspan(kMarkerCrcFrom));
-  for (size_t i = 0; i < 4; ++i) at[kMarkerCrcAt + i] = static_cast<uint8_t>(crc >> (24 - 8 * i));
+  at[kBatchAttributesAt] |= kTransactionalAndControl;
+  renew_batch_crc(at, batch.size());
   return batch;
 }
 

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "base/hash.h"
 #include "compress/codec.h"
 
 namespace robustmq::shard {
@@ -28,8 +27,7 @@ Bytes compressed(const Bytes& plain, Compression codec) {
   const uint32_t length = __builtin_bswap32(static_cast<uint32_t>(buffer.size() - kBatchLengthOverhead));
   std::memcpy(at + 8, &length, 4);
   at[22] = static_cast<uint8_t>(codec);
-  const uint32_t crc = __builtin_bswap32(crc32c(buffer.span().subspan(21)));
-  std::memcpy(at + 17, &crc, 4);
+  renew_batch_crc(at, buffer.size());
   return buffer.take();
 }
 

@@ -4,7 +4,6 @@
 #include <iterator>
 #include <utility>
 
-#include "base/hash.h"
 #include "shard/passing.h"
 #include "shard/record_reader.h"
 #include "storage/replay.h"
@@ -17,10 +16,10 @@ constexpr uint16_t kLogAppendTimeBit = 8;
 // Stamps all records with one time: the header's max timestamp and bit 3 of its attributes (base/batch.h), and the CRC anew.
 void stamp(Bytes& batch, int64_t now_ms) {
   uint8_t* at = batch.patchable();
-  at[22] |= kLogAppendTimeBit;
-  for (int i = 0; i < 8; ++i) at[35 + i] = static_cast<uint8_t>(static_cast<uint64_t>(now_ms) >> (56 - 8 * i));
-  const uint32_t crc = crc32c(batch.span().subspan(21));
-  for (int i = 0; i < 4; ++i) at[17 + i] = static_cast<uint8_t>(crc >> (24 - 8 * i));
+  at[kBatchAttributesAt] |= kLogAppendTimeBit;
+  for (size_t i = 0; i < 8; ++i)
+    at[kBatchMaxTimestampAt + i] = static_cast<uint8_t>(static_cast<uint64_t>(now_ms) >> (56 - 8 * i));
+  renew_batch_crc(at, batch.size());
 }
 
 Result<TimedOffset> look_inside(const Bytes& batch, const storage::FindWhat& what) {

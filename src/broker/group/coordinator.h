@@ -146,6 +146,10 @@ class GroupCoordinator {
   // Whether who commits in a transaction is a member of the group's generation.
   Code check_commit(TenantId tenant, const CommitOffsets& request);
   Entry* find(TenantId tenant, const std::string& group) const;
+  // The descriptions of groups of one kind; one that is of another kind, or not there, is not found.
+  template <class Kind>
+  DescribedConsumers describe_each(TenantId tenant, const std::vector<std::string>& groups, std::unique_ptr<Kind> Entry::* kind,
+                                   std::string_view name) const;
   Entry* find_or_make(TenantId tenant, const std::string& group);  // nullptr at the limit
   void carry_out(Entry& entry);                                    // answers what the machine decided, arms its timer
   std::vector<std::pair<Callback<void(Reply)>, Reply>> take_answers(Entry& entry);

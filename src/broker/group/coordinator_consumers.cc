@@ -125,20 +125,7 @@ void GroupCoordinator::write(Entry& entry, storage::KvBatch batch, ConsumerGroup
 }
 
 DescribedConsumers GroupCoordinator::describe(TenantId tenant, const DescribeConsumers& request) const {
-  DescribedConsumers reply;
-  for (const std::string& group : request.groups) {
-    DescribedConsumers::One& one = reply.groups.emplace_back();
-    const Entry* entry = find(tenant, group);
-    if (entry != nullptr && entry->consumers) {
-      one = entry->consumers->describe();
-    } else {
-      one.code = Code::group_not_found;
-      one.detail = "Group " + group + (entry ? " is not a consumer group." : " not found.");
-      one.state = "Dead";
-    }
-    one.group = group;
-  }
-  return reply;
+  return describe_each(tenant, request.groups, &Entry::consumers, "a consumer group");
 }
 
 void GroupCoordinator::restore(StoredGroups stored) {

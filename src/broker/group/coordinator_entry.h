@@ -87,4 +87,23 @@ struct GroupCoordinator::Entry {
   WallTime emptied_at{};
 };
 
+template <class Kind>
+DescribedConsumers GroupCoordinator::describe_each(TenantId tenant, const std::vector<std::string>& groups,
+                                                   std::unique_ptr<Kind> Entry::* kind, std::string_view name) const {
+  DescribedConsumers reply;
+  for (const std::string& group : groups) {
+    DescribedConsumers::One& one = reply.groups.emplace_back();
+    const Entry* entry = find(tenant, group);
+    if (entry != nullptr && entry->*kind) {
+      one = (entry->*kind)->describe();
+    } else {
+      one.code = Code::group_not_found;
+      one.detail = "Group " + group + (entry ? " is not " + std::string(name) + "." : " not found.");
+      one.state = "Dead";
+    }
+    one.group = group;
+  }
+  return reply;
+}
+
 }  // namespace robustmq::broker

@@ -46,20 +46,7 @@ void GroupCoordinator::heartbeat(TenantId tenant, const HeartbeatShare& request,
 }
 
 DescribedConsumers GroupCoordinator::describe(TenantId tenant, const DescribeShares& request) const {
-  DescribedConsumers reply;
-  for (const std::string& group : request.groups) {
-    DescribedConsumers::One& one = reply.groups.emplace_back();
-    const Entry* entry = find(tenant, group);
-    if (entry != nullptr && entry->shares) {
-      one = entry->shares->describe();
-    } else {
-      one.code = Code::group_not_found;
-      one.detail = "Group " + group + (entry ? " is not a share group." : " not found.");
-      one.state = "Dead";
-    }
-    one.group = group;
-  }
-  return reply;
+  return describe_each(tenant, request.groups, &Entry::shares, "a share group");
 }
 
 Result<QueueSettings> GroupCoordinator::queue_settings(TenantId tenant, const std::string& group, const TopicId& topic) const {

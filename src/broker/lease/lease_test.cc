@@ -9,7 +9,6 @@
 #include <random>
 #include <set>
 
-#include "base/hash.h"
 #include "broker/session/session_rig.h"
 
 namespace robustmq::broker::test {
@@ -479,8 +478,7 @@ TEST_F(LeaseTest, WhoReadsWhatIsCommittedSeesNothingElse) {
     Bytes batch = builder.finish();
     uint8_t* at = batch.patchable();
     at[22] |= 0x10;
-    const uint32_t crc = crc32c(batch.span().subspan(21));
-    for (int i = 0; i < 4; ++i) at[17 + i] = static_cast<uint8_t>(crc >> (24 - 8 * i));
+    renew_batch_crc(at, batch.size());
     Produce request;
     request.topics = {{"t", {}}};
     request.partitions.push_back({0, 0, std::move(batch), {}});

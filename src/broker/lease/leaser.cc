@@ -1,5 +1,7 @@
 #include "broker/lease/leaser.h"
 
+#include "broker/gathering.h"
+
 #include <algorithm>
 #include <utility>
 
@@ -217,22 +219,14 @@ void Leaser::finish(Operation& operation) {
 // ---- Settling, leaving ----
 
 void Leaser::settle(const Context& asker, const SettleLeases& request, ReplyTo done) {
-  struct Gathering {
-    LeasesSettled reply;
-    ReplyTo done;
-    size_t waiting = 1;
-    void finish_one() {
-      if (--waiting == 0) done(std::move(reply));
-    }
-  };
-  auto gathering = std::make_shared<Gathering>();
+  auto gathering = std::make_shared<Gathering<LeasesSettled>>();
   gathering->done = std::move(done);
-  gathering->reply.settled.assign(request.settled.size(), Code::ok);
+  gathering->whole.settled.assign(request.settled.size(), Code::ok);
   std::vector<Home> homes;
   for (size_t i = 0; i < request.settled.size(); ++i) {
     const SettlePartition& one = request.settled[i];
     Place found = place(request.topics, one.topic_index, one.partition, i);
-    gathering->reply.settled[i] = found.code;
+    gathering->whole.settled[i] = found.code;
     if (found.code != Code::ok) continue;
     found.item.ranges = one.ranges;
     LeaseAsk ask;
@@ -241,8 +235,8 @@ void Leaser::settle(const Context& asker, const SettleLeases& request, ReplyTo d
   }
   gathering->waiting += homes.size();
   settle_at(std::move(homes), [gathering](const Part& part, std::vector<Code> codes, int64_t lease_ms) {
-    for (size_t i = 0; i < codes.size(); ++i) gathering->reply.settled[part.items[i].index] = codes[i];
-    gathering->reply.lease_ms = std::max(gathering->reply.lease_ms, lease_ms);
+    for (size_t i = 0; i < codes.size(); ++i) gathering->whole.settled[part.items[i].index] = codes[i];
+    gathering->whole.lease_ms = std::max(gathering->whole.lease_ms, lease_ms);
     gathering->finish_one();
   });
   gathering->finish_one();

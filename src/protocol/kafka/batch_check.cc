@@ -2,23 +2,18 @@
 
 #include <algorithm>
 
-#include "base/hash.h"
 #include "compress/codec.h"
 
 namespace robustmq::kafka {
 namespace {
 
-constexpr size_t kMagicAt = 16;
-constexpr size_t kCrcAt = 17;
-constexpr size_t kCrcFrom = 21;
-constexpr size_t kMaxTimestampAt = 35;
 constexpr int kFirstVersionWithZstd = 7;
 
 Error invalid(std::string_view why) { return {Code::invalid_record, std::string(why)}; }
 
 Status check_shape(ByteSpan bytes) {
-  if (bytes.size() <= kMagicAt) return invalid("no record batch");
-  if (bytes[kMagicAt] != 2) return Error{Code::unsupported_batch_format, "magic " + std::to_string(bytes[kMagicAt])};
+  if (bytes.size() <= kBatchMagicAt) return invalid("no record batch");
+  if (bytes[kBatchMagicAt] != 2) return Error{Code::unsupported_batch_format, "magic " + std::to_string(bytes[kBatchMagicAt])};
   const std::optional<size_t> size = BatchView::size_at(bytes);
   if (!size) return Error{Code::corrupt_batch, "the batch length is below a header's"};
   if (*size > bytes.size()) return invalid("no whole record batch");
@@ -83,9 +78,8 @@ Status check_records(const BatchView& batch, ByteSpan block, int64_t& max_timest
 void repair_max_timestamp(Bytes& batch, int64_t max_timestamp) {
   uint8_t* at = batch.patchable();
   const uint64_t value = __builtin_bswap64(static_cast<uint64_t>(max_timestamp));
-  std::memcpy(at + kMaxTimestampAt, &value, sizeof(value));
-  const uint32_t crc = __builtin_bswap32(crc32c(batch.span().subspan(kCrcFrom)));
-  std::memcpy(at + kCrcAt, &crc, sizeof(crc));
+  std::memcpy(at + kBatchMaxTimestampAt, &value, sizeof(value));
+  renew_batch_crc(at, batch.size());
 }
 
 }  // namespace

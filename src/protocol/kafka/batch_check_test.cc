@@ -5,7 +5,6 @@
 #include <functional>
 #include <random>
 
-#include "base/hash.h"
 #include "compress/codec.h"
 
 namespace robustmq::kafka {
@@ -17,7 +16,7 @@ void store(Bytes& batch, size_t at, T value) {
     batch.patchable()[at + i] = static_cast<uint8_t>(static_cast<uint64_t>(value) >> (8 * (sizeof(T) - 1 - i)));
   }
 }
-void right_crc(Bytes& batch) { store<uint32_t>(batch, 17, crc32c(batch.span().subspan(21))); }
+void right_crc(Bytes& batch) { renew_batch_crc(batch.patchable(), batch.size()); }
 
 Bytes plain_batch(int count = 3) {
   BatchBuilder builder;

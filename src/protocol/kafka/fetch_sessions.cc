@@ -5,8 +5,6 @@
 namespace robustmq::kafka {
 namespace {
 
-int32_t epoch_after(int32_t epoch) { return epoch == INT32_MAX ? 1 : epoch + 1; }
-
 // splitmix64.
 uint64_t next_random(uint64_t& state) {
   uint64_t z = state += 0x9e3779b97f4a7c15;

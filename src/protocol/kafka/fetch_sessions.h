@@ -25,6 +25,9 @@
 
 namespace robustmq::kafka {
 
+// The epoch of a session's request behind one of this epoch (KIP-227; share sessions count alike).
+inline int32_t epoch_after(int32_t epoch) { return epoch == INT32_MAX ? 1 : epoch + 1; }
+
 struct FetchSessionLimits {
   size_t sessions_max = 1000;
   size_t partitions_max = 100'000;

@@ -13,6 +13,8 @@ constexpr int8_t kTopicResource = 2;
 constexpr int8_t kBrokerResource = 4;
 constexpr int8_t kDynamicTopicConfig = 1;
 constexpr int8_t kDefaultConfig = 5;
+// The isolation level of fetches and of the questions for offsets that sees no open transaction.
+constexpr int8_t kReadCommitted = 1;
 
 enum class ConfigType : int8_t { boolean = 1, string = 2, int32 = 3, int64 = 5, real = 6, list = 7 };
 

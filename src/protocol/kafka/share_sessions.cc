@@ -2,12 +2,9 @@
 
 #include <algorithm>
 
+#include "protocol/kafka/fetch_sessions.h"
+
 namespace robustmq::kafka {
-namespace {
-
-int32_t share_epoch_after(int32_t epoch) { return epoch == INT32_MAX ? 1 : epoch + 1; }
-
-}  // namespace
 
 void ShareSession::add(const ShardId& partition) {
   if (std::find(partitions_.begin(), partitions_.end(), partition) == partitions_.end()) partitions_.push_back(partition);
@@ -40,7 +37,7 @@ ShareSessions::Found ShareSessions::take(std::string_view group, std::string_vie
   ShareSession& session = found->second;
   if (epoch == kFinalEpoch) return {&session};
   if (epoch != session.next_epoch_) return {nullptr, KafkaError::invalid_share_session_epoch};
-  session.next_epoch_ = share_epoch_after(epoch);
+  session.next_epoch_ = epoch_after(epoch);
   return {&session};
 }
 

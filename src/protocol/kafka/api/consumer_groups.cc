@@ -38,23 +38,7 @@ class ConsumerGroupHeartbeatExchange final : public ExchangeOf<ConsumerGroupHear
 
  protected:
   void on_replies(std::vector<broker::Reply>& replies, Outbox&) override {
-    ConsumerGroupHeartbeatResponse response;
-    Code code;
-    broker::ConsumerHeartbeatReply* beat = reply_as<broker::ConsumerHeartbeatReply>(replies[0], code);
-    if (beat) code = beat->code;
-    response.error_code = wire_group_error(code);
-    if (code != Code::ok) {
-      response.error_message = beat && !beat->detail.empty() ? std::string_view(beat->detail) : code_text(code);
-      return answer(response);
-    }
-    response.member_id = beat->member_id;
-    response.member_epoch = beat->member_epoch;
-    response.heartbeat_interval_ms = beat->heartbeat_interval_ms;
-    if (beat->assignment) {
-      auto& assignment = response.assignment.emplace();
-      for (auto& topic : *beat->assignment) assignment.topic_partitions.push_back({topic.topic, std::move(topic.partitions)});
-    }
-    answer(response);
+    answer(heartbeat_answer<ConsumerGroupHeartbeatResponse>(replies[0]));
   }
 };
 
@@ -72,53 +56,22 @@ class ConsumerGroupDescribeExchange final : public ExchangeOf<ConsumerGroupDescr
 
  protected:
   void on_replies(std::vector<broker::Reply>& replies, Outbox&) override {
-    ConsumerGroupDescribeResponse response;
-    Code whole;
-    broker::DescribedConsumers* described = reply_as<broker::DescribedConsumers>(replies[0], whole);
-    for (size_t i = 0; i < request_.group_ids.size(); ++i) {
-      auto& row = response.groups.emplace_back();
-      row.group_id = request_.group_ids[i];
-      row.authorized_operations = kNoOperations;
-      broker::DescribedConsumers::One* group = described && i < described->groups.size() ? &described->groups[i] : nullptr;
-      const Code code = group ? group->code : described ? Code::internal : whole;
-      row.error_code = wire_group_error(code);
-      if (code == Code::ok) {
-        fill(row, *group);
-      } else {
-        row.error_message = group && !group->detail.empty() ? std::string_view(group->detail) : code_text(code);
-      }
-    }
-    answer(response);
+    answer(described_groups<ConsumerGroupDescribeResponse>(request_.group_ids, replies[0], [](auto& to, auto& member) {
+      to.instance_id = view_of(member.instance_id);
+      to.subscribed_topic_regex = text_or_null(member.topic_pattern);
+      to.assignment = assignment_of(member.assigned);
+      to.target_assignment = assignment_of(member.target);
+      to.member_type = member.is_classic ? kClassicMember : kConsumerMember;
+    }));
   }
 
  private:
-  using Row = ConsumerGroupDescribeResponse::DescribedGroup;
   using Assignment = ConsumerGroupDescribeResponse::Assignment;
 
   static Assignment assignment_of(std::vector<broker::DescribedConsumers::Topic>& topics) {
     Assignment assignment;
     for (auto& topic : topics) assignment.topic_partitions.push_back({topic.id, topic.name, std::move(topic.partitions)});
     return assignment;
-  }
-  static void fill(Row& row, broker::DescribedConsumers::One& group) {
-    row.group_state = group.state;
-    row.group_epoch = group.epoch;
-    row.assignment_epoch = group.assignment_epoch;
-    row.assignor_name = group.assignor;
-    for (auto& member : group.members) {
-      auto& to = row.members.emplace_back();
-      to.member_id = member.id;
-      to.instance_id = view_of(member.instance_id);
-      to.rack_id = view_of(member.rack_id);
-      to.member_epoch = member.epoch;
-      to.client_id = member.client_id;
-      to.client_host = member.client_host;
-      to.subscribed_topic_names.assign(member.topics.begin(), member.topics.end());
-      to.subscribed_topic_regex = text_or_null(member.topic_pattern);
-      to.assignment = assignment_of(member.assigned);
-      to.target_assignment = assignment_of(member.target);
-      to.member_type = member.is_classic ? kClassicMember : kConsumerMember;
-    }
   }
 };
 

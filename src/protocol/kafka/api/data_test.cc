@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include "base/batch.h"
-#include "base/hash.h"
 #include "protocol/kafka/errors.h"
 #include "protocol/kafka/frames/all.h"
 #include "protocol/kafka/testing.h"
@@ -12,10 +11,6 @@ namespace {
 
 using K = KafkaError;
 
-void patch_crc(Bytes& batch) {
-  const uint32_t crc = crc32c(batch.span().subspan(21));
-  for (size_t i = 0; i < 4; ++i) batch.patchable()[17 + i] = static_cast<uint8_t>(crc >> (24 - 8 * i));
-}
 broker::TopicFacts topic_facts(std::string name, int32_t partitions = 1) {
   broker::TopicFacts facts;
   facts.name = std::move(name);
@@ -255,7 +250,7 @@ TEST(Case16Produce, NamesTheRecordWithoutAKey) {
 TEST(Case17Produce, NamesTheRecordThatIsAtFault) {
   Bytes append_time = batch();
   append_time.patchable()[22] |= 8;
-  patch_crc(append_time);
+  renew_batch_crc(append_time.patchable(), append_time.size());
   BatchBuilder builder;
   for (int i = 0; i < 3; ++i) {
     builder.begin_record(1, std::nullopt, as_bytes("v"));
@@ -263,7 +258,7 @@ TEST(Case17Produce, NamesTheRecordThatIsAtFault) {
   }
   Bytes gap = builder.finish();
   gap.patchable()[kBatchHeaderBytes + 2 * 8 + 3] = 6;  // the third record's offset delta: 3 for 2
-  patch_crc(gap);
+  renew_batch_crc(gap.patchable(), gap.size());
   struct Case {
     Bytes records;
     K error;
@@ -344,14 +339,14 @@ TEST(Produce, KnowsNoTopicOfTheZeroId) {
 TEST(Produce, ABatchOfATransactionNeedsItsId) {
   Bytes transactional = batch();
   transactional.patchable()[22] |= 0x10;
-  patch_crc(transactional);
+  renew_batch_crc(transactional.patchable(), transactional.size());
   ConnectionHarness link;
   link.feed(request_bytes(produce_request(Bytes::copy_of(transactional.text())), 9, 1));
   EXPECT_EQ(row(link.take<ProduceResponse>(9)).error_code, wire(K::invalid_record)) << "and a producer id";
   transactional.patchable()[50] = 1;  // the producer id was -1
   for (int i = 43; i < 50; ++i) transactional.patchable()[i] = 0;
   for (int i = 51; i < 57; ++i) transactional.patchable()[i] = 0;  // epoch and sequence
-  patch_crc(transactional);
+  renew_batch_crc(transactional.patchable(), transactional.size());
   link.feed(request_bytes(produce_request(Bytes::copy_of(transactional.text())), 9, 2));
   EXPECT_TRUE(link.calls().empty());
   EXPECT_EQ(row(link.take<ProduceResponse>(9)).error_code, wire(K::transactional_id_authorization_failed));

@@ -15,7 +15,6 @@ namespace {
 
 constexpr int32_t kFullEpoch = 0;    // a full fetch that asks for a session
 constexpr int32_t kFinalEpoch = -1;  // of a request without a session, or that ends one
-constexpr int8_t kReadCommitted = 1;
 constexpr int kFirstVersionWithIds = 13;
 constexpr int kFirstVersionWithLeaders = 16;
 

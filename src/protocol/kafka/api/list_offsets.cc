@@ -24,8 +24,6 @@ constexpr SpecialTime kSpecialTimes[] = {{-1, 0, Wanted::latest},        {-2, 0,
                                          {-3, 7, Wanted::max_timestamp}, {-4, 8, Wanted::earliest_local},
                                          {-5, 9, Wanted::latest_tiered}, {-6, 11, Wanted::earliest_pending_upload}};
 
-constexpr int8_t kCommittedOnly = 1;
-
 class ListOffsetsExchange final : public ExchangeOf<ListOffsetsRequest> {
  public:
   using ExchangeOf::ExchangeOf;
@@ -58,7 +56,7 @@ class ListOffsetsExchange final : public ExchangeOf<ListOffsetsRequest> {
       }
     }
     if (list.partitions.empty()) return answer(response_);
-    list.read_committed = request_.isolation_level == kCommittedOnly;
+    list.read_committed = request_.isolation_level == kReadCommitted;
     call(out, std::move(list));
   }
 
