@@ -42,6 +42,9 @@ class FanOut {
   bool is_wanted(const meta::Topic& topic) const;
   bool is_wanted_light(std::string_view topic) const;
 
+  // The MQTT topic of a stream's record; `fallback`: the stream's own, in MQTT's spelling. Views one of the two.
+  std::string_view topic_of(const meta::Topic& topic, const RecordView& record, const std::string& fallback) const;
+
   // Whether all who follow the MQTT topic, on all cores, take more at once; `done` in a later turn.
   void ask_ready(std::string topic, Callback<void(bool)> done);
 
@@ -94,7 +97,6 @@ class FanOut {
   bool is_stream_followed(const meta::Topic& topic, bool by_others) const;
   template <class Overlaps>
   bool may_match(const meta::Topic& topic, Overlaps&& overlaps) const;
-  std::string_view topic_of(const meta::Topic& topic, const RecordView& record, const std::string& fallback) const;
 
   runtime::Core& core_;
   Follows& follows_;

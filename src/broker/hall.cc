@@ -54,6 +54,7 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
       locator_(core_, meta_, lights_, streams_),
       publisher_(core_, meta_, rules_, fan_out_, lights_, streams_, locator_, retained_, options_, metrics_),
       fetcher_(core_, locator_, options_, metrics_),
+      stream_readers_(core_, meta_, fetcher_, fan_out_, rules_, metrics_),
       topics_(core_, meta_, lights_, streams_, options_, rules_),
       session_options_(setup.session),
       spools_(core_, rows_, streams_, meta_, *setup.engines.persistent, session_options_, session_metrics_),
@@ -224,22 +225,25 @@ void Hall::follow(Context& context, Follow request, ReplyTo done, const std::vec
   const auto store = [&](FollowOne& wanted, bool is_new) {
     granted_at.push_back(followed.results.size());
     if (is_new)
-      added.filters.push_back({wanted.filter, wanted.share});
+      added.filters.push_back({wanted.filter, wanted.share, {}});
     else if (std::optional<FollowOne> before = stored_sessions_.subscription_of(context, wanted.filter, wanted.share))
       replaced.push_back(std::move(*before));
     granted.push_back(std::move(wanted));
   };
   size_t bursts = 0;
+  bool has_streams = false;
   auto telling = std::make_shared<Telling>();
   for (FollowOne& wanted : request.filters) {
     FollowResult result;
     if (wanted.filter.size() > static_cast<size_t>(options_.topic_bytes_max) ||
         topic_levels(wanted.filter) > static_cast<size_t>(options_.filter_levels_max)) {
       result.code = Code::invalid_topic;
-    } else if (follows_.count_of(context) + shared_.count_of(context) >= static_cast<size_t>(options_.subscriptions_max) &&
-               !(wanted.share.empty() ? follows_.has(context, wanted.filter)
-                                      : shared_.has(context, wanted.filter, wanted.share))) {
+    } else if (subscriptions_of(context) >= static_cast<size_t>(options_.subscriptions_max) &&
+               !has_subscription(context, wanted)) {
       result.code = Code::quota_exceeded;  // one more; one that is there is replaced (MQTT-3.8.4-3)
+    } else if (wanted.stream) {
+      result = stream_readers_.add(context, wanted);
+      has_streams |= result.code == Code::ok;
     } else if (!wanted.share.empty()) {
       // Retained messages are not sent to it (MQTT5 4.8.2).
       ++telling->waiting;
@@ -256,10 +260,11 @@ void Hall::follow(Context& context, Follow request, ReplyTo done, const std::vec
     }
     followed.results.push_back(result);
   }
-  if (bursts > 0) {
+  if (bursts > 0 || has_streams) {
     done = [this, id = context.connection_id, bursts, done = std::move(done)](Reply reply) mutable {
       done(std::move(reply));
       bursts_.start(id, bursts);
+      stream_readers_.start(id);
     };
   }
   ++telling->waiting;
@@ -281,6 +286,15 @@ void Hall::follow(Context& context, Follow request, ReplyTo done, const std::vec
   stored_sessions_.subscribed(context, std::move(granted), std::move(stored));
   telling->then = [joining] { joining->finish_one(); };
   telling->finish_one();
+}
+
+size_t Hall::subscriptions_of(const Context& context) const {
+  return follows_.count_of(context) + shared_.count_of(context) + stream_readers_.count_of(context);
+}
+
+bool Hall::has_subscription(const Context& context, const FollowOne& wanted) const {
+  if (wanted.stream) return stream_readers_.has(context, wanted);
+  return wanted.share.empty() ? follows_.has(context, wanted.filter) : shared_.has(context, wanted.filter, wanted.share);
 }
 
 // What is not stored is refused, and is not to take effect: nothing is followed that was not before, and the rest as before.
@@ -323,6 +337,10 @@ void Hall::unfollow(Context& context, Unfollow request, ReplyTo done) {
   Unfollowed unfollowed;
   std::vector<std::string> last;
   for (const Unfollow::One& one : request.filters) {
+    if (!one.stream.empty()) {
+      unfollowed.existed.push_back(stream_readers_.remove(context, one.filter, one.stream));
+      continue;
+    }
     if (!one.share.empty()) {
       unfollowed.existed.push_back(shared_.remove(context, one.filter, one.share));
       continue;
@@ -333,7 +351,8 @@ void Hall::unfollow(Context& context, Unfollow request, ReplyTo done) {
     if (removed && removed->is_last) last.push_back(one.filter);
   }
   announce(std::move(last), false, [] {});
-  if (!context.session_state) return done(std::move(unfollowed));
+  std::erase_if(request.filters, [](const Unfollow::One& one) { return !one.stream.empty(); });  // never stored
+  if (!context.session_state || request.filters.empty()) return done(std::move(unfollowed));
   stored_sessions_.unsubscribed(context, request.filters,
                                 [done = std::move(done), unfollowed = std::move(unfollowed)](const Status& status) mutable {
                                   if (!status.ok()) return done(status.error());

@@ -39,6 +39,7 @@
 #include "broker/rows.h"
 #include "broker/session/sessions.h"
 #include "broker/shared.h"
+#include "broker/stream_readers.h"
 #include "broker/streams.h"
 #include "broker/topic_rules.h"
 #include "broker/topics.h"
@@ -122,6 +123,8 @@ class Hall final : public Broker {
   // `exclusive`: those of the filters that end with the connection and are not stored; empty: none.
   void follow(Context& context, Follow request, ReplyTo done, const std::vector<bool>& exclusive = {});
   void unfollow(Context& context, Unfollow request, ReplyTo done);
+  size_t subscriptions_of(const Context& context) const;
+  bool has_subscription(const Context& context, const FollowOne& wanted) const;
   void undo_follow(const std::string& id, uint64_t connection, Unfollow added, std::vector<FollowOne> replaced);
   void announce(std::vector<std::string> filters, bool is_wanted, Callback<void()> done);
   void open_session(Context& context, OpenSession request, ReplyTo done);
@@ -232,6 +235,7 @@ class Hall final : public Broker {
   Locator locator_;
   Publisher publisher_;
   Fetcher fetcher_;
+  StreamReaders stream_readers_;
   Topics topics_;
   std::vector<Hall*> halls_;
   std::unordered_map<std::string, Context*> sessions_;  // of every client that is connected

@@ -24,6 +24,10 @@ void Hall::follow_asked(Context& context, Follow request, ReplyTo done) {
   std::vector<std::string> wanted;  // exclusively
   std::vector<bool> is_exclusive;   // each filter
   for (FollowOne& one : request.filters) {
+    if (one.stream) {
+      is_exclusive.push_back(false);
+      continue;
+    }
     is_exclusive.push_back(extensions_.exclusive_available && one.share.empty() && one.filter.starts_with(kExclusivePrefix));
     if (is_exclusive.back()) one.filter.erase(0, kExclusivePrefix.size());
     if (const auto filter = rewriter_.subscribe(one.filter, context.session, context.principal.name)) one.filter = *filter;
@@ -73,7 +77,8 @@ void Hall::follow_asked(Context& context, Follow request, ReplyTo done) {
 // Tells of those that were granted, behind the answer.
 ReplyTo Hall::telling_of(const Context& context, const Follow& request, ReplyTo done) {
   std::vector<std::pair<std::string, uint8_t>> filters;
-  for (const FollowOne& one : request.filters) filters.emplace_back(one.filter, one.qos_max);
+  for (const FollowOne& one : request.filters)
+    filters.emplace_back(one.stream ? as_asked(one.stream->name, one.filter) : one.filter, one.qos_max);
   return [this, id = context.session, user = context.principal.name, filters = std::move(filters),
           done = std::move(done)](Reply reply) mutable {
     std::vector<FollowResult> results;
@@ -88,6 +93,10 @@ ReplyTo Hall::telling_of(const Context& context, const Follow& request, ReplyTo 
 
 void Hall::unfollow_asked(Context& context, Unfollow request, ReplyTo done) {
   for (Unfollow::One& one : request.filters) {
+    if (!one.stream.empty()) {
+      sys_.tell(SysTopics::ClientEvent::unsubscribed, context.session, context.principal.name, as_asked(one.stream, one.filter));
+      continue;
+    }
     const bool is_exclusive = extensions_.exclusive_available && one.share.empty() && one.filter.starts_with(kExclusivePrefix);
     if (is_exclusive) one.filter.erase(0, kExclusivePrefix.size());
     if (const auto filter = rewriter_.subscribe(one.filter, context.session, context.principal.name)) one.filter = *filter;

@@ -121,6 +121,7 @@ void Hall::stop_following(Context& context) {
   follows_.close(context, [&](std::string filter) { gone.push_back(std::move(filter)); });
   if (!gone.empty()) announce(std::move(gone), false, [] {});
   shared_.close(context);
+  stream_readers_.close(context);
 }
 
 void Hall::settle(Context& context, Settle request, ReplyTo done) {

@@ -158,6 +158,9 @@ struct BrokerMetrics {
   int64_t light_topics_open = 0;
   int64_t subscriptions = 0;
   int64_t shared_subscriptions = 0;
+  int64_t stream_subscriptions = 0;
+  uint64_t stream_messages_delivered_total = 0;
+  uint64_t stream_gaps_total = 0;
   uint64_t shared_messages_handed_on_total = 0;
   uint64_t shared_messages_ended_total = 0;
   uint64_t shared_messages_dropped_total = 0;
@@ -184,6 +187,10 @@ struct BrokerMetrics {
     v.field("light_topics_open", &M::light_topics_open, {.doc = "Persistent light topics that are open."});
     v.field("subscriptions", &M::subscriptions, {.doc = "Subscriptions of live connections."});
     v.field("shared_subscriptions", &M::shared_subscriptions, {.doc = "Shared subscriptions of live connections."});
+    v.field("stream_subscriptions", &M::stream_subscriptions, {.doc = "Subscriptions of live connections that read a stream."});
+    v.field("stream_messages_delivered_total", &M::stream_messages_delivered_total, {.doc = "Messages that they were handed."});
+    v.field("stream_gaps_total", &M::stream_gaps_total,
+            {.doc = "Times that the next message of one had been dropped by retention, and it went on with the oldest."});
     v.field("shared_messages_handed_on_total", &M::shared_messages_handed_on_total,
             {.doc = "Messages of shared subscriptions that went on to another member, because one left or could not have them."});
     v.field("shared_messages_ended_total", &M::shared_messages_ended_total,

@@ -8,9 +8,6 @@
 namespace robustmq::broker {
 namespace {
 
-constexpr Duration kLookPause = Duration::millis(2);
-constexpr Duration kLookPauseMax = Duration::millis(128);
-
 bool has_wildcard(std::string_view filter) { return filter.find_first_of("+#") != std::string_view::npos; }
 
 bool is_published_as_retained(const RecordView& record) {
@@ -26,7 +23,16 @@ bool is_published_as_retained(const RecordView& record) {
 }  // namespace
 
 RetainedBursts::RetainedBursts(runtime::Core& core, RetainedHome& home)
-    : core_(core), home_(home), timer_(&RetainedBursts::on_timer, this) {}
+    : core_(core),
+      home_(home),
+      looks_(
+          core,
+          [this](uint64_t connection_id) -> SinkLooks::Pace* {
+            const auto found = bursts_.find(connection_id);
+            return found == bursts_.end() ? nullptr : &found->second->pace;
+          },
+          // Nothing while it asks or is held.
+          [this](uint64_t connection_id) { advance(BurstPtr(bursts_.at(connection_id))); }) {}
 
 bool RetainedBursts::prepare(Context& context, const FollowOne& wanted, bool is_new) {
   if (!wanted.share.empty() || wanted.retain_handling == RetainHandling::never) return false;
@@ -91,7 +97,7 @@ void RetainedBursts::next_filter(Burst& burst) {
 void RetainedBursts::advance(const BurstPtr& burst) {
   while (!burst->is_over && !burst->is_asking && burst->held == 0) {
     if (!deliver(burst)) {
-      if (!burst->is_over) wait(*burst);
+      if (!burst->is_over) looks_.wait(burst->context->connection_id, burst->pace);
       return;
     }
     if (burst->wanted.empty()) return close(*burst->context);
@@ -139,7 +145,7 @@ bool RetainedBursts::deliver(const BurstPtr& burst) {
     if (wanted.no_local && message.publisher != 0 && message.publisher == hash64(as_bytes(context.session))) continue;
     const std::vector<uint32_t> ids(wanted.subscription_id != 0 ? 1 : 0, wanted.subscription_id);
     ++home_.metrics().messages_delivered_total;
-    burst->has_sent = true;
+    burst->pace.has_sent = true;
     DeliveryScratch scratch;
     const RecordView record = message.record();
     context.sink->on_delivery(Delivery{.topic = topic,
@@ -153,32 +159,6 @@ bool RetainedBursts::deliver(const BurstPtr& burst) {
     if (burst->is_over) return false;
   }
   return true;
-}
-
-void RetainedBursts::wait(Burst& burst) {
-  if (burst.is_waiting) return;
-  const bool is_moving = std::exchange(burst.has_sent, false) || burst.pause.ns == 0;
-  burst.pause = is_moving ? kLookPause : std::min(Duration{burst.pause.ns * 2}, kLookPauseMax);
-  burst.is_waiting = true;
-  const Instant due = core_.now() + burst.pause;
-  waiting_.emplace(due, burst.context->connection_id);
-  if (!timer_.is_armed() || due < timer_.due()) core_.arm(timer_, due);
-}
-
-void RetainedBursts::on_timer(void* self) {
-  RetainedBursts& bursts = *static_cast<RetainedBursts*>(self);
-  auto& waiting = bursts.waiting_;
-  const Instant now = bursts.core_.now();
-  for (size_t looks = 0; looks < kLooksATurn && !waiting.empty() && waiting.begin()->first <= now; ++looks) {
-    const uint64_t connection_id = waiting.begin()->second;
-    waiting.erase(waiting.begin());
-    const auto found = bursts.bursts_.find(connection_id);
-    if (found == bursts.bursts_.end()) continue;
-    const BurstPtr burst = found->second;
-    burst->is_waiting = false;
-    bursts.advance(burst);  // nothing while it asks or is held
-  }
-  if (!waiting.empty()) bursts.core_.arm(bursts.timer_, std::max(waiting.begin()->first, now + Duration::millis(1)));
 }
 
 }  // namespace robustmq::broker

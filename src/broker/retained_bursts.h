@@ -4,8 +4,6 @@
 // connection does not take more (Sink::is_ready). A message that was published as retained and handed to the connection live
 // while its burst runs is not followed by what the burst had read before: the newer one stays the last.
 //
-// A burst that waits is looked at again after kLookPause, and after twice as long each time that nothing has gone out since, up
-// to kLookPauseMax: acknowledgements of connections without a stored session are not told here. At most kLooksATurn in one turn.
 // Limits: one piece is held a connection; kLiveTopicsMax topics are remembered a burst, of any more the older message may follow.
 #pragma once
 
@@ -13,7 +11,6 @@
 #include <deque>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -22,7 +19,7 @@
 
 #include "broker/broker.h"
 #include "broker/retained_home.h"
-#include "runtime/timer.h"
+#include "broker/sink_looks.h"
 
 namespace robustmq::broker {
 
@@ -45,7 +42,6 @@ class RetainedBursts {
 
  private:
   static constexpr size_t kLiveTopicsMax = 10'000;
-  static constexpr size_t kLooksATurn = 256;
   struct Burst {
     explicit Burst(Context& context_in) : context(&context_in) {}
     Context* context;
@@ -58,9 +54,7 @@ class RetainedBursts {
     size_t held = 0;        // filters that wait for start(): nothing is sent meanwhile
     uint64_t question = 0;  // number of the last one asked
     bool is_over = false;
-    bool is_waiting = false;  // in waiting_
-    bool has_sent = false;    // something, since it was looked at last
-    Duration pause{};         // before the look that is due
+    SinkLooks::Pace pace;
     std::unordered_set<std::string> live;
   };
   using BurstPtr = std::shared_ptr<Burst>;
@@ -70,14 +64,11 @@ class RetainedBursts {
   // False: the connection takes no more now.
   bool deliver(const BurstPtr& burst);
   void next_filter(Burst& burst);
-  void wait(Burst& burst);
-  static void on_timer(void* self);
 
   runtime::Core& core_;
   RetainedHome& home_;
-  std::map<uint64_t, BurstPtr> bursts_;             // by connection id
-  std::set<std::pair<Instant, uint64_t>> waiting_;  // for their connection: when they are looked at; some are gone
-  runtime::Timer timer_;                            // for the first of them
+  std::map<uint64_t, BurstPtr> bursts_;  // by connection id
+  SinkLooks looks_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

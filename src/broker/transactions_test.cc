@@ -372,5 +372,34 @@ TEST_F(TransactionsTest, AbortedTransactionsAreKnownAfterARestart) {
   }
 }
 
+TEST_F(TransactionsTest, AStreamIsReadWithoutWhatWasAborted) {
+  begin(1);
+  Client& client = kafka();
+  Producer a{.tid = "a", .sequences = {}};
+  init_at_last(client, a);
+  Client& early = kafka(1);
+  const auto read_all = [&](Client& reader) {
+    const auto stream = std::make_shared<StreamRead>(StreamRead{"t", {{StreamRead::Start::At::earliest}}});
+    rig.ask_for<Followed>(reader, Follow{{{.filter = {}, .share = {}, .stream = stream, .qos_max = 1}}});
+  };
+  read_all(early);
+  ASSERT_EQ(produce_plain(client, "t", 0, {"plain"}), Code::ok);
+  for (const char* value : {"aborted", "again"}) {
+    ASSERT_EQ(produce(client, a, "t", 0, {value}), Code::ok);
+    ASSERT_EQ(end(client, a, false), Code::ok);
+  }
+  ASSERT_EQ(produce(client, a, "t", 0, {"one", "two"}), Code::ok);
+  rig.settle();
+  EXPECT_EQ(early.values(), (Values{"plain"})) << "nothing at or past what is open";
+  ASSERT_EQ(end(client, a, true), Code::ok);
+  ASSERT_EQ(produce_plain(client, "t", 0, {"last"}), Code::ok);
+  rig.settle();
+  EXPECT_EQ(early.values(), (Values{"plain", "one", "two", "last"}));
+  Client& late = kafka(2);
+  read_all(late);
+  rig.settle();
+  EXPECT_EQ(late.values(), early.values());
+}
+
 }  // namespace
 }  // namespace robustmq::broker::test

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,9 +17,22 @@ namespace robustmq::broker {
 // What of the retained messages a new follower is sent (MQTT5 3.8.3.1).
 enum class RetainHandling : uint8_t { always, if_new, never };
 
+// What a stream keeps, read from somewhere on, in place of what is published from now on.
+struct StreamRead {
+  struct Start {
+    enum class At : uint8_t { latest, earliest, offset, time };
+    At at = At::latest;
+    int64_t value = 0;       // offset; time: ms since 1970
+    int32_t partition = -1;  // -1: each that no other start names
+  };
+  std::string name;           // of the stream; "/" and a filter: of the rule with that filter
+  std::vector<Start> starts;  // of what none names: latest
+};
+
 struct FollowOne {
-  std::string filter;  // a valid MQTT topic filter, without what names the group
+  std::string filter;  // a valid MQTT topic filter, without what names the group; of a stream: what of it, empty: all
   std::string share;   // the shared subscription's group; empty: not shared
+  std::shared_ptr<const StreamRead> stream;  // null: live
   uint8_t qos_max = 0;
   bool no_local = false;
   bool retain_as_published = false;
@@ -40,6 +54,7 @@ struct Unfollow {
   struct One {
     std::string filter;
     std::string share;
+    std::string stream;  // empty: live
   };
   std::vector<One> filters;
 };

@@ -2,6 +2,7 @@
 #include "base/topic_names.h"
 #include "protocol/mqtt/errors.h"
 #include "protocol/mqtt/machine.h"
+#include "protocol/mqtt/stream_filter.h"
 
 namespace robustmq::mqtt {
 namespace {
@@ -11,16 +12,23 @@ constexpr std::string_view kQueue = "$queue/";  // of the group that has its nam
 
 bool is_of_group(std::string_view text) { return text.starts_with(kShared) || text.starts_with(kQueue); }
 
-// A filter as it was sent, taken apart: `$share/group/filter`, `$queue/filter`, or a filter.
+// A filter as it was sent, taken apart: `$share/group/filter`, `$queue/filter`, `$stream/name/filter`, or a filter.
 struct Asked {
   std::string_view share;
   std::string_view filter;
+  std::optional<StreamFilter> stream;
   bool is_good = false;
 };
 
 // MQTT5 4.7.1, 4.8.2
-Asked asked_of(std::string_view text, uint16_t levels_max) {
+Asked asked_of(std::string_view text, const MqttOptions& options) {
   Asked asked{.filter = text};
+  if (options.streams_available && is_of_stream(text)) {
+    asked.stream = stream_filter_of(text);
+    asked.filter = asked.stream ? asked.stream->filter : text;
+    asked.is_good = asked.stream && topic_levels(asked.filter) <= options.topic_levels_max;
+    return asked;
+  }
   if (text == "$share" || text == "$queue") return asked;
   if (text.starts_with(kShared)) {
     text.remove_prefix(kShared.size());
@@ -33,7 +41,7 @@ Asked asked_of(std::string_view text, uint16_t levels_max) {
     asked.share = text.substr(0, kQueue.size() - 1);
     asked.filter = text.substr(kQueue.size());
   }
-  asked.is_good = is_valid_topic_filter(asked.filter) && topic_levels(asked.filter) <= levels_max;
+  asked.is_good = is_valid_topic_filter(asked.filter) && topic_levels(asked.filter) <= options.topic_levels_max;
   return asked;
 }
 
@@ -54,13 +62,14 @@ void Machine::on_subscribe(const Frame& frame, Outbox& out) {
     fail({ReasonCode::subscription_identifiers_not_supported, "subscription identifiers are not available"}, out);
     return;
   }
+  const std::optional<std::vector<StreamStart>> starts = stream_starts_of(packet.properties);
   SubscriptionReader reader(packet, version_);
   for (Subscription wanted; reader.next(wanted);) {
     if (wanted.no_local && is_of_group(wanted.filter)) {
       fail({ReasonCode::protocol_error, "No Local on a shared subscription"}, out);  // MQTT5 3.8.3.1
       return;
     }
-    Asked asked = asked_of(wanted.filter, options_->topic_levels_max);
+    Asked asked = asked_of(wanted.filter, *options_);
     if (is_mounted() && asked.filter.size() + facts_->mountpoint.size() > kTopicNameBytes) asked.is_good = false;
     const bool is_over = follow.filters.size() >= options_->subscribe_filters_max;
     if (is_over || !asked.is_good) {
@@ -76,11 +85,17 @@ void Machine::on_subscribe(const Frame& frame, Outbox& out) {
       pending.codes += as_char(ReasonCode::unspecified_error);
       continue;
     }
+    // Who published what a stream keeps is not known any more.
+    if (asked.stream && (wanted.no_local || !starts)) {
+      pending.codes += as_char(is_v5() ? ReasonCode::implementation_specific_error : ReasonCode::unspecified_error);
+      continue;
+    }
     const uint8_t granted = wanted.qos > options_->qos_max ? options_->qos_max : wanted.qos;
     pending.codes += kAsked;
     pending.granted += static_cast<char>(granted);
-    follow.filters.push_back({.filter = is_mounted() ? mounted(facts_->mountpoint, asked.filter) : std::string(asked.filter),
+    follow.filters.push_back({.filter = filter_under_mount(asked.filter),
                               .share = std::string(asked.share),
+                              .stream = asked.stream ? asked.stream->read_from(*starts) : nullptr,
                               .qos_max = granted,
                               .no_local = wanted.no_local,
                               .retain_as_published = wanted.retain_as_published,
@@ -96,6 +111,12 @@ void Machine::on_subscribe(const Frame& frame, Outbox& out) {
   pending.call = out.call(std::move(follow));
   if (!pending_) pending_ = std::make_unique<std::vector<Pending>>();
   pending_->push_back(std::move(pending));
+}
+
+// Under a mountpoint all of a stream is what lies there.
+std::string Machine::filter_under_mount(std::string_view filter) const {
+  if (!is_mounted()) return std::string(filter);
+  return mounted(facts_->mountpoint, filter.empty() ? "#" : filter);
 }
 
 // What an option has switched off.
@@ -117,15 +138,16 @@ void Machine::on_unsubscribe(const Frame& frame, Outbox& out) {
   broker::Unfollow unfollow;
   FilterReader reader(packet);
   for (std::string_view filter; reader.next(filter);) {
-    const Asked asked = asked_of(filter, options_->topic_levels_max);
+    const Asked asked = asked_of(filter, *options_);
     if (unfollow.filters.size() >= options_->subscribe_filters_max) {
       pending.codes += as_char(ReasonCode::unspecified_error);
     } else if (!asked.is_good) {
       pending.codes += as_char(ReasonCode::topic_filter_invalid);
     } else {
       pending.codes += kAsked;
-      unfollow.filters.push_back({.filter = is_mounted() ? mounted(facts_->mountpoint, asked.filter) : std::string(asked.filter),
-                                  .share = std::string(asked.share)});
+      unfollow.filters.push_back({.filter = filter_under_mount(asked.filter),
+                                  .share = std::string(asked.share),
+                                  .stream = asked.stream ? asked.stream->name : std::string()});
     }
   }
   metrics_->unsubscribes_total += unfollow.filters.size();

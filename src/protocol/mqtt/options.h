@@ -17,6 +17,7 @@ struct MqttOptions {
   bool wildcards_available = true;
   bool subscription_ids_available = true;
   bool shared_available = true;
+  bool streams_available = true;
   uint32_t clean_session_0_expiry_s = 7 * 24 * 3600;
   uint16_t topic_alias_max = 32;
   uint16_t topic_alias_out_max = 32;
@@ -61,6 +62,8 @@ struct MqttOptions {
     v.field("subscription_ids_available", &O::subscription_ids_available,
             {.doc = "Whether MQTT 5 clients may give subscription identifiers."});
     v.field("shared_available", &O::shared_available, {.doc = "Whether clients may subscribe to `$share/group/filter`."});
+    v.field("streams_available", &O::streams_available,
+            {.doc = "Whether `$stream/name/filter` reads a stream; otherwise it is a topic filter like others."});
     v.field("clean_session_0_expiry_s", &O::clean_session_0_expiry_s,
             {.doc = "How long the session of an MQTT 3.1 or 3.1.1 client with clean session 0 is kept after its connection; "
                     "4,294,967,295 keeps it for ever.",

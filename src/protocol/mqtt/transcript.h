@@ -97,6 +97,18 @@ inline std::string text_of(const broker::OpenSession& open) {
   return text;
 }
 
+// `{name partition:at=value ...}`
+inline std::string text_of_stream(const broker::StreamRead* read) {
+  if (!read) return {};
+  std::string text = "{" + escaped(read->name);
+  for (const broker::StreamRead::Start& start : read->starts) {
+    static constexpr const char* kAt[] = {"latest", "earliest", "offset", "time"};
+    text += " " + (start.partition < 0 ? "" : std::to_string(start.partition) + ":") + kAt[static_cast<int>(start.at)] + "=" +
+            std::to_string(start.value);
+  }
+  return text + "}";
+}
+
 inline std::string text_of(const broker::Request& request) {
   std::string text;
   if (const auto* open = std::get_if<broker::OpenSession>(&request)) return text_of(*open);
@@ -108,8 +120,9 @@ inline std::string text_of(const broker::Request& request) {
   } else if (const auto* follow = std::get_if<broker::Follow>(&request)) {
     text = "follow";
     for (const broker::FollowOne& one : follow->filters) {
-      text += " " + (one.share.empty() ? "" : "[" + escaped(one.share) + "]") + escaped(one.filter) + ":" +
-              std::to_string(one.qos_max) + (one.no_local ? ":nl" : "") + (one.retain_as_published ? ":rap" : "");
+      text += " " + text_of_stream(one.stream.get()) + (one.share.empty() ? "" : "[" + escaped(one.share) + "]") +
+              escaped(one.filter) + ":" + std::to_string(one.qos_max) + (one.no_local ? ":nl" : "") +
+              (one.retain_as_published ? ":rap" : "");
       if (one.retain_handling != broker::RetainHandling::always)
         text += ":rh" + std::to_string(static_cast<int>(one.retain_handling));
       if (one.subscription_id) text += ":id" + std::to_string(one.subscription_id);
@@ -117,7 +130,8 @@ inline std::string text_of(const broker::Request& request) {
   } else if (const auto* unfollow = std::get_if<broker::Unfollow>(&request)) {
     text = "unfollow";
     for (const broker::Unfollow::One& one : unfollow->filters)
-      text += " " + (one.share.empty() ? "" : "[" + escaped(one.share) + "]") + escaped(one.filter);
+      text += " " + (one.stream.empty() ? "" : "{" + escaped(one.stream) + "}") +
+              (one.share.empty() ? "" : "[" + escaped(one.share) + "]") + escaped(one.filter);
   } else if (const auto* settle = std::get_if<broker::Settle>(&request)) {
     text = "settle";
     for (const broker::Settle::One& one : settle->leases)

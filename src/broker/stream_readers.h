@@ -1,0 +1,129 @@
+// StreamReaders: reads streams for connections of this core that asked for what a stream keeps (FollowOne::stream), from a place
+// of theirs on, and then whatever comes. Lives on its core.
+//
+// One reader a subscription: it fetches of all partitions, hands a batch on record by record while its connection takes more
+// (Sink::is_ready), and fetches again. A partition's records come in their order, those of different partitions in any. Aborted
+// transactions are left out. Nothing is kept of how far a reader came: it ends with its connection, and who comes back says
+// where to begin; so each message carries where it was (kStreamOffsetHeader, kStreamPartitionHeader), when it came
+// (kStreamTimeHeader, microseconds since 1970) and its key (kStreamKeyHeader, where it has one).
+//
+// Limits: kFetchBytes are held a reader, more where one batch is larger; kRecordsATurn are handed on in one turn.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "broker/broker.h"
+#include "broker/fan_out.h"
+#include "broker/fetcher.h"
+#include "broker/sink_looks.h"
+#include "broker/topic_rules.h"
+#include "meta/meta.h"
+#include "shard/record_reader.h"
+
+namespace robustmq::broker {
+
+constexpr std::string_view kStreamOffsetHeader = "stream-offset";
+constexpr std::string_view kStreamPartitionHeader = "stream-partition";
+constexpr std::string_view kStreamTimeHeader = "ts";
+constexpr std::string_view kStreamKeyHeader = "key";
+
+// The filter that such a subscription is asked for with.
+std::string as_asked(std::string_view stream, std::string_view filter);
+
+class StreamReaders {
+ public:
+  StreamReaders(runtime::Core& core, meta::Meta& meta, Fetcher& fetcher, const FanOut& fan_out, const TopicRules& rules,
+                BrokerMetrics& metrics);
+
+  // Makes a reader, in place of one of the same stream and filter; it waits for start(). invalid_topic: no such stream.
+  FollowResult add(Context& context, const FollowOne& wanted);
+  // Those made for this connection may go, if it is still there.
+  void start(uint64_t connection_id);
+  // Whether there was one.
+  bool remove(const Context& context, std::string_view filter, std::string_view stream);
+  void close(const Context& context);
+
+  size_t count_of(const Context& context) const;
+  bool has(const Context& context, const FollowOne& wanted) const;
+  // visit(stream, filter, qos_max) for each reader of a connection.
+  template <class Visit>
+  void each_of(const Context& context, Visit&& visit) const {
+    const auto found = connections_.find(context.connection_id);
+    if (found == connections_.end()) return;
+    for (const ReaderPtr& reader : found->second.readers)
+      visit(reader->wanted.stream->name, reader->wanted.filter, reader->wanted.qos_max);
+  }
+
+ private:
+  static constexpr int32_t kFetchBytes = 256 << 10;
+  static constexpr int32_t kFetchWaitMs = 30'000;
+  static constexpr size_t kRecordsATurn = 256;
+  static constexpr Offset kNotKnown = -1;
+
+  struct Reader {
+    Reader(Context& context_in, FollowOne wanted_in, std::shared_ptr<const meta::Topic> topic_in);
+    Context* context;
+    FollowOne wanted;
+    std::shared_ptr<const meta::Topic> topic;
+    std::string fallback;    // MQTT topic of records that name none
+    std::vector<Offset> at;  // by partition: what is read next
+    size_t turn = 0;         // the partition that is asked for first
+    // What was fetched, partition by partition, batch by batch, record by record.
+    std::vector<int32_t> asked;
+    FetchReply fetched;
+    size_t next = 0;        // of `fetched`
+    int32_t partition = 0;  // whose batches `bytes` are
+    Bytes bytes;
+    size_t bytes_at = 0;
+    std::vector<AbortedTransaction> aborted;  // that have not ended before bytes_at
+    Bytes batch;                              // that `records` are of
+    Offset from = 0;                          // of them
+    std::optional<shard::OpenedRecords> records;
+    bool is_started = false;
+    bool is_asking = false;
+    bool is_running = false;
+    bool is_resting = false;
+    bool is_over = false;
+  };
+  using ReaderPtr = std::shared_ptr<Reader>;
+  struct Connection {
+    std::vector<ReaderPtr> readers;
+    SinkLooks::Pace pace;
+  };
+
+  std::shared_ptr<const meta::Topic> find_stream(TenantId tenant, std::string_view name) const;
+  void advance_all(uint64_t connection_id);
+  void advance(const ReaderPtr& reader);
+  void rest(Reader& reader);
+  // Does one thing. False: something else has to come first.
+  bool step(const ReaderPtr& reader);
+  void ask_starts(const ReaderPtr& reader);
+  void ask_records(const ReaderPtr& reader);
+  void take_partition(const ReaderPtr& reader);
+  void open_batch(Reader& reader);
+  bool is_void(Reader& reader, const BatchView& batch) const;
+  void hand_on(Reader& reader, const RecordView& record);
+  void fail(const ReaderPtr& reader, Code code);
+  void end(const ReaderPtr& reader);
+  // `use(reader, answer)` with the answer to what it asks now, while it is there.
+  template <class Answer, class Use>
+  auto answering(const ReaderPtr& reader, Use use);
+
+  runtime::Core& core_;
+  meta::Meta& meta_;
+  Fetcher& fetcher_;
+  const FanOut& fan_out_;
+  const TopicRules& rules_;
+  BrokerMetrics& metrics_;
+  std::map<uint64_t, Connection> connections_;  // by connection id
+  SinkLooks looks_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace robustmq::broker
