@@ -120,6 +120,7 @@ class OneTopicBroker final : public broker::Broker {
     done(Error{Code::internal, "not asked for here"});
   }
   void close(broker::Context&) override {}
+  void on_ready(broker::Context&) override {}
   CoreIndex session_home(TenantId, std::string_view) const override { return 0; }
 
   static broker::TopicFacts facts_of(std::string name) {

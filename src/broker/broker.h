@@ -42,6 +42,7 @@ struct Context {
   void* state = nullptr;          // the broker's own, for what this context follows
   void* session_state = nullptr;  // the broker's own, of a session with an expiry
   bool has_burst = false;         // the broker's own: retained messages are being sent
+  bool is_waited_for = false;     // the broker's own: something waits until the sink is ready
   bool is_opening = false;        // the broker's own: OpenSession is not answered yet
   Proof proof = Proof::none;      // of the principal; a certificate's is set before the first call, the rest is the broker's own
 };
@@ -56,6 +57,8 @@ class Broker {
   // The connection is gone: drops what it follows, its session (if still its own) and the fetches that wait for it, which are
   // not answered. Other replies still under way are dropped by the driver, not here.
   virtual void close(Context& context) = 0;
+  // The sink of a context that is waited for is ready.
+  virtual void on_ready(Context& context) = 0;
   // Home core of a session: the driver moves the connection there before OpenSession.
   virtual CoreIndex session_home(TenantId tenant, std::string_view client_id) const = 0;
 };

@@ -54,7 +54,7 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
       locator_(core_, meta_, lights_, streams_),
       publisher_(core_, meta_, rules_, fan_out_, lights_, streams_, locator_, retained_, options_, metrics_),
       fetcher_(core_, locator_, options_, metrics_),
-      stream_readers_(core_, meta_, fetcher_, fan_out_, rules_, metrics_),
+      stream_readers_(core_, meta_, fetcher_, fan_out_, rules_, options_, metrics_),
       topics_(core_, meta_, lights_, streams_, options_, rules_),
       session_options_(setup.session),
       spools_(core_, rows_, streams_, meta_, *setup.engines.persistent, session_options_, session_metrics_),

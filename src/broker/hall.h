@@ -91,6 +91,7 @@ class Hall final : public Broker {
 
   void execute(Context& context, Request request, ReplyTo done) override;
   void close(Context& context) override;
+  void on_ready(Context& context) override;
   CoreIndex session_home(TenantId tenant, std::string_view client_id) const override;
 
   const BrokerMetrics& metrics() const { return metrics_; }

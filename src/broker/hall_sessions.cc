@@ -143,6 +143,12 @@ void Hall::settle(Context& context, Settle request, ReplyTo done) {
                           });
 }
 
+void Hall::on_ready(Context& context) {
+  context.is_waited_for = false;
+  bursts_.on_ready(context);
+  stream_readers_.on_ready(context);
+}
+
 void Hall::close(Context& context) {
   authenticator_.close(context);
   fetcher_.cancel(context);

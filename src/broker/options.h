@@ -126,7 +126,8 @@ struct BrokerOptions {
             {.doc = "Most unacknowledged messages of shared subscriptions that a connection holds; more go to other members.",
              .min = 1,
              .max = 16384});
-    v.field("fetch_partitions_max", &B::fetch_partitions_max, {.doc = "Most partitions in one fetch.", .min = 1});
+    v.field("fetch_partitions_max", &B::fetch_partitions_max,
+            {.doc = "Most partitions in one fetch, and of all streams that one MQTT connection reads.", .min = 1});
     v.field("fetch_bytes_max", &B::fetch_bytes_max,
             {.doc = "Most bytes a fetch returns, whatever it asks.", .unit = "bytes", .min = 1 << 16});
     v.field("retention_check_ms", &B::retention_check_ms, {.doc = "How often retention is applied.", .unit = "ms", .min = 10});

@@ -97,7 +97,7 @@ void RetainedBursts::next_filter(Burst& burst) {
 void RetainedBursts::advance(const BurstPtr& burst) {
   while (!burst->is_over && !burst->is_asking && burst->held == 0) {
     if (!deliver(burst)) {
-      if (!burst->is_over) looks_.wait(burst->context->connection_id, burst->pace);
+      if (!burst->is_over) looks_.wait(burst->context->connection_id, burst->pace, *burst->context);
       return;
     }
     if (burst->wanted.empty()) return close(*burst->context);

@@ -36,6 +36,8 @@ class RetainedBursts {
   void stop(const Context& context, std::string_view filter);
   void close(const Context& context);
 
+  void on_ready(const Context& context) { looks_.look(context.connection_id); }
+
   bool empty() const { return bursts_.empty(); }
   // A record reached the connection live.
   void note_live(const Context& context, std::string_view topic, const RecordView& record);

@@ -154,6 +154,11 @@ TEST_P(RetainedTest, ABurstThatWaitsIsSeldomLookedAt) {
   const uint64_t looks = rig_.hall(1).retained_metrics().bursts_paused_total - before;
   EXPECT_LE(looks, 20u * 100) << "20 that wait for 10 s";
   for (RigClient* client : stuck) client->is_taking = true;
+  RigClient& first = *stuck[0];
+  EXPECT_TRUE(first.context.is_waited_for);
+  first.hall->on_ready(first.context);
+  EXPECT_FALSE(first.got.empty()) << "who says that it is ready does not wait";
+  EXPECT_FALSE(first.context.is_waited_for);
   rig_.world.run_for(Duration::millis(400));
   for (RigClient* client : stuck) EXPECT_EQ(client->got.size(), 5u);
 }

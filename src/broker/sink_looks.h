@@ -1,7 +1,7 @@
 // SinkLooks: looks again at connections that take no more now (Sink::is_ready). Lives on its core.
 //
-// A wait is looked at after kPause, and after twice as long each time that nothing has gone out since, up to kPauseMax:
-// acknowledgements are not told here. At most kLooksATurn in one turn.
+// A wait ends when its connection says that it is ready (Broker::on_ready). Where that is not told, it is looked at after kPause,
+// and after twice as long each time that nothing has gone out since, up to kPauseMax. At most kLooksATurn in one turn.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/callback.h"
+#include "broker/broker.h"
 #include "runtime/core.h"
 #include "runtime/timer.h"
 
@@ -25,7 +26,10 @@ class SinkLooks {
   // `find(id)`: the pace of what waits under that id; nullptr: it is gone. `go_on(id)`: it is looked at.
   SinkLooks(runtime::Core& core, Callback<Pace*(uint64_t)> find, Callback<void(uint64_t)> go_on);
 
-  void wait(uint64_t id, Pace& pace);
+  // `context`: whose sink is waited for.
+  void wait(uint64_t id, Pace& pace, Context& context);
+  // It is ready.
+  void look(uint64_t id);
 
  private:
   static constexpr size_t kLooksATurn = 256;

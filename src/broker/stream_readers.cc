@@ -9,14 +9,18 @@
 namespace robustmq::broker {
 namespace {
 
-// Where reading of a partition begins.
-StreamRead::Start start_of(const StreamRead& read, int32_t partition) {
+// Where reading of each partition begins.
+std::vector<StreamRead::Start> starts_of(const StreamRead& read, size_t partitions) {
   StreamRead::Start general;
   for (const StreamRead::Start& each : read.starts) {
-    if (each.partition == partition) return each;
     if (each.partition < 0) general = each;
   }
-  return general;
+  std::vector<StreamRead::Start> starts(partitions, general);
+  for (const StreamRead::Start& each : read.starts) {
+    const auto partition = static_cast<size_t>(each.partition);
+    if (each.partition >= 0 && partition < partitions) starts[partition] = each;
+  }
+  return starts;
 }
 
 bool is_same(const FollowOne& one, std::string_view filter, std::string_view stream) {
@@ -40,12 +44,13 @@ StreamReaders::Reader::Reader(Context& context_in, FollowOne wanted_in, std::sha
       at(static_cast<size_t>(topic->partitions), kNotKnown) {}
 
 StreamReaders::StreamReaders(runtime::Core& core, meta::Meta& meta, Fetcher& fetcher, const FanOut& fan_out,
-                             const TopicRules& rules, BrokerMetrics& metrics)
+                             const TopicRules& rules, const BrokerOptions& options, BrokerMetrics& metrics)
     : core_(core),
       meta_(meta),
       fetcher_(fetcher),
       fan_out_(fan_out),
       rules_(rules),
+      options_(options),
       metrics_(metrics),
       looks_(
           core,
@@ -67,6 +72,11 @@ FollowResult StreamReaders::add(Context& context, const FollowOne& wanted) {
   auto topic = find_stream(context.tenant, wanted.stream->name);
   if (!topic) return {Code::invalid_topic, true};
   const bool had_one = remove(context, wanted.filter, wanted.stream->name);
+  auto partitions = static_cast<int64_t>(topic->partitions);
+  if (const auto found = connections_.find(context.connection_id); found != connections_.end()) {
+    for (const ReaderPtr& reader : found->second.readers) partitions += reader->topic->partitions;
+  }
+  if (partitions > options_.fetch_partitions_max) return {Code::quota_exceeded, true};
   connections_[context.connection_id].readers.push_back(std::make_shared<Reader>(context, wanted, std::move(topic)));
   ++metrics_.stream_subscriptions;
   return {Code::ok, !had_one};
@@ -146,7 +156,7 @@ void StreamReaders::advance(const ReaderPtr& reader) {
 void StreamReaders::rest(Reader& reader) {
   const uint64_t connection_id = reader.context->connection_id;
   reader.is_resting = true;
-  looks_.wait(connection_id, connections_.at(connection_id).pace);
+  looks_.wait(connection_id, connections_.at(connection_id).pace, *reader.context);
 }
 
 bool StreamReaders::step(const ReaderPtr& reader) {
@@ -191,9 +201,10 @@ void StreamReaders::ask_starts(const ReaderPtr& reader) {
   using What = ListOffsetsPartition::What;
   ListOffsets request;
   request.topics = {{reader->topic->name, reader->topic->id}};
+  const std::vector<StreamRead::Start> starts = starts_of(*reader->wanted.stream, reader->at.size());
   for (size_t partition = 0; partition < reader->at.size(); ++partition) {
     if (reader->at[partition] != kNotKnown) continue;
-    const StreamRead::Start start = start_of(*reader->wanted.stream, static_cast<int32_t>(partition));
+    const StreamRead::Start& start = starts[partition];
     if (start.at == StreamRead::Start::At::offset) {
       reader->at[partition] = std::max<Offset>(start.value, 0);
       continue;

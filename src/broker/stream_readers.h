@@ -39,15 +39,17 @@ std::string as_asked(std::string_view stream, std::string_view filter);
 class StreamReaders {
  public:
   StreamReaders(runtime::Core& core, meta::Meta& meta, Fetcher& fetcher, const FanOut& fan_out, const TopicRules& rules,
-                BrokerMetrics& metrics);
+                const BrokerOptions& options, BrokerMetrics& metrics);
 
-  // Makes a reader, in place of one of the same stream and filter; it waits for start(). invalid_topic: no such stream.
+  // Makes a reader, in place of one of the same stream and filter; it waits for start(). invalid_topic: no such stream;
+  // quota_exceeded: its connection's readers would read more partitions than fetch_partitions_max.
   FollowResult add(Context& context, const FollowOne& wanted);
   // Those made for this connection may go, if it is still there.
   void start(uint64_t connection_id);
   // Whether there was one.
   bool remove(const Context& context, std::string_view filter, std::string_view stream);
   void close(const Context& context);
+  void on_ready(const Context& context) { looks_.look(context.connection_id); }
 
   size_t count_of(const Context& context) const;
   bool has(const Context& context, const FollowOne& wanted) const;
@@ -120,6 +122,7 @@ class StreamReaders {
   Fetcher& fetcher_;
   const FanOut& fan_out_;
   const TopicRules& rules_;
+  const BrokerOptions& options_;
   BrokerMetrics& metrics_;
   std::map<uint64_t, Connection> connections_;  // by connection id
   SinkLooks looks_;

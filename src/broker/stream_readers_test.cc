@@ -150,6 +150,8 @@ TEST_P(StreamReadersTest, WaitsForItsConnectionAndHoldsLittle) {
   rig_.settle(Duration::seconds(5));
   EXPECT_TRUE(client.got.empty());
   client.is_taking = true;
+  client.hall->on_ready(client.context);
+  EXPECT_FALSE(client.got.empty()) << "it does not wait for a look";
   rig_.settle(Duration::seconds(1));
   ASSERT_EQ(client.got.size(), 20u);
   for (int i = 0; i < 20; ++i)
@@ -184,6 +186,15 @@ TEST_P(StreamReadersTest, CountsAgainstTheLimitOfSubscriptions) {
   EXPECT_EQ(follow(client, read("one", {})).code, Code::ok);
   EXPECT_EQ(follow(client, read("four", {})).code, Code::quota_exceeded);
   EXPECT_EQ(follow(client, read("one", {{At::earliest}})).code, Code::ok) << "in place of the one that is there";
+}
+
+TEST_P(StreamReadersTest, CountsPartitionsAgainstTheLimitOfAFetch) {
+  rig_.options.fetch_partitions_max = 4;
+  RigClient& client = rig_.client(1);
+  EXPECT_EQ(follow(client, read("four", {})).code, Code::ok);
+  EXPECT_EQ(follow(client, read("one", {})).code, Code::quota_exceeded);
+  EXPECT_EQ(follow(client, read("four", {{At::earliest}})).code, Code::ok);
+  EXPECT_EQ(follow(rig_.client(1), read("one", {})).code, Code::ok) << "a connection for itself";
 }
 
 TEST_P(StreamReadersTest, GoesOnBehindWhatRetentionDropped) {

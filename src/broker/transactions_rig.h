@@ -32,20 +32,9 @@ class TransactionsTest : public ::testing::Test {
     add_topic("t", partitions, mode);
   }
   void add_topic(std::string name, int32_t partitions, meta::Mode mode = meta::Mode::persistent) {
-    meta::Topic topic;
-    topic.id = Uuid::random(7, ++topics);
-    topic.name = std::move(name);
-    topic.partitions = partitions;
-    topic.config.mode = mode;
-    rig.metas[0]->create_topic(std::move(topic), [](auto made) { ASSERT_TRUE(made.ok()); });
+    rig.add_topic(std::move(name), partitions, mode);
   }
-  Client& kafka(CoreIndex core = 0) {
-    Client& client = rig.clients.emplace_back();
-    client.hall = rig.halls[core % rig.halls.size()].get();
-    client.context.sink = &client;
-    client.context.connection_id = ++rig.last_connection;
-    return client;
-  }
+  Client& kafka(CoreIndex core = 0) { return rig.kafka(core); }
   Code init(Client& client, Producer& producer, int32_t timeout_ms = 60'000) {
     const auto reply = rig.ask_for<InitedProducer>(client, InitProducer{producer.tid, timeout_ms, -1, -1});
     if (reply.code == Code::ok) {
@@ -170,7 +159,6 @@ class TransactionsTest : public ::testing::Test {
 
   using Values = std::vector<std::string>;
   SessionRig rig;
-  uint64_t topics = 0;
 };
 
 }  // namespace robustmq::broker::test

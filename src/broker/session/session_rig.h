@@ -147,12 +147,23 @@ class SessionRig {
 
   Hall& hall_of(std::string_view client_id) { return *halls[halls[0]->session_home(kDefaultTenant, client_id)]; }
   // A connection on the core of the client's session; open() opens that.
-  Client& connect(std::string_view client_id) {
+  Client& connect(std::string_view client_id) { return connect_to(hall_of(client_id)); }
+  // A connection without a session.
+  Client& kafka(CoreIndex core = 0) { return connect_to(*halls[core % halls.size()]); }
+  Client& connect_to(Hall& hall) {
     Client& client = clients.emplace_back();
-    client.hall = &hall_of(client_id);
+    client.hall = &hall;
     client.context.sink = &client;
     client.context.connection_id = ++last_connection;
     return client;
+  }
+  void add_topic(std::string name, int32_t partitions, meta::Mode mode = meta::Mode::persistent) {
+    meta::Topic topic;
+    topic.id = Uuid::random(7, ++topics);
+    topic.name = std::move(name);
+    topic.partitions = partitions;
+    topic.config.mode = mode;
+    metas[0]->create_topic(std::move(topic), [](auto made) { ASSERT_TRUE(made.ok()); });
   }
   void close(Client& client) {
     if (std::exchange(client.is_open, false)) client.hall->close(client.context);
@@ -228,6 +239,7 @@ class SessionRig {
   std::vector<std::unique_ptr<Hall>> halls;
   std::deque<Client> clients;
   uint64_t last_connection = 0;
+  uint64_t topics = 0;
 };
 
 }  // namespace robustmq::broker::test

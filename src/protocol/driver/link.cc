@@ -33,6 +33,7 @@ size_t Link::on_bytes(const Bytes& bytes) {
   size_t consumed = 0;
   listener_.input_ = &bytes;
   listener_.input(*this, [&](Connection& connection, Outbox& out) { consumed = connection.on_bytes(bytes, out); });
+  tell_ready();
   listener_.pump();
   listener_.input_ = nullptr;
   if (state_ == State::open) stream_.want(connection_->bytes_wanted());
@@ -42,6 +43,7 @@ size_t Link::on_bytes(const Bytes& bytes) {
 void Link::on_drained() {
   if (state_ != State::open) return;
   listener_.input(*this, [](Connection& connection, Outbox& out) { connection.on_drained(out); });
+  tell_ready();
   listener_.pump();
 }
 
@@ -82,6 +84,10 @@ void Link::on_notice(broker::Notice notice) {
 }
 
 bool Link::is_ready() const { return state_ != State::open || (!stream_.is_congested() && connection_->takes_deliveries()); }
+
+void Link::tell_ready() {
+  if (context_.is_waited_for && state_ == State::open && is_ready()) listener_.broker_.on_ready(context_);
+}
 
 void Link::on_timer(void* self) {
   Link& link = *static_cast<Link*>(self);

@@ -61,6 +61,7 @@ class Link final : public ListHook<StalledTag>, private net::StreamEvents, priva
   void on_delivery(const broker::Delivery& delivery) override;
   void on_notice(broker::Notice notice) override;
   bool is_ready() const override;
+  void tell_ready();
   static void on_timer(void* self);
 
   void send(Outbox& out);
