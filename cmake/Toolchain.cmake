@@ -1,5 +1,5 @@
-# Compiler flags, sanitizers, linker. One switch: ROBUSTMQ_SANITIZE = none | address | thread | fuzzer.
-set(ROBUSTMQ_SANITIZE "none" CACHE STRING "none, address (ASan and UBSan), thread, or fuzzer (ASan, UBSan and libFuzzer)")
+# Compiler flags, sanitizers, linker. One switch: ROBUSTMQ_SANITIZE = none | address | thread | fuzzer | coverage.
+set(ROBUSTMQ_SANITIZE "none" CACHE STRING "none, address (ASan and UBSan), thread, fuzzer (ASan, UBSan and libFuzzer), or coverage (which lines ran)")
 
 add_compile_options(-Wall -Wextra -Wshadow -Wimplicit-fallthrough -Werror -Wno-missing-field-initializers -msse4.2
                     -fno-omit-frame-pointer -Xclang -fno-pch-timestamp)
@@ -17,6 +17,9 @@ if(ROBUSTMQ_SANITIZE STREQUAL "address")
 elseif(ROBUSTMQ_SANITIZE STREQUAL "thread")
   add_compile_options(-fsanitize=thread)
   add_link_options(-fsanitize=thread)
+elseif(ROBUSTMQ_SANITIZE STREQUAL "coverage")
+  add_compile_options(-fprofile-instr-generate -fcoverage-mapping)
+  add_link_options(-fprofile-instr-generate)
 elseif(ROBUSTMQ_SANITIZE STREQUAL "fuzzer")
   add_compile_options(-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize=vptr -fno-sanitize-recover=all)
   add_link_options(-fsanitize=address,undefined)
