@@ -23,6 +23,9 @@ std::vector<StreamRead::Start> starts_of(const StreamRead& read, size_t partitio
   return starts;
 }
 
+// In microseconds; a producer may have given any time.
+std::string time_text(int64_t ms) { return ms == 0 ? "0" : std::to_string(ms) + "000"; }
+
 bool is_same(const FollowOne& one, std::string_view filter, std::string_view stream) {
   return one.filter == filter && one.stream->name == stream;
 }
@@ -71,12 +74,14 @@ std::shared_ptr<const meta::Topic> StreamReaders::find_stream(TenantId tenant, s
 FollowResult StreamReaders::add(Context& context, const FollowOne& wanted) {
   auto topic = find_stream(context.tenant, wanted.stream->name);
   if (!topic) return {Code::invalid_topic, true};
-  const bool had_one = remove(context, wanted.filter, wanted.stream->name);
   auto partitions = static_cast<int64_t>(topic->partitions);
   if (const auto found = connections_.find(context.connection_id); found != connections_.end()) {
-    for (const ReaderPtr& reader : found->second.readers) partitions += reader->topic->partitions;
+    for (const ReaderPtr& reader : found->second.readers) {
+      if (!is_same(reader->wanted, wanted.filter, wanted.stream->name)) partitions += reader->topic->partitions;
+    }
   }
   if (partitions > options_.fetch_partitions_max) return {Code::quota_exceeded, true};
+  const bool had_one = remove(context, wanted.filter, wanted.stream->name);
   connections_[context.connection_id].readers.push_back(std::make_shared<Reader>(context, wanted, std::move(topic)));
   ++metrics_.stream_subscriptions;
   return {Code::ok, !had_one};
@@ -328,11 +333,12 @@ void StreamReaders::hand_on(Reader& reader, const RecordView& record) {
     BatchBuilder::append_header(told, name, as_bytes(value));
   };
   RecordView shown = record;
-  if (record.key) {
+  // The key of what MQTT published is its topic, which is told, without a mountpoint.
+  if (record.key && as_text(*record.key) != topic) {
     add(kStreamKeyHeader, as_text(*record.key));
     ++shown.header_count;
   }
-  add(kStreamTimeHeader, std::to_string(record.timestamp_ms * 1000));
+  add(kStreamTimeHeader, time_text(record.timestamp_ms));
   add(kStreamPartitionHeader, std::to_string(reader.partition));
   add(kStreamOffsetHeader, std::to_string(record.offset));
   shown.header_count += 3;

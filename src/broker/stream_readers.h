@@ -5,7 +5,7 @@
 // (Sink::is_ready), and fetches again. A partition's records come in their order, those of different partitions in any. Aborted
 // transactions are left out. Nothing is kept of how far a reader came: it ends with its connection, and who comes back says
 // where to begin; so each message carries where it was (kStreamOffsetHeader, kStreamPartitionHeader), when it came
-// (kStreamTimeHeader, microseconds since 1970) and its key (kStreamKeyHeader, where it has one).
+// (kStreamTimeHeader, microseconds since 1970) and its key (kStreamKeyHeader, where it has one that is not its topic).
 //
 // Limits: kFetchBytes are held a reader, more where one batch is larger; kRecordsATurn are handed on in one turn.
 #pragma once

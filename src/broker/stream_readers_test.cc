@@ -28,6 +28,18 @@ class StreamReadersTest : public testing::TestWithParam<int> {
   void publish(const std::string& topic, const std::string& value) {
     ASSERT_EQ(rig_.publish(rig_.client(2), {.topic = topic, .payload = as_bytes(value), .qos = 1}), Code::ok);
   }
+  Offset produce(std::string_view key, std::string_view value, int64_t timestamp_ms, int32_t partition = 0,
+                 const std::string& topic = "one") {
+    BatchBuilder builder;
+    builder.begin_record(timestamp_ms, as_bytes(key), as_bytes(value));
+    builder.end_record();
+    Produce request;
+    request.topics.push_back({topic, {}});
+    request.partitions.push_back({0, partition, builder.finish(), {}});
+    const auto row = rig_.ask_for<Produced>(rig_.client(0), std::move(request)).partitions.at(0);
+    EXPECT_EQ(row.code, Code::ok);
+    return row.base_offset;
+  }
   static FollowOne read(std::string name, std::vector<StreamRead::Start> starts, std::string filter = {}) {
     return {.filter = std::move(filter),
             .share = {},
@@ -93,9 +105,23 @@ TEST_P(StreamReadersTest, SaysWhereEachMessageWas) {
   EXPECT_FALSE(got.is_retained);
   EXPECT_EQ(got.headers.at("stream-offset"), "1");
   EXPECT_EQ(got.headers.at("stream-partition"), "0");
-  EXPECT_EQ(got.headers.at("key"), "one/a");
+  EXPECT_FALSE(got.headers.contains("key")) << "it is the topic";
   EXPECT_EQ(got.headers.at("ts"), std::to_string(got.timestamp_ms * 1000));
   EXPECT_EQ(got.headers.at("mqtt.topic"), "one/a") << "its own headers are there too";
+}
+
+TEST_P(StreamReadersTest, TellsTheKeyAndTheTimeThatAProducerChose) {
+  constexpr int64_t kTime = INT64_MAX / 2;
+  produce("k", "v", kTime);
+  produce("", "w", 0);
+  RigClient& client = rig_.client(1);
+  follow(client, read("one", {{At::earliest}}));
+  rig_.settle();
+  ASSERT_EQ(client.got.size(), 2u);
+  EXPECT_EQ(client.got[0].headers.at("key"), "k");
+  EXPECT_EQ(client.got[0].headers.at("ts"), std::to_string(kTime) + "000");
+  EXPECT_EQ(client.got[1].headers.at("key"), "");
+  EXPECT_EQ(client.got[1].headers.at("ts"), "0");
 }
 
 TEST_P(StreamReadersTest, GoesOnInEachPartitionFromItsOwnPlace) {
@@ -195,6 +221,29 @@ TEST_P(StreamReadersTest, CountsPartitionsAgainstTheLimitOfAFetch) {
   EXPECT_EQ(follow(client, read("one", {})).code, Code::quota_exceeded);
   EXPECT_EQ(follow(client, read("four", {{At::earliest}})).code, Code::ok);
   EXPECT_EQ(follow(rig_.client(1), read("one", {})).code, Code::ok) << "a connection for itself";
+}
+
+TEST_P(StreamReadersTest, KeepsWhatItReadsWhenAnotherPlaceIsRefused) {
+  RigClient& client = rig_.client(1);
+  EXPECT_EQ(follow(client, read("four", {})).code, Code::ok);
+  rig_.options.fetch_partitions_max = 3;
+  EXPECT_EQ(follow(client, read("four", {{At::earliest}})).code, Code::quota_exceeded);
+  rig_.options.fetch_partitions_max = 4;
+  publish("four/a", "0");
+  rig_.settle();
+  EXPECT_EQ(values(client), (Values{"0"}));
+}
+
+TEST_P(StreamReadersTest, ReadsPartitionsThatCameLater) {
+  RigClient& client = rig_.client(1);
+  EXPECT_EQ(follow(client, read("one", {})).code, Code::ok);
+  rig_.settle();
+  GrowTopics grow;
+  grow.topics.push_back({.name = "one", .partitions = 3});
+  EXPECT_EQ(rig_.ask_for<GrownTopics>(rig_.client(0), std::move(grow)).topics.at(0).code, Code::ok);
+  produce("k", "in the new one", 1000, 2);
+  rig_.settle(Duration::seconds(40));
+  EXPECT_EQ(values(client), (Values{"in the new one"}));
 }
 
 TEST_P(StreamReadersTest, GoesOnBehindWhatRetentionDropped) {

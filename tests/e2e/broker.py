@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import unittest
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LISTENS = ("mqtt", "kafka", "admin")
@@ -215,3 +216,25 @@ class LoopDisk:
         if self.device:
             self._run("losetup", "-d", self.device)
             self.device = None
+
+
+class OneBroker(unittest.TestCase):
+    """Tests of a class that share one broker. It must run to their end, and then stop cleanly."""
+
+    flags = ()
+
+    @classmethod
+    def config(cls):
+        return ""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.home = cls.enterClassContext(scratch(cls.__name__.lower()))
+        cls.broker = Broker(find_binary(), cls.home, cls.config(), cls.flags).start()
+        cls.addClassCleanup(cls.end)
+
+    @classmethod
+    def end(cls):
+        running = cls.broker.is_running()
+        code = cls.broker.stop()
+        assert running and code == 0, f"the broker ended with {code} (running at the end: {running}):\n{cls.broker.tail()}"

@@ -10,7 +10,7 @@ import urllib.request
 import uuid
 
 import pip_clients
-from broker import Broker, find_binary, scratch
+from broker import Broker, OneBroker, find_binary
 
 CONFIG = """
 [consumer_group]
@@ -21,18 +21,16 @@ lag_check_ms = 200
 WAIT = 30  # seconds until a wait is a failure
 
 
-class Consumers(unittest.TestCase):
+class Consumers(OneBroker):
+    @classmethod
+    def config(cls):
+        return CONFIG
+
     @classmethod
     def setUpClass(cls):
         cls.kafka = pip_clients.confluent_kafka()
-        cls.home = cls.enterClassContext(scratch("consumers"))
-        cls.broker = Broker(find_binary(), cls.home, CONFIG).start()
+        super().setUpClass()
         cls.flags = [f"--kafka.listen=127.0.0.1:{cls.broker.ports['kafka']}"]
-
-    @classmethod
-    def tearDownClass(cls):
-        if hasattr(cls, "broker"):
-            cls.broker.stop()
 
     def setUp(self):
         self.topic = f"t-{uuid.uuid4().hex[:8]}"

@@ -11,7 +11,7 @@ import urllib.request
 
 import paho.mqtt.client as mqtt
 
-from broker import Broker, find_binary, scratch
+from broker import OneBroker
 
 CONFIG = """
 [extension]
@@ -87,18 +87,10 @@ class Client:
         self.client.loop_stop()
 
 
-class Extensions(unittest.TestCase):
+class Extensions(OneBroker):
     @classmethod
-    def setUpClass(cls):
-        cls.home = scratch("extensions")
-        cls.broker = Broker(find_binary(), cls.home.__enter__(), CONFIG).start()
-
-    @classmethod
-    def tearDownClass(cls):
-        try:
-            assert cls.broker.stop() == 0
-        finally:
-            cls.home.__exit__(None, None, None)
+    def config(cls):
+        return CONFIG
 
     def client(self, name, v5=True):
         client = Client(self.broker.ports["mqtt"], name, v5)

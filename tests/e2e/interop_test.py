@@ -24,7 +24,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 import npm_clients
-from broker import Broker, find_binary, scratch
+from broker import OneBroker
 from wire import Kafka, Mqtt, mqtt_connect, mqtt_publish, record_batch
 
 CONFIG = """
@@ -79,24 +79,16 @@ class Paho:
         self.client.loop_stop()
 
 
-class WithBroker(unittest.TestCase):
-    config = CONFIG
+class WithBroker(OneBroker):
+    @classmethod
+    def config(cls):
+        return CONFIG
 
     @classmethod
     def setUpClass(cls):
-        cls.scratch = scratch("interop")
-        cls.home = cls.scratch.__enter__()
-        cls.broker = Broker(find_binary(), cls.home, cls.config).start()
-        cls.addClassCleanup(cls.end)
+        super().setUpClass()
         cls.mqtt = cls.broker.ports["mqtt"]
         cls.kafka = f"127.0.0.1:{cls.broker.ports['kafka']}"
-
-    @classmethod
-    def end(cls):
-        running = cls.broker.is_running()
-        code = cls.broker.stop()
-        assert running and code == 0, f"the broker ended with {code} (running at the end: {running}):\n{cls.broker.tail()}"
-        cls.scratch.__exit__(None, None, None)
 
     def setUp(self):
         self.assertTrue(self.broker.is_running(), f"the broker is gone:\n{self.broker.tail()}")

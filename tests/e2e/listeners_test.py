@@ -22,32 +22,12 @@ except ImportError:  # it is Debian's, and this is another python3
 
 import npm_clients
 from certificates import Authority, served_subject
-from broker import Broker, find_binary, scratch
+from broker import OneBroker
 from interop_test import WAIT, Paho, unique
 from wire import mqtt_connect, mqtt_publish
 
 
-class WithListeners(unittest.TestCase):
-    flags = ()
-
-    @classmethod
-    def config(cls):
-        return ""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.scratch = scratch("listeners")
-        cls.home = cls.scratch.__enter__()
-        cls.broker = Broker(find_binary(), cls.home, cls.config(), flags=cls.flags).start()
-        cls.addClassCleanup(cls.end)
-
-    @classmethod
-    def end(cls):
-        running = cls.broker.is_running()
-        code = cls.broker.stop()
-        assert running and code == 0, f"the broker ended with {code} (running at the end: {running}):\n{cls.broker.tail()}"
-        cls.scratch.__exit__(None, None, None)
-
+class WithListeners(OneBroker):
     def paho(self, name, version=paho.MQTTv311, **kw):
         client = Paho(self.broker.ports[name], version, **kw)
         self.addCleanup(client.close)

@@ -7,7 +7,7 @@ import unittest
 import uuid
 
 import pip_clients
-from broker import Broker, find_binary, scratch
+from broker import Broker, OneBroker, find_binary
 
 CONFIG = """
 [consumer_group]
@@ -17,20 +17,18 @@ share_record_lock_duration_min_ms = 1000
 WAIT = 30  # seconds until a wait is a failure
 
 
-class Shares(unittest.TestCase):
+class Shares(OneBroker):
+    @classmethod
+    def config(cls):
+        return CONFIG
+
     @classmethod
     def setUpClass(cls):
         cls.kafka = pip_clients.confluent_kafka()
         if not hasattr(cls.kafka, "ShareConsumer"):
             raise unittest.SkipTest("this confluent-kafka has no share consumer")
-        cls.home = cls.enterClassContext(scratch("shares"))
-        cls.broker = Broker(find_binary(), cls.home, CONFIG).start()
+        super().setUpClass()
         cls.flags = [f"--kafka.listen=127.0.0.1:{cls.broker.ports['kafka']}"]
-
-    @classmethod
-    def tearDownClass(cls):
-        if hasattr(cls, "broker"):
-            cls.broker.stop()
 
     def setUp(self):
         from confluent_kafka.admin import (AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType)
