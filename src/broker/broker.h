@@ -39,6 +39,7 @@ struct Context {
   uint64_t connection_id = 0;     // unique a node start; what No Local compares
   std::string host;               // of the client; empty: there is none
   std::string session;            // set by OpenSession
+  uint16_t inflight_max = 0;      // set by OpenSession
   void* state = nullptr;          // the broker's own, for what this context follows
   void* session_state = nullptr;  // the broker's own, of a session with an expiry
   bool has_burst = false;         // the broker's own: retained messages are being sent

@@ -64,6 +64,7 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
       markers_(core_, locator_, fan_out_, streams_, lights_, transaction_metrics_),
       queues_(core_, rows_, locator_, lease_metrics_),
       leaser_(core_, locator_, queues_, options_, lease_metrics_),
+      queue_readers_(core_, meta_, leaser_, fan_out_, rules_, options_, metrics_),
       extensions_(setup.extensions),
       auto_subscriptions_(std::move(setup.auto_subscribe)),
       rewriter_(setup.topic_rewrite, extension_metrics_),
@@ -147,7 +148,10 @@ void Hall::execute(Context& context, Request request, ReplyTo done) {
                  [&](SettleLeases& r) {
                    if (!refused(Verb::fetch, {})) leaser_.settle(context, r, std::move(done));
                  },
-                 [&](LeaveQueue& r) { leaser_.leave(context, r, std::move(done)); },
+                 [&](LeaveQueue& r) {
+                   leaser_.leave(context, r, queue::Outcome::unread);
+                   done(LeftQueue{});
+                 },
                  [&]<AboutShareOffsets R>(R& r) {
                    if (!refused(Verb::use_group, {})) ask_share_offsets(context.tenant, std::move(r), std::move(done));
                  },
@@ -216,25 +220,21 @@ void Hall::execute(Context& context, Request request, ReplyTo done) {
 }
 
 void Hall::follow(Context& context, Follow request, ReplyTo done, const std::vector<bool>& exclusive) {
-  Followed followed;
+  auto followed = std::make_shared<Followed>();
+  followed->results.resize(request.filters.size());
   std::vector<std::string> first;
-  std::vector<FollowOne> granted;   // to be stored
-  std::vector<size_t> granted_at;   // their places among the results
-  std::vector<FollowOne> replaced;  // what the session had in place of some of them
-  Unfollow added;                   // the others
-  const auto store = [&](FollowOne& wanted, bool is_new) {
-    granted_at.push_back(followed.results.size());
-    if (is_new)
-      added.filters.push_back({wanted.filter, wanted.share, {}});
-    else if (std::optional<FollowOne> before = stored_sessions_.subscription_of(context, wanted.filter, wanted.share))
-      replaced.push_back(std::move(*before));
-    granted.push_back(std::move(wanted));
-  };
+  std::vector<FollowOne> granted;                // to be stored
+  std::vector<size_t> granted_at;                // their places among the results
+  std::vector<FollowOne> replaced;               // what the session had in place of some of them
+  Unfollow added;                                // the others
+  auto unopened = std::make_shared<Unfollow>();  // queues that could not be opened
   size_t bursts = 0;
-  bool has_streams = false;
+  bool has_readers = false;
   auto telling = std::make_shared<Telling>();
-  for (FollowOne& wanted : request.filters) {
-    FollowResult result;
+  for (size_t index = 0; index < request.filters.size(); ++index) {
+    FollowOne& wanted = request.filters[index];
+    FollowResult& result = followed->results[index];
+    bool is_stored = context.session_state != nullptr;
     if (wanted.filter.size() > static_cast<size_t>(options_.topic_bytes_max) ||
         topic_levels(wanted.filter) > static_cast<size_t>(options_.filter_levels_max)) {
       result.code = Code::invalid_topic;
@@ -243,57 +243,78 @@ void Hall::follow(Context& context, Follow request, ReplyTo done, const std::vec
       result.code = Code::quota_exceeded;  // one more; one that is there is replaced (MQTT-3.8.4-3)
     } else if (wanted.stream) {
       result = stream_readers_.add(context, wanted);
-      has_streams |= result.code == Code::ok;
+      is_stored = false;
+      has_readers = true;
+    } else if (is_of_queue(options_, wanted.share)) {
+      ++telling->waiting;
+      const FollowResult now = queue_readers_.add(context, wanted, [=, filter = wanted.filter](Code code) {
+        if (code != Code::ok) {
+          followed->results[index].code = code;
+          unopened->filters.push_back({filter, std::string(kQueueShare), {}});
+        }
+        telling->finish_one();
+      });
+      result.is_new = now.is_new;
+      if (now.code != Code::ok) {
+        result.code = now.code;
+        --telling->waiting;
+      }
+      has_readers = true;
     } else if (!wanted.share.empty()) {
       // Retained messages are not sent to it (MQTT5 4.8.2).
       ++telling->waiting;
       result.is_new = shared_.add(context, wanted, [telling] { telling->finish_one(); });
-      if (context.session_state) store(wanted, result.is_new);
     } else {
       const Follows::Added now = follows_.add(context, wanted);
       result.is_new = now.is_new;
       if (now.is_first) first.push_back(wanted.filter);
       bursts += bursts_.prepare(context, wanted, now.is_new);
-      const size_t index = followed.results.size();
-      const bool is_exclusive = index < exclusive.size() && exclusive[index];
-      if (context.session_state && !is_exclusive) store(wanted, result.is_new);
+      if (index < exclusive.size() && exclusive[index]) is_stored = false;
     }
-    followed.results.push_back(result);
-  }
-  if (bursts > 0 || has_streams) {
-    done = [this, id = context.connection_id, bursts, done = std::move(done)](Reply reply) mutable {
-      done(std::move(reply));
-      bursts_.start(id, bursts);
-      stream_readers_.start(id);
-    };
-  }
-  ++telling->waiting;
-  announce(std::move(first), true, [telling] { telling->finish_one(); });
-  if (granted.empty()) {
-    telling->then = [done = std::move(done), followed = std::move(followed)]() mutable { done(std::move(followed)); };
-    return telling->finish_one();
+    if (!is_stored || result.code != Code::ok) continue;
+    granted_at.push_back(index);
+    if (result.is_new)
+      added.filters.push_back({wanted.filter, wanted.share, {}});
+    else if (std::optional<FollowOne> before = stored_sessions_.subscription_of(context, wanted.filter, wanted.share))
+      replaced.push_back(std::move(*before));
+    granted.push_back(std::move(wanted));
   }
   // Known everywhere and stored before it is answered.
-  auto joining = std::make_shared<Gathering<Followed>>(Gathering<Followed>{std::move(followed), std::move(done), 2});
-  auto stored = [this, joining, id = context.session, connection = context.connection_id, granted_at = std::move(granted_at),
-                 added = std::move(added), replaced = std::move(replaced)](const Status& status) mutable {
-    if (!status.ok()) {
-      for (const size_t at : granted_at) joining->whole.results[at].code = status.code();
-      undo_follow(id, connection, std::move(added), std::move(replaced));
-    }
-    joining->finish_one();
+  telling->then = [this, id = context.session, connection = context.connection_id, bursts, has_readers, followed, unopened,
+                   done = std::move(done)]() mutable {
+    if (!unopened->filters.empty()) undo_follow(id, connection, std::move(*unopened), {});
+    done(std::move(*followed));
+    if (bursts > 0) bursts_.start(connection, bursts);
+    if (!has_readers) return;
+    stream_readers_.start(connection);
+    queue_readers_.start(connection);
   };
-  stored_sessions_.subscribed(context, std::move(granted), std::move(stored));
-  telling->then = [joining] { joining->finish_one(); };
+  ++telling->waiting;
+  announce(std::move(first), true, [telling] { telling->finish_one(); });
+  if (!granted.empty()) {
+    ++telling->waiting;
+    auto stored = [this, telling, followed, id = context.session, connection = context.connection_id,
+                   granted_at = std::move(granted_at), added = std::move(added),
+                   replaced = std::move(replaced)](const Status& status) mutable {
+      if (!status.ok()) {
+        for (const size_t at : granted_at) followed->results[at].code = status.code();
+        undo_follow(id, connection, std::move(added), std::move(replaced));
+      }
+      telling->finish_one();
+    };
+    stored_sessions_.subscribed(context, std::move(granted), std::move(stored));
+  }
   telling->finish_one();
 }
 
 size_t Hall::subscriptions_of(const Context& context) const {
-  return follows_.count_of(context) + shared_.count_of(context) + stream_readers_.count_of(context);
+  return follows_.count_of(context) + shared_.count_of(context) + stream_readers_.count_of(context) +
+         queue_readers_.count_of(context);
 }
 
 bool Hall::has_subscription(const Context& context, const FollowOne& wanted) const {
   if (wanted.stream) return stream_readers_.has(context, wanted);
+  if (is_of_queue(options_, wanted.share)) return queue_readers_.has(context, wanted.filter);
   return wanted.share.empty() ? follows_.has(context, wanted.filter) : shared_.has(context, wanted.filter, wanted.share);
 }
 
@@ -305,10 +326,10 @@ void Hall::undo_follow(const std::string& id, uint64_t connection, Unfollow adde
   if (!added.filters.empty()) unfollow(context, std::move(added), [](const Reply&) {});
   std::vector<FollowOne> back;
   for (FollowOne& before : replaced) {
-    const bool is_shared = !before.share.empty();
-    // It may have been given up meanwhile.
-    if (!(is_shared ? shared_.has(context, before.filter, before.share) : follows_.has(context, before.filter))) continue;
-    if (is_shared)
+    if (!has_subscription(context, before)) continue;  // it may have been given up meanwhile
+    if (is_of_queue(options_, before.share))
+      queue_readers_.add(context, before, [](Code) {});
+    else if (!before.share.empty())
       shared_.add(context, before, [] {});
     else
       follows_.add(context, before);
@@ -321,9 +342,16 @@ void Hall::undo_follow(const std::string& id, uint64_t connection, Unfollow adde
 void Hall::follow_again(Context& context, const std::vector<FollowOne>& filters, Callback<void()> done) {
   std::vector<std::string> first;
   auto telling = std::make_shared<Telling>();
-  telling->then = std::move(done);
+  telling->then = [this, connection = context.connection_id, done = std::move(done)]() mutable {
+    done();
+    queue_readers_.start(connection);
+  };
   for (const FollowOne& wanted : filters) {
-    if (!wanted.share.empty()) {
+    if (is_of_queue(options_, wanted.share)) {
+      ++telling->waiting;
+      const FollowResult now = queue_readers_.add(context, wanted, [telling](Code) { telling->finish_one(); });
+      if (now.code != Code::ok) telling->finish_one();  // its stream is gone
+    } else if (!wanted.share.empty()) {
       ++telling->waiting;
       shared_.add(context, wanted, [telling] { telling->finish_one(); });
     } else if (follows_.add(context, wanted).is_first) {
@@ -339,6 +367,10 @@ void Hall::unfollow(Context& context, Unfollow request, ReplyTo done) {
   for (const Unfollow::One& one : request.filters) {
     if (!one.stream.empty()) {
       unfollowed.existed.push_back(stream_readers_.remove(context, one.filter, one.stream));
+      continue;
+    }
+    if (is_of_queue(options_, one.share)) {
+      unfollowed.existed.push_back(queue_readers_.remove(context, one.filter));
       continue;
     }
     if (!one.share.empty()) {

@@ -28,6 +28,7 @@
 #include "broker/follow.h"
 #include "broker/interest.h"
 #include "broker/lease/leaser.h"
+#include "broker/lease/queue_readers.h"
 #include "broker/lease/queues.h"
 #include "broker/light_topics.h"
 #include "broker/locate.h"
@@ -189,6 +190,7 @@ class Hall final : public Broker {
   template <class Row, class Ask>
   void ask_queues(TenantId tenant, const std::string& group, const std::vector<ShardId>& shards, Ask ask,
                   Callback<void(std::vector<Row>)> done);
+  void open_queue(TenantId tenant, const std::string& group, std::shared_ptr<const meta::Topic> topic, Callback<void(Code)> done);
   void ask_share_offsets(TenantId tenant, DescribeShareOffsets request, ReplyTo done);
   void ask_share_offsets(TenantId tenant, AlterShareOffsets request, ReplyTo done);
   void ask_share_offsets(TenantId tenant, DeleteShareOffsets request, ReplyTo done);
@@ -251,6 +253,7 @@ class Hall final : public Broker {
   LeaseMetrics lease_metrics_;
   Queues queues_;
   Leaser leaser_;
+  QueueReaders queue_readers_;
   std::unique_ptr<Transactions> transactions_;  // on core 0
   bool has_started_ = false;                    // or failed to
   std::vector<Callback<void()>> waiting_for_start_;

@@ -94,6 +94,9 @@ DescribedClient Hall::describe_client(const std::string& id) const {
     shared_.each_of(*connected->second, [&](const std::string& filter, const std::string& share, uint8_t qos_max) {
       client.subscriptions.push_back({filter, share, qos_max});
     });
+    queue_readers_.each_of(*connected->second, [&](const std::string& filter, uint8_t qos_max) {
+      client.subscriptions.push_back({filter, std::string(kQueueShare), qos_max});
+    });
     stream_readers_.each_of(*connected->second, [&](const std::string& stream, const std::string& filter, uint8_t qos_max) {
       client.subscriptions.push_back({as_asked(stream, filter), {}, qos_max});
     });

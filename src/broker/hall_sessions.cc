@@ -12,6 +12,7 @@ CoreIndex Hall::session_home(TenantId tenant, std::string_view client_id) const 
 
 void Hall::open_admitted(Context& context, OpenSession request, ReplyTo done) {
   context.session = request.client_id;
+  context.inflight_max = request.inflight_max;
   auto [at, is_new] = sessions_.try_emplace(request.client_id, &context);
   if (!is_new && at->second != &context) {
     Context* older = std::exchange(at->second, &context);
@@ -122,36 +123,65 @@ void Hall::stop_following(Context& context) {
   if (!gone.empty()) announce(std::move(gone), false, [] {});
   shared_.close(context);
   stream_readers_.close(context);
+  queue_readers_.close(context);
 }
 
 void Hall::settle(Context& context, Settle request, ReplyTo done) {
-  Settled settled;
-  Settle owed;  // what is a session's, not a group's
-  for (const Settle::One& one : request.leases) {
-    if (one.lease < kSharedLeaseMin) owed.leases.push_back(one);
-    settled.leases.push_back(one.lease >= kSharedLeaseMin ? shared_.settle(context, one) : Code::ok);
+  struct Settling {
+    Settled settled;
+    std::optional<Error> error;  // of the session
+    ReplyTo done;
+    size_t waiting = 1;
+    void finish_one() {
+      if (--waiting > 0) return;
+      error ? done(std::move(*error)) : done(std::move(settled));
+    }
+  };
+  auto settling = std::make_shared<Settling>();
+  settling->done = std::move(done);
+  settling->settled.leases.assign(request.leases.size(), Code::ok);
+  Settle owed;                  // what is a session's, not a group's
+  std::vector<size_t> owed_at;  // their places
+  for (size_t i = 0; i < request.leases.size(); ++i) {
+    const Settle::One& one = request.leases[i];
+    if (one.lease >= kQueueLeaseMin) {
+      ++settling->waiting;
+      queue_readers_.settle(context, one, [settling, i](Code code) {
+        settling->settled.leases[i] = code;
+        settling->finish_one();
+      });
+    } else if (one.lease >= kSharedLeaseMin) {
+      settling->settled.leases[i] = shared_.settle(context, one);
+    } else {
+      owed.leases.push_back(one);
+      owed_at.push_back(i);
+    }
   }
-  if (owed.leases.empty() || !context.session_state) return done(std::move(settled));
-  stored_sessions_.settle(context, owed,
-                          [settled = std::move(settled), leases = request.leases, done = std::move(done)](Reply reply) mutable {
-                            const auto* of_session = std::get_if<Settled>(&reply);
-                            if (!of_session) return done(std::move(reply));
-                            for (size_t i = 0, next = 0; i < leases.size(); ++i) {
-                              if (leases[i].lease < kSharedLeaseMin) settled.leases[i] = of_session->leases[next++];
-                            }
-                            done(std::move(settled));
-                          });
+  if (!owed.leases.empty() && context.session_state) {
+    ++settling->waiting;
+    stored_sessions_.settle(context, owed, [settling, owed_at = std::move(owed_at)](Reply reply) {
+      if (const auto* of_session = std::get_if<Settled>(&reply)) {
+        for (size_t i = 0; i < owed_at.size(); ++i) settling->settled.leases[owed_at[i]] = of_session->leases[i];
+      } else if (const auto* error = std::get_if<Error>(&reply)) {
+        settling->error = *error;
+      }
+      settling->finish_one();
+    });
+  }
+  settling->finish_one();
 }
 
 void Hall::on_ready(Context& context) {
   context.is_waited_for = false;
   bursts_.on_ready(context);
   stream_readers_.on_ready(context);
+  queue_readers_.on_ready(context);
 }
 
 void Hall::close(Context& context) {
   authenticator_.close(context);
   fetcher_.cancel(context);
+  queue_readers_.close(context);  // settles, so before what it holds goes back
   leaser_.close(context);
   stop_following(context);
   if (context.session.empty()) return stored_sessions_.let_go(context);

@@ -30,6 +30,8 @@ void Hall::introduce_queues() {
     };
     ask_core<Result<QueueSettings>>(0, ask, std::move(done));
   });
+  queue_readers_.set_open([this](TenantId tenant, const std::string& group, std::shared_ptr<const meta::Topic> topic,
+                                 Callback<void(Code)> done) { open_queue(tenant, group, std::move(topic), std::move(done)); });
   if (!groups_) return;
   const auto configured = [this](TenantId tenant, const std::string& group, const QueueSettings& settings) {
     for (Hall* hall : halls_) {
@@ -81,6 +83,37 @@ void Hall::ask_queues(TenantId tenant, const std::string& group, const std::vect
     });
   }
   gathering->finish_one();
+}
+
+// A queue begins with what comes; the partitions that its stream gets later are the queue's from their beginning.
+void Hall::open_queue(TenantId tenant, const std::string& group, std::shared_ptr<const meta::Topic> topic,
+                      Callback<void(Code)> done) {
+  using Opened = std::pair<Code, bool>;
+  const auto ask = [tenant, group, id = topic->id](Hall& home, Callback<void(Opened)> answer) {
+    if (!home.groups_) return answer({Code::not_supported, false});
+    home.groups_->open_queue(tenant, group, id,
+                             [answer = std::move(answer)](Code code, bool has_begun) mutable { answer({code, has_begun}); });
+  };
+  ask_core<Opened>(0, ask, [this, tenant, group, topic, done = std::move(done)](Opened opened) mutable {
+    if (opened.first != Code::ok) return done(opened.first);
+    std::vector<ShardId> shards;
+    for (int32_t partition = 0; partition < topic->partitions; ++partition) shards.push_back({topic->id, partition});
+    const auto make = [from_start = opened.second](Queues& queues, QueueKey key, const auto& of, size_t,
+                                                   Callback<void(Code)> answer) {
+      queues.make(key, of, from_start, std::move(answer));
+    };
+    ask_queues<Code>(tenant, group, shards, make,
+                     [this, tenant, group, id = topic->id, done = std::move(done)](const std::vector<Code>& codes) mutable {
+                       const auto failed = std::find_if(codes.begin(), codes.end(), [](Code code) { return code != Code::ok; });
+                       if (failed != codes.end()) return done(*failed);
+                       const auto began = [tenant, group, id](Hall& home, Callback<void(bool)> answer) {
+                         home.groups_->began_queue(tenant, group, id);
+                         answer(true);
+                       };
+                       ask_core<bool>(0, began, [](bool) {});
+                       done(Code::ok);
+                     });
+  });
 }
 
 // ---- Where queues stand ----

@@ -78,6 +78,7 @@ struct BrokerOptions {
   SharedStrategy shared_strategy = SharedStrategy::round_robin;
   SharedStrategy shared_sticky_first = SharedStrategy::random;
   int32_t shared_inflight_max = 1000;
+  bool queues_available = false;  // as the protocols that spell them are told
   int32_t fetch_partitions_max = 100'000;
   int64_t fetch_bytes_max = 64LL << 20;
   int64_t retention_check_ms = 30'000;
@@ -122,10 +123,11 @@ struct BrokerOptions {
                     "local, hash_topic, hash_clientid or least_inflight."});
     v.field("shared_sticky_first", &B::shared_sticky_first,
             {.doc = "How the strategy sticky draws its first member: random, local, hash_topic or hash_clientid."});
-    v.field("shared_inflight_max", &B::shared_inflight_max,
-            {.doc = "Most unacknowledged messages of shared subscriptions that a connection holds; more go to other members.",
-             .min = 1,
-             .max = 16384});
+    v.field(
+        "shared_inflight_max", &B::shared_inflight_max,
+        {.doc = "Most unacknowledged messages of shared subscriptions that a connection holds, and of queues; more go to others.",
+         .min = 1,
+         .max = 8192});
     v.field("fetch_partitions_max", &B::fetch_partitions_max,
             {.doc = "Most partitions in one fetch, and of all streams that one MQTT connection reads.", .min = 1});
     v.field("fetch_bytes_max", &B::fetch_bytes_max,
@@ -162,6 +164,9 @@ struct BrokerMetrics {
   int64_t stream_subscriptions = 0;
   uint64_t stream_messages_delivered_total = 0;
   uint64_t stream_gaps_total = 0;
+  int64_t queue_subscriptions = 0;
+  uint64_t queue_messages_delivered_total = 0;
+  uint64_t queue_messages_returned_total = 0;
   uint64_t shared_messages_handed_on_total = 0;
   uint64_t shared_messages_ended_total = 0;
   uint64_t shared_messages_dropped_total = 0;
@@ -192,6 +197,11 @@ struct BrokerMetrics {
     v.field("stream_messages_delivered_total", &M::stream_messages_delivered_total, {.doc = "Messages that they were handed."});
     v.field("stream_gaps_total", &M::stream_gaps_total,
             {.doc = "Times that the next message of one had been dropped by retention, and it went on with the oldest."});
+    v.field("queue_subscriptions", &M::queue_subscriptions, {.doc = "Subscriptions of queues by connected clients."});
+    v.field("queue_messages_delivered_total", &M::queue_messages_delivered_total,
+            {.doc = "Messages of queues that were delivered."});
+    v.field("queue_messages_returned_total", &M::queue_messages_returned_total,
+            {.doc = "Messages of queues that went back because the client could not have them."});
     v.field("shared_messages_handed_on_total", &M::shared_messages_handed_on_total,
             {.doc = "Messages of shared subscriptions that went on to another member, because one left or could not have them."});
     v.field("shared_messages_ended_total", &M::shared_messages_ended_total,

@@ -6,6 +6,7 @@
 #include "base/batch.h"
 #include "base/hash.h"
 #include "broker/extensions/topic_watch.h"
+#include "broker/lease_ids.h"
 #include "broker/menu/record_qos.h"
 
 namespace robustmq::broker {
@@ -272,12 +273,7 @@ bool Shared::deliver(Group& group, Parcel& parcel) {
 // 0: it holds as much as it may.
 uint16_t Shared::take_lease(Holder& holder) {
   if (holder.held.size() >= static_cast<size_t>(options_.shared_inflight_max)) return 0;
-  while (holder.held.contains(holder.next_lease)) {
-    if (++holder.next_lease == 0) holder.next_lease = kSharedLeaseMin;
-  }
-  const uint16_t lease = holder.next_lease;
-  if (++holder.next_lease == 0) holder.next_lease = kSharedLeaseMin;
-  return lease;
+  return take_lease_id(holder.held, holder.next_lease, kSharedLeaseMin, kQueueLeaseMin - 1);
 }
 
 void Shared::flush() {

@@ -60,6 +60,7 @@ Node::Node(ServerOptions options, CoreIndex cores, MakeSink make_sink, NodeSwitc
                                                                          rates.client_messages_per_s, rates.client_bytes_per_s)
                           : nullptr);
   }
+  options_.broker.queues_available = options_.mqtt.queues_available;
   facts_.id = options_.node.id;
   facts_.version = std::string(version());
 }

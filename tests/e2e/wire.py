@@ -100,6 +100,7 @@ class Mqtt:
         self.stream = Stream(host, port, timeout)
         self.version = version
         self.inbox = collections.deque()
+        self.acknowledges = True
         if connect:
             self.stream.send(mqtt_connect(client_id, version, True, keep_alive, properties))
             first, body = self.packet()
@@ -153,7 +154,7 @@ class Mqtt:
             self._keep(first, body)
 
     def message(self, timeout=None):
-        """The next PUBLISH, acknowledged when it asks for it; raises Closed when none comes in time."""
+        """The next PUBLISH, acknowledged when it asks for it and `acknowledges`; raises Closed when none comes in time."""
         while not self.inbox:
             self._keep(*self.packet(timeout))
         return self.inbox.popleft()
@@ -176,7 +177,7 @@ class Mqtt:
                         break
                 properties, at = body[at:at + length], at + length
             self.inbox.append(Message(topic, body[at:], qos, packet_id, bool(first & 8), properties))
-            if qos == 1:
+            if qos == 1 and self.acknowledges:
                 self.stream.send(mqtt_packet(0x40, struct.pack(">H", packet_id)))
         elif first >> 4 == 14:
             raise Closed(f"DISCONNECT from the broker, reason {body[0] if body else 0:#x}")

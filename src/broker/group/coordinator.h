@@ -90,6 +90,12 @@ class GroupCoordinator {
     std::vector<TopicId> topics;
   };
   ShareFacts share_facts(TenantId tenant, const std::string& group) const;
+  // The queue of this name (kQueueGroup) is there, over this topic too, durably when `done` says ok; with whether it has begun:
+  // began_queue() was said, or it is of an earlier life. Error: coordinator_loading, group_not_found (a group of another kind has
+  // the name), quota_exceeded, storage_*.
+  void open_queue(TenantId tenant, const std::string& group, const TopicId& topic, Callback<void(Code, bool)> done);
+  // Over each partition that the topic had there is a queue now.
+  void began_queue(TenantId tenant, const std::string& group, const TopicId& topic);
   // The group has queues over these topics too; or not any more, and nor are there any. Durable when `done` says ok. Error:
   // group_not_found, group_not_empty, storage_*.
   void add_share_topics(TenantId tenant, const std::string& group, const std::vector<TopicId>& topics, Callback<void(Code)> done);
@@ -130,7 +136,8 @@ class GroupCoordinator {
   void heartbeat(TenantId tenant, const HeartbeatShare& request, Callback<void(Reply)> done);
   DescribedConsumers describe(TenantId tenant, const DescribeShares& request) const;
   void delete_share_group(Entry& entry, Callback<void(Code)> done);
-  QueueSettings settings_of(const GroupConfig& config) const;
+  QueueSettings settings_of(TenantId tenant, const std::string& group) const;
+  Result<Entry*> entry_for_shares(TenantId tenant, const std::string& group);
 
   // coordinator_lag.cc
   void on_lag_timer();

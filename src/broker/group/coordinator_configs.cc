@@ -8,6 +8,8 @@
 namespace robustmq::broker {
 namespace {
 
+constexpr int32_t kQueueInFlightMax = 100'000;
+
 struct ConfigField {
   std::string_view name;
   int32_t GroupConfig::* own;
@@ -134,7 +136,7 @@ void GroupCoordinator::configure(TenantId tenant, const ConfigureGroups& request
   for (size_t i = 0; i < request.groups.size(); ++i) {
     const Entry* entry = find(tenant, request.groups[i].name);
     if (reply.groups[i].code != Code::ok || !entry || !entry->shares || !queues_.configured) continue;
-    queues_.configured(tenant, request.groups[i].name, settings_of(config_of(tenant, request.groups[i].name)));
+    queues_.configured(tenant, request.groups[i].name, settings_of(tenant, request.groups[i].name));
   }
   kv_.write(std::move(batch), [reply = std::move(reply), done = std::move(done)](Status status) mutable {
     for (ConfiguredTopics::One& row : reply.groups) {
@@ -167,17 +169,21 @@ DescribedGroupConfigs GroupCoordinator::describe(TenantId tenant, const Describe
   return reply;
 }
 
-QueueSettings GroupCoordinator::settings_of(const GroupConfig& config) const {
+QueueSettings GroupCoordinator::settings_of(TenantId tenant, const std::string& group) const {
+  const GroupConfig& config = config_of(tenant, group);
+  const bool is_queue = group.starts_with(kQueueGroup);
   const auto own = [](int32_t value, int32_t otherwise) { return value >= 0 ? value : otherwise; };
   QueueSettings settings;
   if (const auto start = start_of(config.share_auto_offset_reset)) {
     settings.start_at = start->at;
     settings.before_ms = start->before_ms;
   }
-  settings.lease_ms = own(config.share_record_lock_duration_ms, options_.share_record_lock_duration_ms);
-  settings.delivery_limit = own(config.share_delivery_count_limit, options_.share_delivery_count_limit);
-  settings.in_flight_max = own(config.share_partition_max_record_locks, options_.share_partition_max_record_locks);
-  settings.read_committed = config.share_isolation_level == "read_committed";
+  settings.lease_ms = own(config.share_record_lock_duration_ms, is_queue ? 0 : options_.share_record_lock_duration_ms);
+  settings.delivery_limit = own(config.share_delivery_count_limit, is_queue ? 0 : options_.share_delivery_count_limit);
+  settings.in_flight_max =
+      own(config.share_partition_max_record_locks, is_queue ? kQueueInFlightMax : options_.share_partition_max_record_locks);
+  settings.read_committed =
+      is_queue ? config.share_isolation_level != "read_uncommitted" : config.share_isolation_level == "read_committed";
   settings.may_renew = config.share_renew_acknowledge_enable != "false";
   return settings;
 }

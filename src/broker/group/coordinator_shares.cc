@@ -22,16 +22,16 @@ void GroupCoordinator::heartbeat(TenantId tenant, const HeartbeatShare& request,
     done(std::move(reply));
   };
   if (!is_valid_group_name(request.group, false)) return refuse(Code::invalid_argument, "GroupId can't be empty.");
+  if (request.group.starts_with(kQueueGroup))
+    return refuse(Code::invalid_argument, "Group " + request.group + " is a queue, whose members are MQTT clients.");
   Entry* entry = find(tenant, request.group);
-  if (entry != nullptr && entry->is_ending) return refuse(Code::coordinator_loading, "The group is being changed.");
   if (entry == nullptr || !entry->shares) {
+    if (entry != nullptr && entry->is_ending) return refuse(Code::coordinator_loading, "The group is being changed.");
     if (request.member_epoch != 0) return refuse(Code::unknown_member, "The group does not know the member.");
-    // A group without members and offsets is what is made of it.
-    if (entry != nullptr && (!entry->is_idle() || has_offsets(entry->key)))
-      return refuse(Code::group_not_found, "Group " + request.group + " is not a share group.");
     const bool is_new = entry == nullptr;
-    if (is_new) entry = find_or_make(tenant, request.group);
-    if (entry == nullptr) return refuse(Code::quota_exceeded, "The number of groups is at its limit.");
+    const Result<Entry*> made = entry_for_shares(tenant, request.group);
+    if (!made.ok()) return refuse(made.code(), made.error().detail);
+    entry = *made;
     auto shares = std::make_unique<ShareGroup>(options_, metrics_, entry->topics);
     ShareGroup::Refusal refusal = shares->check(request);
     if (refusal.code != Code::ok) {
@@ -40,9 +40,43 @@ void GroupCoordinator::heartbeat(TenantId tenant, const HeartbeatShare& request,
     }
     if (entry->consumers) drop_consumers(*entry);
     entry->shares = std::move(shares);
+  } else if (entry->is_ending) {
+    return refuse(Code::coordinator_loading, "The group is being changed.");
   }
   ConsumerHeartbeatReply reply = entry->shares->heartbeat(request, config_of(tenant, request.group), core_.now());
   conclude(*entry, std::move(done), std::move(reply));
+}
+
+// The group that is to be one of shares: one without members and offsets is what is made of it.
+Result<GroupCoordinator::Entry*> GroupCoordinator::entry_for_shares(TenantId tenant, const std::string& group) {
+  Entry* entry = find(tenant, group);
+  if (entry != nullptr && (!entry->is_idle() || has_offsets(entry->key)))
+    return Error{Code::group_not_found, "Group " + group + " is not a share group."};
+  if (entry == nullptr) entry = find_or_make(tenant, group);
+  if (entry == nullptr) return Error{Code::quota_exceeded, "The number of groups is at its limit."};
+  return entry;
+}
+
+void GroupCoordinator::open_queue(TenantId tenant, const std::string& group, const TopicId& topic,
+                                  Callback<void(Code, bool)> done) {
+  if (!is_loaded_) return done(Code::coordinator_loading, false);
+  Entry* entry = find(tenant, group);
+  if (entry != nullptr && entry->is_ending) return done(Code::coordinator_loading, false);
+  if (entry == nullptr || !entry->shares) {
+    const Result<Entry*> made = entry_for_shares(tenant, group);
+    if (!made.ok()) return done(made.code(), false);
+    entry = *made;
+    if (entry->consumers) drop_consumers(*entry);
+    entry->shares = std::make_unique<ShareGroup>(options_, metrics_, entry->topics);
+  }
+  const bool has_begun = entry->shares->begin_topic(topic);
+  auto written = [has_begun, done = std::move(done)](const Reply& reply) mutable { done(code_of(reply), has_begun); };
+  conclude(*entry, std::move(written), HeartbeatReply{});
+}
+
+void GroupCoordinator::began_queue(TenantId tenant, const std::string& group, const TopicId& topic) {
+  Entry* entry = find(tenant, group);
+  if (entry != nullptr && entry->shares) entry->shares->began_topic(topic);
 }
 
 DescribedConsumers GroupCoordinator::describe(TenantId tenant, const DescribeShares& request) const {
@@ -54,7 +88,7 @@ Result<QueueSettings> GroupCoordinator::queue_settings(TenantId tenant, const st
   const Entry* entry = find(tenant, group);
   if (entry == nullptr || !entry->shares || entry->is_ending || !entry->shares->topics().contains(topic))
     return Code::group_not_found;
-  return settings_of(config_of(tenant, group));
+  return settings_of(tenant, group);
 }
 
 GroupCoordinator::ShareFacts GroupCoordinator::share_facts(TenantId tenant, const std::string& group) const {

@@ -57,7 +57,17 @@ class ShareGroup {
   // ---- What is stored ----
   const std::set<TopicId>& topics() const { return queued_; }
   void add_topic(const TopicId& id) { has_news_ |= queued_.insert(id).second; }
-  void remove_topic(const TopicId& id) { has_news_ |= queued_.erase(id) > 0; }
+  void remove_topic(const TopicId& id) {
+    has_news_ |= queued_.erase(id) > 0;
+    beginning_.erase(id);
+  }
+  // The same, and whether its queues have begun: began_topic() was called since, or they are of an earlier life.
+  bool begin_topic(const TopicId& id) {
+    if (!queued_.contains(id)) beginning_.insert(id);
+    add_topic(id);
+    return !beginning_.contains(id);
+  }
+  void began_topic(const TopicId& id) { beginning_.erase(id); }
   ShareGroupRow row() const { return {epoch_, {queued_.begin(), queued_.end()}}; }
   // Whether the row changed since this was asked last. A group that was made is news.
   bool take_news() { return std::exchange(has_news_, false); }
@@ -86,6 +96,7 @@ class ShareGroup {
   Assignment target_;
   std::map<TopicId, int32_t> followed_;  // with their partitions, as of the target
   std::set<TopicId> queued_;
+  std::set<TopicId> beginning_;  // of them
   bool has_news_ = true;
   bool topics_are_news_ = false;
   Instant next_timer_ = Instant::never();

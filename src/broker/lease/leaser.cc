@@ -251,15 +251,25 @@ void Leaser::go_back(const Context& asker, const Joined::value_type& joined, que
   }
 }
 
-void Leaser::leave(const Context& asker, const LeaveQueue& request, ReplyTo done) {
+void Leaser::leave(const Context& asker, const LeaveQueue& request, queue::Outcome outcome) {
   const auto found = joined_.find(&asker);
-  if (found != joined_.end()) {
-    if (const auto joined = found->second.extract({request.queue, request.consumer})) {
-      go_back(asker, {joined.key(), joined.mapped()}, queue::Outcome::unread);
-    }
-    if (found->second.empty()) joined_.erase(found);
+  if (found == joined_.end()) return;
+  if (const auto joined = found->second.extract({request.queue, request.consumer}))
+    go_back(asker, {joined.key(), joined.mapped()}, outcome);
+  if (found->second.empty()) joined_.erase(found);
+}
+
+void Leaser::stop_waiting(const Context& asker, const std::string& queue, const std::string& consumer) {
+  std::vector<uint64_t> waiting;
+  for (auto at = by_asker_.lower_bound({&asker, 0}); at != by_asker_.end() && at->first == &asker; ++at) {
+    const Operation& operation = *operations_.at(at->second);
+    if (!operation.is_parked) continue;
+    const QueuePart& part = *operation.homes.front().part;
+    if (part.queue == queue && part.ask.consumer == consumer) waiting.push_back(at->second);
   }
-  done(LeftQueue{});
+  for (const uint64_t id : waiting) {
+    if (const auto found = operations_.find(id); found != operations_.end()) finish(*found->second);
+  }
 }
 
 void Leaser::close(const Context& asker) {

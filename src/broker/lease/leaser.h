@@ -33,7 +33,10 @@ class Leaser {
   // `asker`: whose connection asks; its end cancels.
   void lease(const Context& asker, LeaseRecords request, ReplyTo done);
   void settle(const Context& asker, const SettleLeases& request, ReplyTo done);
-  void leave(const Context& asker, const LeaveQueue& request, ReplyTo done);
+  // What the consumer holds goes back, by `outcome`.
+  void leave(const Context& asker, const LeaveQueue& request, queue::Outcome outcome);
+  // The consumer's requests that wait for records are answered with what there is: nothing.
+  void stop_waiting(const Context& asker, const std::string& queue, const std::string& consumer);
   // The connection is gone: its requests are not answered, and what its consumers hold goes back.
   void close(const Context& asker);
   // There may be something for this request.

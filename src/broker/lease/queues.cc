@@ -69,7 +69,7 @@ void Queues::on_closed(const QueueKey& key) {
 }
 
 void Queues::with(const QueueKey& key, const std::shared_ptr<const meta::Topic>& topic, bool may_make,
-                  Callback<void(Result<ShardQueue*>)> use) {
+                  Callback<void(Result<ShardQueue*>)> use, bool from_start) {
   if (removing_.contains(key)) return use(Code::group_not_found);
   std::unique_ptr<ShardQueue>& made = queues_[key];
   if (!made) {
@@ -77,7 +77,13 @@ void Queues::with(const QueueKey& key, const std::shared_ptr<const meta::Topic>&
     made = std::make_unique<ShardQueue>(setup, key, topic);
   }
   ShardQueue* const queue = made.get();
-  queue->when_open(may_make, [queue, use = std::move(use)](Code code) mutable { code == Code::ok ? use(queue) : use(code); });
+  queue->when_open({may_make, from_start},
+                   [queue, use = std::move(use)](Code code) mutable { code == Code::ok ? use(queue) : use(code); });
+}
+
+void Queues::make(const QueueKey& key, const std::shared_ptr<const meta::Topic>& topic, bool from_start,
+                  Callback<void(Code)> done) {
+  with(key, topic, true, [done = std::move(done)](const Result<ShardQueue*>& queue) mutable { done(queue.code()); }, from_start);
 }
 
 ShardQueue* Queues::find_open(const QueueKey& key) const {

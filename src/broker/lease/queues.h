@@ -53,6 +53,9 @@ class Queues final : private QueueEvents {
   void leave(TenantId tenant, const std::string& name, const std::vector<ShardId>& shards, const std::string& consumer,
              uint64_t origin, queue::Outcome outcome);
 
+  // Sees to it that the queue is there, durably when `done` says ok. `from_start`: one that is new begins with what the log
+  // keeps, whatever the settings say.
+  void make(const QueueKey& key, const std::shared_ptr<const meta::Topic>& topic, bool from_start, Callback<void(Code)> done);
   void describe(QueueKey key, std::shared_ptr<const meta::Topic> topic, Callback<void(QueueFacts)> done);
   void seek(QueueKey key, std::shared_ptr<const meta::Topic> topic, Offset to, Callback<void(Code)> done);
   // The queue was never there, durably when `done` says ok.
@@ -80,7 +83,7 @@ class Queues final : private QueueEvents {
   void on_closed(const QueueKey& queue) override;
 
   void with(const QueueKey& key, const std::shared_ptr<const meta::Topic>& topic, bool may_make,
-            Callback<void(Result<ShardQueue*>)> use);
+            Callback<void(Result<ShardQueue*>)> use, bool from_start = false);
   ShardQueue* find_open(const QueueKey& key) const;
   void remove_rows(const meta::Topic& topic);
   void sweep_from(const meta::Meta& meta, std::string from);

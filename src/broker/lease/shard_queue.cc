@@ -34,11 +34,11 @@ ShardQueue::~ShardQueue() {
 
 // ---- Opening ----
 
-void ShardQueue::when_open(bool may_make, Callback<void(Code)> use) {
+void ShardQueue::when_open(Making making, Callback<void(Code)> use) {
   if (is_over_) return use(Code::shutting_down);
   used_at_ = core_.now();
   if (is_open_) return use(Code::ok);
-  opening_.push_back({may_make, std::move(use)});
+  opening_.push_back({making, std::move(use)});
   if (opening_.size() == 1) open();
 }
 
@@ -74,7 +74,8 @@ void ShardQueue::read_rows(std::string from) {
 
 void ShardQueue::restore() {
   if (!snapshot_) {
-    const bool may_make = std::any_of(opening_.begin(), opening_.end(), [](const Opening& each) { return each.may_make; });
+    const bool may_make =
+        std::any_of(opening_.begin(), opening_.end(), [](const Opening& each) { return each.making.is_allowed; });
     return may_make ? make() : finish_opening(Code::not_found);
   }
   Result<std::unique_ptr<queue::Queue>> restored =
@@ -104,6 +105,8 @@ void ShardQueue::make() {
     if (!queue) return;
     if (!shard) return queue->finish_opening(shard.code());
     const shard::ShardBounds bounds = (*shard)->bounds();
+    const auto from_start = [](const Opening& each) { return each.making.from_start; };
+    if (std::any_of(queue->opening_.begin(), queue->opening_.end(), from_start)) return queue->begin_at(bounds.log_start);
     switch (queue->settings_.start_at) {
       case QueueSettings::StartAt::earliest:
         return queue->begin_at(bounds.log_start);

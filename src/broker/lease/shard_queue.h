@@ -96,8 +96,13 @@ class ShardQueue final : private shard::Watcher {
   ShardQueue(const Setup& setup, QueueKey key, std::shared_ptr<const meta::Topic> topic);
   ~ShardQueue();
 
-  // Calls `use` when it is open; or with why it cannot be. not_found: it was never used, and nobody who waits `may_make` it.
-  void when_open(bool may_make, Callback<void(Code)> use);
+  // What may be done to open one that was never used.
+  struct Making {
+    bool is_allowed = false;
+    bool from_start = false;  // it begins with what the log keeps, whatever the settings say
+  };
+  // Calls `use` when it is open; or with why it cannot be. not_found: it was never used, and nobody who waits may make it.
+  void when_open(Making making, Callback<void(Code)> use);
   // Ends it: who waits hears `code`.
   void close(Code code);
 
@@ -139,7 +144,7 @@ class ShardQueue final : private shard::Watcher {
     bool is_woken = false;
   };
   struct Opening {
-    bool may_make = false;
+    Making making;
     Callback<void(Code)> use;
   };
 

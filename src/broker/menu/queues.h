@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/ids.h"
@@ -13,14 +14,18 @@
 
 namespace robustmq::broker {
 
+// A share group whose name begins so is a queue that connections follow (FollowOne of kQueueShare): they are its only members. It
+// is set to begin with what comes, to committed records, to leases as long as a connection, and to no limit of deliveries.
+constexpr std::string_view kQueueGroup = "$queue/";
+
 // What the queues of one name are set to.
 struct QueueSettings {
   // Where a queue begins that was never used.
   enum class StartAt : uint8_t { latest, earliest, before_now };
   StartAt start_at = StartAt::latest;
-  int64_t before_ms = 0;  // before_now: the first record of this time before now, else the latest
-  int64_t lease_ms = 30'000;
-  int32_t delivery_limit = 5;  // deliveries after which a record that comes back is given to nobody any more
+  int64_t before_ms = 0;       // before_now: the first record of this time before now, else the latest
+  int64_t lease_ms = 30'000;   // 0: as long as its consumer
+  int32_t delivery_limit = 5;  // deliveries after which a record that comes back is given to nobody any more; 0: no limit
   int64_t in_flight_max = 2'000;
   bool read_committed = false;  // nothing at or past the last stable offset, and nothing that was aborted
   bool may_renew = true;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
@@ -29,9 +30,13 @@ struct StreamRead {
   std::vector<Start> starts;  // of what none names: latest
 };
 
+// The group whose subscriptions are of queues where BrokerOptions::queues_available says so. Their filter is `NAME` or
+// `NAME/FILTER`, of a stream by its name, or `/FILTER`, of the rule with that filter (MQTT: `$queue/...`).
+constexpr std::string_view kQueueShare = "$queue";
+
 struct FollowOne {
   std::string filter;  // a valid MQTT topic filter, without what names the group; of a stream: what of it, empty: all
-  std::string share;   // the shared subscription's group; empty: not shared
+  std::string share;   // the shared subscription's group; empty: not shared; kQueueShare, where there are queues: one of them
   std::shared_ptr<const StreamRead> stream;  // null: live
   uint8_t qos_max = 0;
   bool no_local = false;
@@ -111,8 +116,10 @@ struct Released {};
 
 // Leases are packet ids up to this; those above it are the connection's own, for deliveries that have no lease.
 constexpr uint16_t kLeaseMax = 32'767;
-// Leases from here on are of shared subscriptions, in any session: they end with the connection.
+// Leases from here on are of shared subscriptions, in any session, and those from the second on of queues: they end with the
+// connection.
 constexpr uint16_t kSharedLeaseMin = 49'152;
+constexpr uint16_t kQueueLeaseMin = 57'344;
 
 // What became of leased deliveries (Delivery::lease).
 struct Settle {

@@ -328,7 +328,7 @@ class Play {
       if (one.outcome != broker::Settle::Outcome::received) {
         leases_.erase(found);
       } else {
-        require(!found->second && one.lease < broker::kSharedLeaseMin);
+        require(!found->second);
         found->second = true;
       }
     }

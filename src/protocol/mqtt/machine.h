@@ -163,7 +163,7 @@ class Machine final : public protocol::Connection {
   bool on_released(CallId id, const broker::Reply& reply, Outbox& out);
   void on_subscribe(const Frame& frame, Outbox& out);
   Fault unavailable(bool is_shared, std::string_view filter) const;
-  std::string filter_under_mount(std::string_view filter) const;
+  std::string filter_under_mount(std::string_view filter, bool is_queue) const;
   void on_unsubscribe(const Frame& frame, Outbox& out);
   void on_disconnect(const Frame& frame, Outbox& out);
   bool on_published(CallId id, const broker::Reply& reply, Outbox& out);

@@ -74,7 +74,7 @@ void Machine::on_pubrec(const Ack& ack, Sent state, Outbox& out) {
     return;
   }
   ids_of(ack.packet_id).set(ack.packet_id, Sent::released);
-  if (is_lease(ack.packet_id)) {
+  if (is_settled(ack.packet_id)) {
     settle(ack.packet_id, broker::Settle::Outcome::received);
     outbound_->unconfirmed.insert(ack.packet_id);
   } else {
@@ -155,7 +155,7 @@ void Machine::send_pubrels(Outbox& out) {
   for (; done < settling.size() && settling[done].is_answered; ++done) {
     for (const uint16_t id : settling[done].received) {
       outbound_->unconfirmed.erase(id);
-      if (outbound_->leases.get(id) == Sent::released) send_ack(PacketType::pubrel, id, ReasonCode::success, out);
+      if (ids_of(id).get(id) == Sent::released) send_ack(PacketType::pubrel, id, ReasonCode::success, out);
     }
   }
   settling.erase(settling.begin(), settling.begin() + static_cast<ptrdiff_t>(done));

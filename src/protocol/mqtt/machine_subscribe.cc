@@ -8,15 +8,16 @@ namespace robustmq::mqtt {
 namespace {
 
 constexpr std::string_view kShared = "$share/";
-constexpr std::string_view kQueue = "$queue/";  // of the group that has its name
+constexpr std::string_view kQueue = "$queue/";  // of the group that has its name; or a queue
+constexpr std::string_view kRuleQueue = "$q/";  // where there are queues: deprecated
 
-bool is_of_group(std::string_view text) { return text.starts_with(kShared) || text.starts_with(kQueue); }
-
-// A filter as it was sent, taken apart: `$share/group/filter`, `$queue/filter`, `$stream/name/filter`, or a filter.
+// A filter as it was sent, taken apart: `$share/group/filter`, `$queue/filter`, `$queue/name/filter`, `$q/filter`,
+// `$stream/name/filter`, or a filter. Of a queue it is what names it (broker::kQueueShare).
 struct Asked {
   std::string_view share;
   std::string_view filter;
   std::optional<StreamFilter> stream;
+  bool is_queue = false;
   bool is_good = false;
 };
 
@@ -30,6 +31,7 @@ Asked asked_of(std::string_view text, const MqttOptions& options) {
     return asked;
   }
   if (text == "$share" || text == "$queue") return asked;
+  const bool is_of_rule = options.queues_available && text.starts_with(kRuleQueue);
   if (text.starts_with(kShared)) {
     text.remove_prefix(kShared.size());
     const size_t slash = text.find('/');
@@ -37,10 +39,11 @@ Asked asked_of(std::string_view text, const MqttOptions& options) {
     asked.share = text.substr(0, slash);
     if (asked.share.find_first_of("+#") != std::string_view::npos) return asked;
     asked.filter = text.substr(slash + 1);
-  } else if (text.starts_with(kQueue)) {
-    asked.share = text.substr(0, kQueue.size() - 1);
-    asked.filter = text.substr(kQueue.size());
+  } else if (is_of_rule || text.starts_with(kQueue)) {
+    asked.share = broker::kQueueShare;
+    asked.filter = text.substr(is_of_rule ? kRuleQueue.size() - 1 : kQueue.size());
   }
+  asked.is_queue = options.queues_available && asked.share == broker::kQueueShare;
   asked.is_good = is_valid_topic_filter(asked.filter) && topic_levels(asked.filter) <= options.topic_levels_max;
   return asked;
 }
@@ -65,11 +68,11 @@ void Machine::on_subscribe(const Frame& frame, Outbox& out) {
   const std::optional<std::vector<StreamStart>> starts = stream_starts_of(packet.properties);
   SubscriptionReader reader(packet, version_);
   for (Subscription wanted; reader.next(wanted);) {
-    if (wanted.no_local && is_of_group(wanted.filter)) {
+    Asked asked = asked_of(wanted.filter, *options_);
+    if (wanted.no_local && (!asked.share.empty() || wanted.filter.starts_with(kShared))) {
       fail({ReasonCode::protocol_error, "No Local on a shared subscription"}, out);  // MQTT5 3.8.3.1
       return;
     }
-    Asked asked = asked_of(wanted.filter, *options_);
     if (is_mounted() && asked.filter.size() + facts_->mountpoint.size() > kTopicNameBytes) asked.is_good = false;
     const bool is_over = follow.filters.size() >= options_->subscribe_filters_max;
     if (is_over || !asked.is_good) {
@@ -77,7 +80,7 @@ void Machine::on_subscribe(const Frame& frame, Outbox& out) {
       pending.codes += is_v5() ? as_char(reason) : as_char(ReasonCode::unspecified_error);
       continue;
     }
-    if (const Fault fault = unavailable(!asked.share.empty(), asked.filter)) {
+    if (const Fault fault = unavailable(!asked.share.empty() && !asked.is_queue, asked.filter)) {
       if (is_v5()) {  // it was told (MQTT5 3.2.2.3.11, 3.2.2.3.13)
         fail(fault, out);
         return;
@@ -93,7 +96,7 @@ void Machine::on_subscribe(const Frame& frame, Outbox& out) {
     const uint8_t granted = wanted.qos > options_->qos_max ? options_->qos_max : wanted.qos;
     pending.codes += kAsked;
     pending.granted += static_cast<char>(granted);
-    follow.filters.push_back({.filter = filter_under_mount(asked.filter),
+    follow.filters.push_back({.filter = filter_under_mount(asked.filter, asked.is_queue),
                               .share = std::string(asked.share),
                               .stream = asked.stream ? asked.stream->read_from(*starts) : nullptr,
                               .qos_max = granted,
@@ -113,10 +116,16 @@ void Machine::on_subscribe(const Frame& frame, Outbox& out) {
   pending_->push_back(std::move(pending));
 }
 
-// Under a mountpoint all of a stream is what lies there.
-std::string Machine::filter_under_mount(std::string_view filter) const {
+// Under a mountpoint all of a stream, or of a queue, is what lies there.
+std::string Machine::filter_under_mount(std::string_view filter, bool is_queue) const {
   if (!is_mounted()) return std::string(filter);
-  return mounted(facts_->mountpoint, filter.empty() ? "#" : filter);
+  std::string name;
+  if (is_queue) {
+    const size_t slash = filter.find('/');
+    (name = filter.substr(0, slash)) += '/';
+    filter = slash == std::string_view::npos ? std::string_view() : filter.substr(slash + 1);
+  }
+  return name + mounted(facts_->mountpoint, filter.empty() ? "#" : filter);
 }
 
 // What an option has switched off.
@@ -145,7 +154,7 @@ void Machine::on_unsubscribe(const Frame& frame, Outbox& out) {
       pending.codes += as_char(ReasonCode::topic_filter_invalid);
     } else {
       pending.codes += kAsked;
-      unfollow.filters.push_back({.filter = filter_under_mount(asked.filter),
+      unfollow.filters.push_back({.filter = filter_under_mount(asked.filter, asked.is_queue),
                                   .share = std::string(asked.share),
                                   .stream = asked.stream ? asked.stream->name : std::string()});
     }

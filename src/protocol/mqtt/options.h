@@ -18,6 +18,7 @@ struct MqttOptions {
   bool subscription_ids_available = true;
   bool shared_available = true;
   bool streams_available = true;
+  bool queues_available = false;
   uint32_t clean_session_0_expiry_s = 7 * 24 * 3600;
   uint16_t topic_alias_max = 32;
   uint16_t topic_alias_out_max = 32;
@@ -64,6 +65,9 @@ struct MqttOptions {
     v.field("shared_available", &O::shared_available, {.doc = "Whether clients may subscribe to `$share/group/filter`."});
     v.field("streams_available", &O::streams_available,
             {.doc = "Whether `$stream/name/filter` reads a stream; otherwise it is a topic filter like others."});
+    v.field("queues_available", &O::queues_available,
+            {.doc = "Whether `$queue/name/filter` is a queue over a stream, and `$q/filter` the one over a topic rule's; otherwise "
+                    "`$queue/filter` is `$share/$queue/filter`."});
     v.field("clean_session_0_expiry_s", &O::clean_session_0_expiry_s,
             {.doc = "How long the session of an MQTT 3.1 or 3.1.1 client with clean session 0 is kept after its connection; "
                     "4,294,967,295 keeps it for ever.",
