@@ -523,7 +523,8 @@ class BenchTool(WithBroker):
         if not os.path.exists(tool):
             self.skipTest("there is no robust-bench beside robust-server")
         kafka_port = self.broker.ports["kafka"]
-        for command in ("mqtt-pairs --qos=0", "mqtt-pairs --qos=1", "mqtt-fan-out", "mqtt-fan-in", "mqtt-latency --rate=500",
+        for command in ("mqtt-pairs --qos=0", "mqtt-pairs --qos=1", "mqtt-pairs --qos=2", "mqtt-fan-out", "mqtt-fan-in", "mqtt-shared --qos=1",
+                        "mqtt-offline --qos=1", "mqtt-sessions --connections=20", "mqtt-latency --rate=500",
                         "mqtt-idle --connections=50", "kafka-produce", "kafka-fetch --fill_mib=4", f"bare-produce --dir={self.home}"):
             port = kafka_port if command.startswith("kafka") else self.mqtt
             pid = [] if command.startswith("bare") else [f"--pid={self.broker.pid}"]
@@ -531,7 +532,7 @@ class BenchTool(WithBroker):
                                    "--subscribers=10", "--json"], capture_output=True, text=True, check=False, timeout=60)
             self.assertEqual(done.returncode, 0, f"robust-bench {command}: {done.stderr}")
             values = json.loads(done.stdout)
-            self.assertGreater(values.get("messages", values.get("MBs", values.get("connections"))), 0, command)
+            self.assertGreater(values.get("messages", values.get("MBs", values.get("connections", values.get("sessions")))), 0, command)
             self.assertEqual(values.get("missing", 0), 0, command)
 
 

@@ -28,9 +28,11 @@ MQTT (3.1.1, any broker)
   mqtt-pairs      publisher i to subscriber i, closed loop: at most --window messages a publisher on the way
   mqtt-fan-out    one publisher, --subscribers subscribers
   mqtt-fan-in     --publishers publishers, one subscriber
+  mqtt-shared     --publishers publishers, --subscribers subscribers that share what they send
+  mqtt-offline    the same for --subscribers stored sessions whose clients are away, each getting everything; --qos=1 or 2
   mqtt-latency    pairs, open loop: --rate messages a second, latency counted from when each was due
   mqtt-idle       --connections connections with one subscription each: the broker's memory a connection (VmRSS)
-
+  mqtt-sessions   as many stored sessions instead, their clients away
   mqtt-topics     --topics new topics below --topic, made by one message at QoS 1 each, at most --window a publisher on the
                   way: the broker's CPU and memory a topic (at most --seconds)
 
@@ -41,7 +43,7 @@ Kafka (acks=all; one connection and one partition each)
   bare-fetch      the same against the bare loop: read, send
 
 Options (default)
-  --qos=0|1 (0)  --publishers=N (100)  --subscribers=N (100)  --size_bytes=N (64)  --window=N (4)
+  --qos=0|1|2 (0)  --publishers=N (100)  --subscribers=N (100)  --size_bytes=N (64)  --window=N (4)
   --rate=N (1000)  --connections=N (10000)  --topics=N (1000000)
   --partitions=N (4)  --requests=N in flight a connection (4)  --record_bytes=N (1024)  --batch_bytes=N (65536)
   --fetch_bytes=N (1048576)  --fill_mib=N (256)  --topic=NAME (bench)  --dir=DIR (.)
@@ -118,7 +120,7 @@ void take_option(Options& options, std::string_view argument) {
 }
 
 void check(const Options& options) {
-  if (options.qos > 1) fail("--qos is 0 or 1");
+  if (options.qos > 2) fail("--qos is 0, 1 or 2");
   if (options.port == 0 && !options.command.starts_with("bare-")) fail("--port of the broker is needed");
   if (options.publishers < 1 || options.subscribers < 1 || options.window < 1 || options.partitions < 1 || options.requests < 1 ||
       options.connections < 1 || options.topics < 1 || options.record_bytes < 1 || options.rate <= 0) {
@@ -151,8 +153,11 @@ static int run(int argc, char** argv) {
       {"mqtt-pairs", [&] { return run_mqtt_pairs(options); }},
       {"mqtt-fan-out", [&] { return run_mqtt_fan_out(options); }},
       {"mqtt-fan-in", [&] { return run_mqtt_fan_in(options); }},
+      {"mqtt-shared", [&] { return run_mqtt_shared(options); }},
+      {"mqtt-offline", [&] { return run_mqtt_offline(options); }},
       {"mqtt-latency", [&] { return run_mqtt_latency(options); }},
       {"mqtt-idle", [&] { return run_mqtt_idle(options); }},
+      {"mqtt-sessions", [&] { return run_mqtt_sessions(options); }},
       {"mqtt-topics", [&] { return run_mqtt_topics(options); }},
       {"kafka-produce", [&] { return run_kafka_produce(options, false); }},
       {"kafka-fetch", [&] { return run_kafka_fetch(options, false); }},

@@ -31,8 +31,12 @@ MQTT = [
     ("idle connections", "mqtt-idle", [], [("kb_per_connection", "memory a connection, kB", True)]),
     ("pairs QoS 0", "mqtt-pairs", ["--qos=0"], [CPU, RATE]),
     ("pairs QoS 1", "mqtt-pairs", ["--qos=1"], [CPU, RATE]),
+    ("pairs QoS 2", "mqtt-pairs", ["--qos=2"], [CPU, RATE]),
     ("fan-out 1 to 100", "mqtt-fan-out", [], [CPU, RATE]),
     ("fan-in 100 to 1", "mqtt-fan-in", [], [CPU, RATE]),
+    ("shared, 100 to 100, QoS 1", "mqtt-shared", ["--qos=1"], [CPU, RATE]),
+    ("QoS 1 to 100 sessions that are away", "mqtt-offline", ["--qos=1"], [CPU, RATE]),
+    ("stored sessions, away", "mqtt-sessions", [], [("kb_per_session", "memory a session, kB", True)]),
     *((f"{rate:,} messages/s QoS {qos}", "mqtt-latency", [f"--rate={rate}", f"--qos={qos}"], LATENCY + [CPU])
       for rate in (1000, 10000) for qos in (0, 1)),
 ]
@@ -132,7 +136,7 @@ class Bench:
             if self.args.only and self.args.only not in command:
                 continue
             with make() as server:
-                extra = [f"--connections={self.args.connections}"] if command == "mqtt-idle" else []
+                extra = [f"--connections={self.args.connections}"] if command in ("mqtt-idle", "mqtt-sessions") else []
                 self.run(server.name, cell, fields, command, *options, *extra, f"--port={server.mqtt}", f"--pid={server.pid}", core=core)
 
     def kafka_round(self, make, core):

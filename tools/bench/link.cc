@@ -20,8 +20,11 @@ constexpr size_t kReadBytes = 1 << 20;
 
 static std::string errno_text() { return std::strerror(errno); }
 
-Link::~Link() {
+Link::~Link() { close(); }
+
+void Link::close() {
   if (fd_ >= 0) ::close(fd_);
+  fd_ = -1;
 }
 
 void Link::connect(int port) {

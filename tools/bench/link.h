@@ -20,6 +20,8 @@ class Link {
   void adopt(int fd) { fd_ = fd; }
   int fd() const { return fd_; }
 
+  void close();
+
   // Set-up, while blocking: sends all; reads exactly `size` bytes, waiting at most 10 s.
   void send_now(std::string_view data);
   std::string read_now(size_t size);

@@ -17,10 +17,12 @@ namespace {
 constexpr int kMarkBytes = 12;        // a payload begins with its time (8) and its publisher (4)
 constexpr uint64_t kSampleEvery = 8;  // closed loop: one delivery in so many is a latency sample
 
-std::string connect_packet(const std::string& client_id) {
+std::string connect_packet(const std::string& client_id, bool is_clean) {
   std::string out = "\x10";
   put_length(out, 12 + client_id.size());
-  out += std::string_view("\0\4MQTT\4\2\2\x58", 10);  // 3.1.1, clean session, keep-alive 600 s
+  out += std::string_view("\0\4MQTT\4", 7);  // 3.1.1
+  out += is_clean ? '\2' : '\0';
+  out += std::string_view("\2\x58", 2);  // keep-alive 600 s
   put_u16(out, client_id.size());
   return out + client_id;
 }
@@ -46,26 +48,39 @@ struct Client {
   uint16_t packet_id = 0;
 };
 
+// How publishers and subscribers belong together.
+enum class Shape : uint8_t {
+  pairs,    // publisher i to subscriber i
+  one,      // all of one topic
+  shared,   // the subscribers share one topic
+  offline,  // all of one topic; the subscribers are stored sessions, and away
+};
+
 class MqttLoad {
  public:
   explicit MqttLoad(const Options& options)
       : options_(options), mark_(static_cast<size_t>(std::max(options.size_bytes, kMarkBytes)), 'x') {}
 
   // Subscribers first, so that nothing is published to nobody.
-  void connect(int publishers, int subscribers) {
+  void connect(int publishers, int subscribers, Shape shape) {
     const std::string run = fmt::format("bench{}", now_ns() % 1'000'000'000);
-    copies_ = publishers == 1 ? subscribers : 1;
+    copies_ = publishers == 1 && shape == Shape::one ? subscribers : 1;
+    is_offline_ = shape == Shape::offline;
     for (int i = 0; i < subscribers + publishers; ++i) {
       auto client = std::make_unique<Client>();
       client->index = static_cast<uint32_t>(i);
       client->is_publisher = i >= subscribers;
       const int n = client->is_publisher ? i - subscribers : i;
-      client->topic = fmt::format("{}/{}", run, publishers == subscribers ? n : 0);
-      open(*client, fmt::format("{}-{}", run, i));
+      client->topic = fmt::format("{}/{}", run, shape == Shape::pairs ? n : 0);
+      if (shape == Shape::shared && !client->is_publisher) client->topic.insert(0, "$share/bench/");
+      open(*client, fmt::format("{}-{}", run, i), !is_offline_ || client->is_publisher);
+      if (is_offline_ && !client->is_publisher) client->link.close();
       clients_.push_back(std::move(client));
     }
     first_publisher_ = static_cast<size_t>(subscribers);
-    for (const auto& client : clients_) poller_.add(client->link, client->index);
+    for (const auto& client : clients_) {
+      if (client->is_publisher || !is_offline_) poller_.add(client->link, client->index);
+    }
   }
 
   // Until `end_ns`, keeping `window` messages in flight.
@@ -102,9 +117,9 @@ class MqttLoad {
   Samples& samples() { return samples_; }
 
   // One connection with its subscription, answered.
-  void open(Client& client, const std::string& client_id) {
+  void open(Client& client, const std::string& client_id, bool is_clean = true) {
     client.link.connect(options_.port);
-    client.link.send_now(connect_packet(client_id));
+    client.link.send_now(connect_packet(client_id, is_clean));
     if (client.link.read_now(4) != std::string_view("\x20\x02\0\0", 4)) fail("CONNECT was refused");
     if (client.is_publisher) return;
     client.link.send_now(subscribe_packet(client.topic, options_.qos));
@@ -146,17 +161,31 @@ class MqttLoad {
     if (first >> 4 == 3) {
       const int qos = first >> 1 & 3;
       size_t at = 2 + (static_cast<size_t>(static_cast<uint8_t>(body[0])) << 8 | static_cast<uint8_t>(body[1]));
-      if (qos == 1) {
-        client.link.out() += std::string_view("\x40\x02", 2);
-        client.link.out() += body.substr(at, 2);
+      if (qos > 0) {
+        acknowledge(client, qos == 1 ? 4 : 5, body.substr(at, 2));
         at += 2;
-        mark_dirty(client);
       }
       delivery(body.substr(at));
-    } else if (first >> 4 == 4) {
+    } else if (first >> 4 == 5) {
+      acknowledge(client, 6, body.substr(0, 2));
+    } else if (first >> 4 == 6) {
+      acknowledge(client, 7, body.substr(0, 2));
+    } else if (first >> 4 == 4 || first >> 4 == 7) {
       --client.unacked;
+      if (is_offline_) {
+        ++delivered_;
+        --client.undelivered;
+      }
       top_up(client);
     }
+  }
+
+  // PUBACK 4, PUBREC 5, PUBREL 6, PUBCOMP 7
+  void acknowledge(Client& client, int type, std::string_view packet_id) {
+    client.link.out() += static_cast<char>(type << 4 | (type == 6 ? 2 : 0));
+    client.link.out() += '\2';
+    client.link.out() += packet_id;
+    mark_dirty(client);
   }
 
   void delivery(std::string_view payload) {
@@ -220,14 +249,15 @@ class MqttLoad {
   size_t first_publisher_ = 0;
   int64_t copies_ = 1;
   bool is_open_ = false;
+  bool is_offline_ = false;
   uint64_t delivered_ = 0, published_ = 0;
   Samples samples_;
   std::string mark_;
 };
 
-Report run_closed(const Options& options, int publishers, int subscribers) {
+Report run_closed(const Options& options, int publishers, int subscribers, Shape shape) {
   MqttLoad load(options);
-  load.connect(publishers, subscribers);
+  load.connect(publishers, subscribers, shape);
   load.run_closed(now_ns() + static_cast<int64_t>(options.warmup_s * 1e9));
   load.samples().clear();
   const uint64_t before = load.delivered();
@@ -235,6 +265,7 @@ Report run_closed(const Options& options, int publishers, int subscribers) {
   load.run_closed(now_ns() + static_cast<int64_t>(options.seconds * 1e9));
   Report report;
   stretch.report(report, options, static_cast<double>(load.delivered() - before));
+  if (shape == Shape::offline) return report;
   report.add("p50_us", load.samples().percentile_us(50));
   report.add("p99_us", load.samples().percentile_us(99));
   return report;
@@ -242,14 +273,23 @@ Report run_closed(const Options& options, int publishers, int subscribers) {
 
 }  // namespace
 
-Report run_mqtt_pairs(const Options& options) { return run_closed(options, options.publishers, options.publishers); }
-Report run_mqtt_fan_out(const Options& options) { return run_closed(options, 1, options.subscribers); }
-Report run_mqtt_fan_in(const Options& options) { return run_closed(options, options.publishers, 1); }
+Report run_mqtt_pairs(const Options& options) {
+  return run_closed(options, options.publishers, options.publishers, Shape::pairs);
+}
+Report run_mqtt_fan_out(const Options& options) { return run_closed(options, 1, options.subscribers, Shape::one); }
+Report run_mqtt_fan_in(const Options& options) { return run_closed(options, options.publishers, 1, Shape::one); }
+Report run_mqtt_shared(const Options& options) {
+  return run_closed(options, options.publishers, options.subscribers, Shape::shared);
+}
+Report run_mqtt_offline(const Options& options) {
+  if (options.qos == 0) fail("what is sent at QoS 0 is not kept for who is away: --qos=1 or 2");
+  return run_closed(options, options.publishers, options.subscribers, Shape::offline);
+}
 
 Report run_mqtt_latency(const Options& options) {
   ::prctl(PR_SET_TIMERSLACK, 1);
   MqttLoad load(options);
-  load.connect(options.publishers, options.publishers);
+  load.connect(options.publishers, options.publishers, Shape::pairs);
   const int64_t warm = now_ns() + kSecond / 100;
   load.run_open(options.rate, warm, warm + static_cast<int64_t>(options.warmup_s * 1e9));
   load.samples().clear();
@@ -266,8 +306,11 @@ Report run_mqtt_latency(const Options& options) {
   return report;
 }
 
-Report run_mqtt_idle(const Options& options) {
-  if (options.pid == 0) fail("mqtt-idle measures the broker's memory: --pid is needed");
+namespace {
+
+// Memory that `connections` of them cost; with `is_stored` their sessions, when the connections are gone.
+Report run_idle(const Options& options, bool is_stored) {
+  if (options.pid == 0) fail("it measures the broker's memory: --pid is needed");
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
   limit.rlim_cur = limit.rlim_max;
@@ -277,8 +320,8 @@ Report run_mqtt_idle(const Options& options) {
   const auto open_one = [&](int i) {
     auto client = std::make_unique<Client>();
     client->topic = fmt::format("idle/{}", i);
-    load.open(*client, fmt::format("idle-{}", i));
-    clients.push_back(std::move(client));
+    load.open(*client, fmt::format("idle-{}", i), !is_stored);
+    if (!is_stored) clients.push_back(std::move(client));
   };
   constexpr int kFirst = 100;  // whatever the first connections make the broker allocate for good is not theirs
   for (int i = 0; i < kFirst; ++i) open_one(i);
@@ -287,11 +330,17 @@ Report run_mqtt_idle(const Options& options) {
   for (int i = 0; i < options.connections; ++i) open_one(kFirst + i);
   const int64_t after = status_kb(options.pid, "VmRSS");
   Report report;
-  stretch.report(report, options, options.connections, "connection");
+  const char* const what = is_stored ? "session" : "connection";
+  stretch.report(report, options, options.connections, what);
   report.add("rss_before_kb", static_cast<double>(before));
   report.add("rss_after_kb", static_cast<double>(after));
-  report.add("kb_per_connection", static_cast<double>(after - before) / options.connections);
+  report.add(fmt::format("kb_per_{}", what), static_cast<double>(after - before) / options.connections);
   return report;
 }
+
+}  // namespace
+
+Report run_mqtt_idle(const Options& options) { return run_idle(options, false); }
+Report run_mqtt_sessions(const Options& options) { return run_idle(options, true); }
 
 }  // namespace robustmq::bench
