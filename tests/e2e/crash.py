@@ -3,7 +3,7 @@
 
 In a round MQTT clients publish QoS 1 to a persistent stream that a topic rule made, some of it delayed, and retained messages; Kafka
 clients produce acks=all to the same stream and to one of their own (one of them idempotent), a reader follows, a group commits
-offsets, and a stored MQTT session whose client is away is owed everything of that stream. Then the process is killed;
+offsets, a stored MQTT session whose client is away is owed everything of that stream, and a worker works on a queue over it. Then the process is killed;
 sometimes it is killed again while it recovers. Every producer repeats, or leaves, what has no answer. The checker (checker.py)
 judges the whole life after every round.
 
@@ -29,6 +29,9 @@ from wire import Closed, Damaged, Kafka, KafkaError, Mqtt, mqtt_connect, mqtt_pu
 PARTITIONS = 4
 RULED, OWN = "crash", "crash-own"
 CONFIG = f"""
+[mqtt]
+queues_available = true
+
 [[topic_rule]]
 filter = "{RULED}/#"
 topic = "{RULED}"
@@ -376,14 +379,35 @@ class Reader:
             self.checker.saw(stream, partition, record.offset, payload)
 
 
-class Away:
-    """A stored session that follows the first stream at QoS 1: its client comes once a round, and takes what it is owed."""
+class Owed:
+    """Who is to get all of the first stream at QoS 1, at least once."""
 
     QUIET = 10  # seconds without a message after which something is missing
 
-    def __init__(self, checker):
-        self.checker = checker
+    def __init__(self, who, checker):
+        self.who, self.checker = who, checker
         self.got = set()  # (producer, seq)
+
+    def take(self, client, timeout):
+        identity = identity_of(client.message(timeout).payload)
+        if identity:
+            self.got.add((identity[0], identity[2]))
+
+    def take_rest(self, client):
+        # What is delayed comes when it is due; the streams' reader judges that.
+        wanted = {one for one in self.checker.acked_of(RULED) if one[0] != "delayed"}
+        while missing := wanted - self.got:
+            try:
+                for _ in missing:
+                    self.take(client, self.QUIET)
+            except Closed:
+                missing = wanted - self.got
+                if missing:
+                    raise Failed(f"{self.who} is owed {len(missing)} messages that do not come, such as {sorted(missing)[:5]}") from None
+
+
+class Away(Owed):
+    """A stored session whose client comes once a round."""
 
     def connect(self, broker):
         client = Mqtt(broker.ports["mqtt"], "away", connect=False)
@@ -402,16 +426,34 @@ class Away:
         client, is_present = self.connect(broker)
         if not is_present:
             raise Failed("the session is gone after the restart")
-        # What is delayed comes when it is due; the streams' reader judges that.
-        missing = {one for one in self.checker.acked_of(RULED) - self.got if one[0] != "delayed"}
-        while missing:
-            try:
-                identity = identity_of(client.message(self.QUIET).payload)
-            except Closed:
-                raise Failed(f"the session is owed {len(missing)} messages that do not come, such as {sorted(missing)[:5]}") from None
-            if identity:
-                self.got.add((identity[0], identity[2]))
-                missing.discard((identity[0], identity[2]))
+        self.take_rest(client)
+        client.close()
+
+
+class Worker(Producer):
+    """Works on the queue over the first stream, as long as the broker lives; and once a round until nothing is left."""
+
+    def __init__(self, name, checker, seed):
+        super().__init__(name, checker, seed)
+        self.owed = Owed("the queue", checker)
+
+    def begin(self, broker):
+        client = Mqtt(broker.ports["mqtt"], self.name)
+        if client.subscribe(f"$queue/{RULED}", 1) != 1:
+            raise Failed("the subscription to the queue was refused")
+        return client
+
+    def load(self, broker):
+        client = self.begin(broker)
+        try:
+            while True:
+                self.owed.take(client, 30)
+        finally:
+            client.stream.close()
+
+    def work_off(self, broker):
+        client = self.begin(broker)
+        self.owed.take_rest(client)
         client.close()
 
 
@@ -433,13 +475,15 @@ class Life:
         self.delayed = DelayedProducer("delayed", self.checker, seed, 5)
         self.retained = RetainedProducer("retained", self.checker, seed)
         self.producers += [self.delayed, self.retained]
-        self.away = Away(self.checker)
+        self.away = Away("the session", self.checker)
+        self.worker = Worker("worker", self.checker, seed)
         self.restarts = []
 
     def begin(self):
         """First start: both streams and the session exist afterwards."""
         self.broker.start()
         self.away.begin(self.broker)
+        self.worker.begin(self.broker).close()
         client = Mqtt(self.broker.ports["mqtt"], "setup")
         self.checker.sent(RULED, "setup", f"{RULED}/setup", 1)
         client.publish(f"{RULED}/setup", payload_of("setup", f"{RULED}/setup", 1), 1)
@@ -455,7 +499,7 @@ class Life:
     def round(self):
         """Load, crash, restart, read, judge. The broker runs before and after."""
         dying = threading.Event()
-        threads = [threading.Thread(target=p.run, args=(self.broker, dying)) for p in self.producers + [self.committer]]
+        threads = [threading.Thread(target=p.run, args=(self.broker, dying)) for p in self.producers + [self.committer, self.worker]]
         threads.append(threading.Thread(target=self.reader.follow, args=(self.broker, dying)))
         before = self.checker.counts["acked"]
         for thread in threads:
@@ -467,7 +511,7 @@ class Life:
         self.crash()
         for thread in threads:
             thread.join(30)
-        for one in self.producers + [self.committer, self.reader]:
+        for one in self.producers + [self.committer, self.worker, self.reader]:
             if one.error:
                 raise Failed(f"{getattr(one, 'name', 'the follower')}: {one.error!r}")
         while self.rng.random() < 0.25:  # killed again while it recovers
@@ -505,6 +549,7 @@ class Life:
         client.close()
         if not self.checker.verdicts():  # what the stream has lost, no session gets
             self.away.come_back(self.broker)
+            self.worker.work_off(self.broker)
 
     def end(self):
         """A clean stop and start lose nothing either."""
