@@ -39,8 +39,8 @@ std::string as_asked(std::string_view stream, std::string_view filter) {
   return text;
 }
 
-StreamReaders::Reader::Reader(Context& context_in, FollowOne wanted_in, std::shared_ptr<const meta::Topic> topic_in)
-    : context(&context_in),
+StreamReader::StreamReader(Context& context_in, FollowOne wanted_in, std::shared_ptr<const meta::Topic> topic_in)
+    : ReaderState(context_in),
       wanted(std::move(wanted_in)),
       topic(std::move(topic_in)),
       fallback(mqtt_name_of_kafka(topic->name)),
@@ -48,20 +48,7 @@ StreamReaders::Reader::Reader(Context& context_in, FollowOne wanted_in, std::sha
 
 StreamReaders::StreamReaders(runtime::Core& core, meta::Meta& meta, Fetcher& fetcher, const FanOut& fan_out,
                              const TopicRules& rules, const BrokerOptions& options, BrokerMetrics& metrics)
-    : core_(core),
-      meta_(meta),
-      fetcher_(fetcher),
-      fan_out_(fan_out),
-      rules_(rules),
-      options_(options),
-      metrics_(metrics),
-      looks_(
-          core,
-          [this](uint64_t connection_id) -> SinkLooks::Pace* {
-            const auto found = connections_.find(connection_id);
-            return found == connections_.end() ? nullptr : &found->second.pace;
-          },
-          [this](uint64_t connection_id) { advance_all(connection_id); }) {}
+    : Readers(core), meta_(meta), fetcher_(fetcher), fan_out_(fan_out), rules_(rules), options_(options), metrics_(metrics) {}
 
 std::shared_ptr<const meta::Topic> StreamReaders::find_stream(TenantId tenant, std::string_view name) const {
   if (!name.starts_with('/')) return meta_.find(tenant, name);
@@ -82,16 +69,9 @@ FollowResult StreamReaders::add(Context& context, const FollowOne& wanted) {
   }
   if (partitions > options_.fetch_partitions_max) return {Code::quota_exceeded, true};
   const bool had_one = remove(context, wanted.filter, wanted.stream->name);
-  connections_[context.connection_id].readers.push_back(std::make_shared<Reader>(context, wanted, std::move(topic)));
+  connections_[context.connection_id].readers.push_back(std::make_shared<StreamReader>(context, wanted, std::move(topic)));
   ++metrics_.stream_subscriptions;
   return {Code::ok, !had_one};
-}
-
-void StreamReaders::start(uint64_t connection_id) {
-  const auto found = connections_.find(connection_id);
-  if (found == connections_.end()) return;
-  for (const ReaderPtr& reader : found->second.readers) reader->is_started = true;
-  advance_all(connection_id);
 }
 
 bool StreamReaders::remove(const Context& context, std::string_view filter, std::string_view stream) {
@@ -121,11 +101,6 @@ void StreamReaders::end(const ReaderPtr& reader) {
   if (found->second.readers.empty()) connections_.erase(found);
 }
 
-size_t StreamReaders::count_of(const Context& context) const {
-  const auto found = connections_.find(context.connection_id);
-  return found == connections_.end() ? 0 : found->second.readers.size();
-}
-
 bool StreamReaders::has(const Context& context, const FollowOne& wanted) const {
   const auto found = connections_.find(context.connection_id);
   if (found == connections_.end()) return false;
@@ -134,35 +109,6 @@ bool StreamReaders::has(const Context& context, const FollowOne& wanted) const {
 }
 
 // ---- Reading ----
-
-void StreamReaders::advance_all(uint64_t connection_id) {
-  const auto found = connections_.find(connection_id);
-  if (found == connections_.end()) return;
-  const std::vector<ReaderPtr> readers = found->second.readers;  // a delivery may end some
-  for (const ReaderPtr& reader : readers) {
-    reader->is_resting = false;
-    advance(reader);
-  }
-}
-
-void StreamReaders::advance(const ReaderPtr& reader) {
-  if (reader->is_running) return;  // an answer that came inline
-  reader->is_running = true;
-  size_t left = kRecordsATurn;
-  while (left > 0 && step(reader)) --left;
-  reader->is_running = false;
-  if (left > 0) return;
-  core_.post([this, alive = std::weak_ptr<bool>(alive_), reader] {
-    if (!alive.expired()) advance(reader);
-  });
-}
-
-// Until its connection is looked at.
-void StreamReaders::rest(Reader& reader) {
-  const uint64_t connection_id = reader.context->connection_id;
-  reader.is_resting = true;
-  looks_.wait(connection_id, connections_.at(connection_id).pace, *reader.context);
-}
 
 bool StreamReaders::step(const ReaderPtr& reader) {
   if (reader->is_over || reader->is_asking || reader->is_resting || !reader->is_started) return false;
@@ -182,23 +128,12 @@ bool StreamReaders::step(const ReaderPtr& reader) {
     open_batch(*reader);
   } else if (reader->next < reader->fetched.partitions.size()) {
     take_partition(reader);
-  } else if (std::find(reader->at.begin(), reader->at.end(), kNotKnown) != reader->at.end()) {
+  } else if (std::find(reader->at.begin(), reader->at.end(), StreamReader::kNotKnown) != reader->at.end()) {
     ask_starts(reader);
   } else {
     ask_records(reader);
   }
   return true;
-}
-
-template <class Answer, class Use>
-auto StreamReaders::answering(const ReaderPtr& reader, Use use) {
-  reader->is_asking = true;
-  return [this, alive = std::weak_ptr<bool>(alive_), reader, use = std::move(use)](Answer answer) mutable {
-    if (alive.expired() || reader->is_over) return;
-    reader->is_asking = false;
-    use(reader, std::move(answer));
-    advance(reader);
-  };
 }
 
 // A place in time is asked for twice, for there may be nothing from then on: then it is the end.
@@ -208,7 +143,7 @@ void StreamReaders::ask_starts(const ReaderPtr& reader) {
   request.topics = {{reader->topic->name, reader->topic->id}};
   const std::vector<StreamRead::Start> starts = starts_of(*reader->wanted.stream, reader->at.size());
   for (size_t partition = 0; partition < reader->at.size(); ++partition) {
-    if (reader->at[partition] != kNotKnown) continue;
+    if (reader->at[partition] != StreamReader::kNotKnown) continue;
     const StreamRead::Start& start = starts[partition];
     if (start.at == StreamRead::Start::At::offset) {
       reader->at[partition] = std::max<Offset>(start.value, 0);
@@ -283,7 +218,7 @@ void StreamReaders::take_partition(const ReaderPtr& reader) {
   gather(core_, std::move(fetched.batches), answering<Result<Bytes>>(reader, std::move(take)));
 }
 
-void StreamReaders::open_batch(Reader& reader) {
+void StreamReaders::open_batch(StreamReader& reader) {
   const ByteSpan rest = reader.bytes.span().subspan(reader.bytes_at);
   const std::optional<size_t> size = BatchView::size_at(rest);
   if (!size || *size > rest.size()) {
@@ -307,7 +242,7 @@ void StreamReaders::open_batch(Reader& reader) {
 }
 
 // A producer's transaction is void from where it is said to begin up to the marker that ends it.
-bool StreamReaders::is_void(Reader& reader, const BatchView& batch) const {
+bool StreamReaders::is_void(StreamReader& reader, const BatchView& batch) const {
   const auto is_of = [&](const AbortedTransaction& each) {
     return each.producer == batch.producer_id() && each.first <= batch.base_offset();
   };
@@ -321,7 +256,7 @@ bool StreamReaders::is_void(Reader& reader, const BatchView& batch) const {
 }
 
 // With what says where it was behind its own headers.
-void StreamReaders::hand_on(Reader& reader, const RecordView& record) {
+void StreamReaders::hand_on(StreamReader& reader, const RecordView& record) {
   if (record.offset < reader.from) return;
   const std::string_view topic = fan_out_.topic_of(*reader.topic, record, reader.fallback);
   const FollowOne& wanted = reader.wanted;

@@ -7,11 +7,10 @@
 // where to begin; so each message carries where it was (kStreamOffsetHeader, kStreamPartitionHeader), when it came
 // (kStreamTimeHeader, microseconds since 1970) and its key (kStreamKeyHeader, where it has one that is not its topic).
 //
-// Limits: kFetchBytes are held a reader, more where one batch is larger; kRecordsATurn are handed on in one turn.
+// Limits: kFetchBytes are held a reader, more where one batch is larger.
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,7 +20,7 @@
 #include "broker/broker.h"
 #include "broker/fan_out.h"
 #include "broker/fetcher.h"
-#include "broker/sink_looks.h"
+#include "broker/readers.h"
 #include "broker/topic_rules.h"
 #include "meta/meta.h"
 #include "shard/record_reader.h"
@@ -36,7 +35,29 @@ constexpr std::string_view kStreamKeyHeader = "key";
 // The filter that such a subscription is asked for with.
 std::string as_asked(std::string_view stream, std::string_view filter);
 
-class StreamReaders {
+// A subscription that reads.
+struct StreamReader : ReaderState {
+  static constexpr Offset kNotKnown = -1;
+  StreamReader(Context& context_in, FollowOne wanted_in, std::shared_ptr<const meta::Topic> topic_in);
+  FollowOne wanted;
+  std::shared_ptr<const meta::Topic> topic;
+  std::string fallback;    // MQTT topic of records that name none
+  std::vector<Offset> at;  // by partition: what is read next
+  size_t turn = 0;         // the partition that is asked for first
+  // What was fetched, partition by partition, batch by batch, record by record.
+  std::vector<int32_t> asked;
+  FetchReply fetched;
+  size_t next = 0;        // of `fetched`
+  int32_t partition = 0;  // whose batches `bytes` are
+  Bytes bytes;
+  size_t bytes_at = 0;
+  std::vector<AbortedTransaction> aborted;  // that have not ended before bytes_at
+  Bytes batch;                              // that `records` are of
+  Offset from = 0;                          // of them
+  std::optional<shard::OpenedRecords> records;
+};
+
+class StreamReaders final : public Readers<StreamReader, ConnectionReaders<StreamReader>> {
  public:
   StreamReaders(runtime::Core& core, meta::Meta& meta, Fetcher& fetcher, const FanOut& fan_out, const TopicRules& rules,
                 const BrokerOptions& options, BrokerMetrics& metrics);
@@ -44,14 +65,10 @@ class StreamReaders {
   // Makes a reader, in place of one of the same stream and filter; it waits for start(). invalid_topic: no such stream;
   // quota_exceeded: its connection's readers would read more partitions than fetch_partitions_max.
   FollowResult add(Context& context, const FollowOne& wanted);
-  // Those made for this connection may go, if it is still there.
-  void start(uint64_t connection_id);
   // Whether there was one.
   bool remove(const Context& context, std::string_view filter, std::string_view stream);
   void close(const Context& context);
-  void on_ready(const Context& context) { looks_.look(context.connection_id); }
 
-  size_t count_of(const Context& context) const;
   bool has(const Context& context, const FollowOne& wanted) const;
   // visit(stream, filter, qos_max) for each reader of a connection.
   template <class Visit>
@@ -65,68 +82,24 @@ class StreamReaders {
  private:
   static constexpr int32_t kFetchBytes = 256 << 10;
   static constexpr int32_t kFetchWaitMs = 30'000;
-  static constexpr size_t kRecordsATurn = 256;
-  static constexpr Offset kNotKnown = -1;
-
-  struct Reader {
-    Reader(Context& context_in, FollowOne wanted_in, std::shared_ptr<const meta::Topic> topic_in);
-    Context* context;
-    FollowOne wanted;
-    std::shared_ptr<const meta::Topic> topic;
-    std::string fallback;    // MQTT topic of records that name none
-    std::vector<Offset> at;  // by partition: what is read next
-    size_t turn = 0;         // the partition that is asked for first
-    // What was fetched, partition by partition, batch by batch, record by record.
-    std::vector<int32_t> asked;
-    FetchReply fetched;
-    size_t next = 0;        // of `fetched`
-    int32_t partition = 0;  // whose batches `bytes` are
-    Bytes bytes;
-    size_t bytes_at = 0;
-    std::vector<AbortedTransaction> aborted;  // that have not ended before bytes_at
-    Bytes batch;                              // that `records` are of
-    Offset from = 0;                          // of them
-    std::optional<shard::OpenedRecords> records;
-    bool is_started = false;
-    bool is_asking = false;
-    bool is_running = false;
-    bool is_resting = false;
-    bool is_over = false;
-  };
-  using ReaderPtr = std::shared_ptr<Reader>;
-  struct Connection {
-    std::vector<ReaderPtr> readers;
-    SinkLooks::Pace pace;
-  };
 
   std::shared_ptr<const meta::Topic> find_stream(TenantId tenant, std::string_view name) const;
-  void advance_all(uint64_t connection_id);
-  void advance(const ReaderPtr& reader);
-  void rest(Reader& reader);
-  // Does one thing. False: something else has to come first.
-  bool step(const ReaderPtr& reader);
+  bool step(const ReaderPtr& reader) override;
   void ask_starts(const ReaderPtr& reader);
   void ask_records(const ReaderPtr& reader);
   void take_partition(const ReaderPtr& reader);
-  void open_batch(Reader& reader);
-  bool is_void(Reader& reader, const BatchView& batch) const;
-  void hand_on(Reader& reader, const RecordView& record);
+  void open_batch(StreamReader& reader);
+  bool is_void(StreamReader& reader, const BatchView& batch) const;
+  void hand_on(StreamReader& reader, const RecordView& record);
   void fail(const ReaderPtr& reader, Code code);
   void end(const ReaderPtr& reader);
-  // `use(reader, answer)` with the answer to what it asks now, while it is there.
-  template <class Answer, class Use>
-  auto answering(const ReaderPtr& reader, Use use);
 
-  runtime::Core& core_;
   meta::Meta& meta_;
   Fetcher& fetcher_;
   const FanOut& fan_out_;
   const TopicRules& rules_;
   const BrokerOptions& options_;
   BrokerMetrics& metrics_;
-  std::map<uint64_t, Connection> connections_;  // by connection id
-  SinkLooks looks_;
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace robustmq::broker

@@ -33,8 +33,8 @@ QueueName queue_name_of(const meta::Meta& meta, const TopicRules& rules, TenantI
   return name.empty() ? QueueName{} : QueueName{meta.find(tenant, name), filter};
 }
 
-QueueReaders::Reader::Reader(Context& context_in, FollowOne wanted_in, QueueName name)
-    : context(&context_in),
+QueueReader::QueueReader(Context& context_in, FollowOne wanted_in, const QueueName& name)
+    : ReaderState(context_in),
       wanted(std::move(wanted_in)),
       topic(name.topic),
       filter(name.filter),
@@ -43,31 +43,7 @@ QueueReaders::Reader::Reader(Context& context_in, FollowOne wanted_in, QueueName
 
 QueueReaders::QueueReaders(runtime::Core& core, const meta::Meta& meta, Leaser& leaser, const FanOut& fan_out,
                            const TopicRules& rules, const BrokerOptions& options, BrokerMetrics& metrics)
-    : core_(core),
-      meta_(meta),
-      leaser_(leaser),
-      fan_out_(fan_out),
-      rules_(rules),
-      options_(options),
-      metrics_(metrics),
-      looks_(
-          core,
-          [this](uint64_t connection_id) -> SinkLooks::Pace* {
-            const auto found = connections_.find(connection_id);
-            return found == connections_.end() ? nullptr : &found->second.pace;
-          },
-          [this](uint64_t connection_id) { look_at(connection_id); }) {}
-
-template <class Answer, class Use>
-auto QueueReaders::answering(const ReaderPtr& reader, Use use) {
-  reader->is_asking = true;
-  return [this, alive = std::weak_ptr<bool>(alive_), reader, use = std::move(use)](Answer answer) mutable {
-    if (alive.expired() || reader->is_over) return;
-    reader->is_asking = false;
-    use(reader, std::move(answer));
-    advance(reader);
-  };
-}
+    : Readers(core), meta_(meta), leaser_(leaser), fan_out_(fan_out), rules_(rules), options_(options), metrics_(metrics) {}
 
 // ---- Subscriptions ----
 
@@ -82,11 +58,6 @@ QueueReaders::ReaderPtr QueueReaders::find(const Context& context, std::string_v
 
 bool QueueReaders::has(const Context& context, std::string_view filter) const { return find(context, filter) != nullptr; }
 
-size_t QueueReaders::count_of(const Context& context) const {
-  const auto found = connections_.find(context.connection_id);
-  return found == connections_.end() ? 0 : found->second.readers.size();
-}
-
 FollowResult QueueReaders::add(Context& context, const FollowOne& wanted, Callback<void(Code)> done) {
   if (const ReaderPtr had = find(context, wanted.filter)) {
     had->wanted = wanted;
@@ -96,7 +67,7 @@ FollowResult QueueReaders::add(Context& context, const FollowOne& wanted, Callba
   const QueueName name = queue_name_of(meta_, rules_, context.tenant, wanted.filter);
   if (!name.topic) return {Code::invalid_topic, true};
   if (name.topic->partitions > options_.fetch_partitions_max) return {Code::quota_exceeded, true};
-  auto reader = std::make_shared<Reader>(context, wanted, name);
+  auto reader = std::make_shared<QueueReader>(context, wanted, name);
   reader->consumer = "mqtt/" + std::to_string(context.connection_id) + "/" + std::to_string(++last_reader_);
   connections_[context.connection_id].readers.push_back(reader);
   ++metrics_.queue_subscriptions;
@@ -128,17 +99,10 @@ void QueueReaders::open_what_grew(const ReaderPtr& reader, std::shared_ptr<const
   open_(reader->context->tenant, reader->group, now, answering<Code>(reader, std::move(opened)));
 }
 
-void QueueReaders::start(uint64_t connection_id) {
-  const auto found = connections_.find(connection_id);
-  if (found == connections_.end()) return;
-  for (const ReaderPtr& reader : found->second.readers) reader->is_started = true;
-  advance_all(connection_id);
-}
-
 bool QueueReaders::remove(const Context& context, std::string_view filter) {
   const ReaderPtr reader = find(context, filter);
   if (!reader) return false;
-  Connection& connection = connections_.at(context.connection_id);
+  ConnectionQueues& connection = connections_.at(context.connection_id);
   std::erase(connection.readers, reader);
   connection.leaving.push_back(reader);
   --metrics_.queue_subscriptions;
@@ -151,7 +115,7 @@ bool QueueReaders::remove(const Context& context, std::string_view filter) {
 void QueueReaders::close(const Context& context) {
   const auto found = connections_.find(context.connection_id);
   if (found == connections_.end()) return;
-  Connection gone = std::move(found->second);
+  ConnectionQueues gone = std::move(found->second);
   connections_.erase(found);
   metrics_.queue_subscriptions -= static_cast<int64_t>(gone.readers.size());
   gone.readers.insert(gone.readers.end(), gone.leaving.begin(), gone.leaving.end());
@@ -164,7 +128,7 @@ void QueueReaders::close(const Context& context) {
 
 // The queue is gone, or could not be opened.
 void QueueReaders::end(const ReaderPtr& reader) {
-  Connection& connection = connections_.at(reader->context->connection_id);
+  ConnectionQueues& connection = connections_.at(reader->context->connection_id);
   if (std::erase(connection.readers, reader) > 0) --metrics_.queue_subscriptions;
   std::erase(connection.leaving, reader);
   reader->is_over = true;
@@ -172,54 +136,20 @@ void QueueReaders::end(const ReaderPtr& reader) {
 }
 
 // What it holds, or asks for, is for others.
-void QueueReaders::give_up(const Reader& reader) {
+void QueueReaders::give_up(const QueueReader& reader) {
   leaser_.stop_waiting(*reader.context, reader.group, reader.consumer);
   leaser_.leave(*reader.context, {reader.group, reader.consumer}, queue::Outcome::release);
 }
 
 void QueueReaders::leave_when_empty(const ReaderPtr& reader) {
   if (reader->is_over || reader->held > 0 || reader->is_asking) return;
-  Connection& connection = connections_.at(reader->context->connection_id);
+  ConnectionQueues& connection = connections_.at(reader->context->connection_id);
   std::erase(connection.leaving, reader);
   reader->is_over = true;
   leaser_.leave(*reader->context, {reader->group, reader->consumer}, queue::Outcome::unread);
 }
 
 // ---- Taking messages ----
-
-// Its connection is ready, or has been given some time.
-void QueueReaders::look_at(uint64_t connection_id) {
-  const auto found = connections_.find(connection_id);
-  if (found == connections_.end()) return;
-  for (const ReaderPtr& reader : found->second.readers) reader->is_resting = false;
-  advance_all(connection_id);
-}
-
-void QueueReaders::advance_all(uint64_t connection_id) {
-  const auto found = connections_.find(connection_id);
-  if (found == connections_.end()) return;
-  const std::vector<ReaderPtr> readers = found->second.readers;  // a delivery may end some
-  for (const ReaderPtr& reader : readers) advance(reader);
-}
-
-void QueueReaders::advance(const ReaderPtr& reader) {
-  if (reader->is_running) return;  // an answer that came inline
-  reader->is_running = true;
-  size_t left = kRecordsATurn;
-  while (left > 0 && step(reader)) --left;
-  reader->is_running = false;
-  if (left > 0) return;
-  core_.post([this, alive = std::weak_ptr<bool>(alive_), reader] {
-    if (!alive.expired()) advance(reader);
-  });
-}
-
-// Until its connection is looked at.
-void QueueReaders::rest(Reader& reader) {
-  const uint64_t connection_id = reader.context->connection_id;
-  reader.is_resting = true;
-  looks_.wait(connection_id, connections_.at(connection_id).pace, *reader.context);
-}
 
 bool QueueReaders::step(const ReaderPtr& reader) {
   if (reader->is_over || reader->is_asking) return false;
@@ -260,7 +190,7 @@ bool QueueReaders::step(const ReaderPtr& reader) {
 }
 
 // How much more its connection may hold.
-int64_t QueueReaders::room(const Reader& reader) const {
+int64_t QueueReaders::room(const QueueReader& reader) const {
   const Context& context = *reader.context;
   int64_t most = options_.shared_inflight_max;
   if (context.inflight_max > 0) most = std::min<int64_t>(most, context.inflight_max);
@@ -326,7 +256,7 @@ void QueueReaders::take_partition(const ReaderPtr& reader) {
 }
 
 // Of a queue's own window, which has checked its shape.
-void QueueReaders::open_batch(Reader& reader) {
+void QueueReaders::open_batch(QueueReader& reader) {
   const ByteSpan rest = reader.bytes.span().subspan(reader.bytes_at);
   const std::optional<size_t> size = BatchView::size_at(rest);
   ROBUSTMQ_CHECK(size && *size <= rest.size(), "leased batches are whole");
@@ -354,7 +284,7 @@ void QueueReaders::take_record(const ReaderPtr& reader, const RecordView& record
 void QueueReaders::hand_on(const ReaderPtr& reader, const RecordView& record, std::string_view topic, uint16_t deliveries) {
   const FollowOne& wanted = reader->wanted;
   const uint8_t qos = std::min(wanted.qos_max, qos_of(record));
-  Connection& connection = connections_.at(reader->context->connection_id);
+  ConnectionQueues& connection = connections_.at(reader->context->connection_id);
   connection.pace.has_sent = true;
   uint16_t lease = 0;
   if (qos == 0) {
@@ -362,7 +292,7 @@ void QueueReaders::hand_on(const ReaderPtr& reader, const RecordView& record, st
   } else {
     // Held before it is delivered: the connection may settle or end at once.
     lease = take_lease_id(connection.held, connection.next_lease, kQueueLeaseMin, UINT16_MAX);
-    connection.held.emplace(lease, Held{reader, reader->partition, record.offset, deliveries});
+    connection.held.emplace(lease, HeldOfQueue{reader, reader->partition, record.offset, deliveries});
     ++reader->held;
   }
   ++metrics_.queue_messages_delivered_total;
@@ -414,7 +344,7 @@ void QueueReaders::settle(const Context& context, const Settle::One& one, Callba
   if (at == found->second.held.end()) return done(Code::not_found);
   const ReaderPtr reader = at->second.reader;
   const bool is_settled = std::exchange(at->second.is_settled, true) || reader->is_over;
-  const Held held = at->second;
+  const HeldOfQueue held = at->second;
   if (one.outcome == Settle::Outcome::received) {
     if (is_settled) return done(Code::ok);
     reader->told.push_back(std::move(done));
@@ -459,12 +389,12 @@ void QueueReaders::run_deferred() {
 
 void QueueReaders::send_settlements(const ReaderPtr& reader) {
   if (reader->is_over || reader->settling.empty()) return;
-  std::vector<Settling> all = std::exchange(reader->settling, {});
-  std::sort(all.begin(), all.end(), [](const Settling& a, const Settling& b) {
+  std::vector<QueueReader::Settling> all = std::exchange(reader->settling, {});
+  std::sort(all.begin(), all.end(), [](const QueueReader::Settling& a, const QueueReader::Settling& b) {
     return std::pair(a.partition, a.range.first) < std::pair(b.partition, b.range.first);
   });
   std::vector<SettlePartition> settled;
-  for (const Settling& one : all) {
+  for (const QueueReader::Settling& one : all) {
     if (settled.empty() || settled.back().partition != one.partition)
       settled.push_back({.partition = one.partition, .ranges = {}});
     std::vector<SettleRange>& ranges = settled.back().ranges;

@@ -17,7 +17,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,7 +27,7 @@
 #include "broker/broker.h"
 #include "broker/fan_out.h"
 #include "broker/lease/leaser.h"
-#include "broker/sink_looks.h"
+#include "broker/readers.h"
 #include "broker/topic_rules.h"
 #include "meta/meta.h"
 #include "runtime/core.h"
@@ -47,7 +46,56 @@ struct QueueName {
 };
 QueueName queue_name_of(const meta::Meta& meta, const TopicRules& rules, TenantId tenant, std::string_view text);
 
-class QueueReaders final : private runtime::Deferred {
+// A subscription that takes messages of a queue.
+struct QueueReader : ReaderState {
+  QueueReader(Context& context_in, FollowOne wanted_in, const QueueName& name);
+  struct Settling {
+    int32_t partition = 0;
+    SettleRange range;
+  };
+  FollowOne wanted;
+  std::shared_ptr<const meta::Topic> topic;
+  std::string filter;                      // of its messages
+  std::string group;                       // of the queue
+  std::string consumer;                    // its own name in the group
+  std::string fallback;                    // MQTT topic of records that name none
+  int64_t ask = 1;                         // how many are asked for at once
+  int32_t turn = 0;                        // the partition that is asked first
+  size_t held = 0;                         // handed over and not settled
+  std::vector<Settling> settling;          // at the end of this turn
+  std::vector<Callback<void(Code)>> told;  // when it is settled
+  // What was leased: partition by partition, and of the one at hand, range by range, batch by batch, record by record.
+  std::vector<int32_t> asked;
+  LeasedRecords leased;
+  size_t next = 0;  // of `leased`
+  int32_t partition = 0;
+  std::vector<LeasedRange> ranges;  // as far as they are not gone through
+  size_t range = 0;
+  Bytes bytes;
+  size_t bytes_at = 0;
+  Bytes batch;
+  std::optional<shard::OpenedRecords> records;
+  bool is_open = false;
+  bool is_leaving = false;  // taken away: hands nothing over any more
+  bool is_dirty = false;
+};
+using QueueReaderPtr = std::shared_ptr<QueueReader>;
+
+// A message of a queue that a client was sent.
+struct HeldOfQueue {
+  QueueReaderPtr reader;
+  int32_t partition = 0;
+  Offset offset = 0;
+  uint16_t deliveries = 0;
+  bool is_settled = false;  // QoS 2: the client has it
+};
+struct ConnectionQueues : ConnectionReaders<QueueReader> {
+  std::vector<QueueReaderPtr> leaving;
+  std::unordered_map<uint16_t, HeldOfQueue> held;
+  uint16_t next_lease = kQueueLeaseMin;
+};
+
+class QueueReaders final : public Readers<QueueReader, ConnectionQueues>, private runtime::Deferred {
  public:
   QueueReaders(runtime::Core& core, const meta::Meta& meta, Leaser& leaser, const FanOut& fan_out, const TopicRules& rules,
                const BrokerOptions& options, BrokerMetrics& metrics);
@@ -58,14 +106,10 @@ class QueueReaders final : private runtime::Deferred {
   // Adds or replaces. ok: `done` comes, maybe inline, when all that is appended from then on reaches the queue, or with why it
   // does not; the reader is gone then. Else (invalid_topic: no such stream) it does not come. What is added waits for start().
   FollowResult add(Context& context, const FollowOne& wanted, Callback<void(Code)> done);
-  // Those of this connection may go, if it is still there.
-  void start(uint64_t connection_id);
   // False: there was none.
   bool remove(const Context& context, std::string_view filter);
   void close(const Context& context);
-  void on_ready(const Context& context) { looks_.look(context.connection_id); }
 
-  size_t count_of(const Context& context) const;
   bool has(const Context& context, std::string_view filter) const;
   // visit(filter, qos_max) for each subscription of a connection.
   template <class Visit>
@@ -84,75 +128,15 @@ class QueueReaders final : private runtime::Deferred {
  private:
   static constexpr int64_t kAskBytes = 256 << 10;
   static constexpr int32_t kAskWaitMs = 30'000;
-  static constexpr size_t kRecordsATurn = 256;
   using What = SettleRange::What;
-
-  struct Settling {
-    int32_t partition = 0;
-    SettleRange range;
-  };
-  struct Reader {
-    Reader(Context& context_in, FollowOne wanted_in, QueueName name);
-    Context* context;
-    FollowOne wanted;
-    std::shared_ptr<const meta::Topic> topic;
-    std::string filter;                      // of its messages
-    std::string group;                       // of the queue
-    std::string consumer;                    // its own name in the group
-    std::string fallback;                    // MQTT topic of records that name none
-    int64_t ask = 1;                         // how many are asked for at once
-    int32_t turn = 0;                        // the partition that is asked first
-    size_t held = 0;                         // handed over and not settled
-    std::vector<Settling> settling;          // at the end of this turn
-    std::vector<Callback<void(Code)>> told;  // when it is settled
-    // What was leased: partition by partition, and of the one at hand, range by range, batch by batch, record by record.
-    std::vector<int32_t> asked;
-    LeasedRecords leased;
-    size_t next = 0;  // of `leased`
-    int32_t partition = 0;
-    std::vector<LeasedRange> ranges;  // not yet gone through
-    size_t range = 0;
-    Bytes bytes;
-    size_t bytes_at = 0;
-    Bytes batch;
-    std::optional<shard::OpenedRecords> records;
-    bool is_open = false;
-    bool is_started = false;
-    bool is_asking = false;
-    bool is_running = false;
-    bool is_resting = false;
-    bool is_leaving = false;  // taken away: hands nothing over any more
-    bool is_over = false;
-    bool is_dirty = false;
-  };
-  using ReaderPtr = std::shared_ptr<Reader>;
-  struct Held {
-    ReaderPtr reader;
-    int32_t partition = 0;
-    Offset offset = 0;
-    uint16_t deliveries = 0;
-    bool is_settled = false;  // QoS 2: the client has it
-  };
-  struct Connection {
-    std::vector<ReaderPtr> readers;
-    std::vector<ReaderPtr> leaving;
-    std::unordered_map<uint16_t, Held> held;
-    uint16_t next_lease = kQueueLeaseMin;
-    SinkLooks::Pace pace;
-  };
 
   void open(const ReaderPtr& reader, Callback<void(Code)> done);
   void open_what_grew(const ReaderPtr& reader, std::shared_ptr<const meta::Topic> now);
-  void look_at(uint64_t connection_id);
-  void advance_all(uint64_t connection_id);
-  void advance(const ReaderPtr& reader);
-  // Does one thing. False: something else has to come first.
-  bool step(const ReaderPtr& reader);
-  void rest(Reader& reader);
-  int64_t room(const Reader& reader) const;
+  bool step(const ReaderPtr& reader) override;
+  int64_t room(const QueueReader& reader) const;
   void ask(const ReaderPtr& reader);
   void take_partition(const ReaderPtr& reader);
-  void open_batch(Reader& reader);
+  void open_batch(QueueReader& reader);
   void take_record(const ReaderPtr& reader, const RecordView& record);
   void hand_on(const ReaderPtr& reader, const RecordView& record, std::string_view topic, uint16_t deliveries);
   // What is leased before `end` and was not met.
@@ -165,14 +149,10 @@ class QueueReaders final : private runtime::Deferred {
   void send_settlement(const ReaderPtr& reader, std::vector<SettlePartition> settled, std::vector<Callback<void(Code)>> told);
   void fail(const ReaderPtr& reader, Code code);
   void end(const ReaderPtr& reader);
-  void give_up(const Reader& reader);
+  void give_up(const QueueReader& reader);
   void leave_when_empty(const ReaderPtr& reader);
   ReaderPtr find(const Context& context, std::string_view filter) const;
-  // `use(reader, answer)` with the answer to what it asks now, while it is there.
-  template <class Answer, class Use>
-  auto answering(const ReaderPtr& reader, Use use);
 
-  runtime::Core& core_;
   const meta::Meta& meta_;
   Leaser& leaser_;
   const FanOut& fan_out_;
@@ -180,11 +160,8 @@ class QueueReaders final : private runtime::Deferred {
   const BrokerOptions& options_;
   BrokerMetrics& metrics_;
   Open open_;
-  std::map<uint64_t, Connection> connections_;  // by connection id
-  std::vector<ReaderPtr> dirty_;                // have something to settle
+  std::vector<ReaderPtr> dirty_;  // have something to settle
   uint64_t last_reader_ = 0;
-  SinkLooks looks_;
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace robustmq::broker
