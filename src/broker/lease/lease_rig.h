@@ -18,6 +18,15 @@ struct Record {
   int deliveries = 0;
 };
 
+inline Bytes batch_of(const std::vector<std::string>& values) {
+  BatchBuilder builder;
+  for (const std::string& value : values) {
+    builder.begin_record(1000, std::nullopt, as_bytes(value));
+    builder.end_record();
+  }
+  return builder.finish();
+}
+
 class LeaseTest : public ::testing::Test {
  protected:
   explicit LeaseTest(CoreIndex cores = 3, uint64_t seed = 11) : rig(cores, seed) {}
@@ -46,14 +55,6 @@ class LeaseTest : public ::testing::Test {
     request.groups.push_back({"g", false, {{name, value}}});
     EXPECT_EQ(rig.ask_for<ConfiguredGroups>(client, std::move(request)).groups.at(0).code, Code::ok) << name;
     rig.settle();
-  }
-  static Bytes batch_of(const std::vector<std::string>& values) {
-    BatchBuilder builder;
-    for (const std::string& value : values) {
-      builder.begin_record(1000, std::nullopt, as_bytes(value));
-      builder.end_record();
-    }
-    return builder.finish();
   }
   Offset produce(Client& client, const std::vector<std::string>& values, int32_t partition = 0) {
     Produce request;

@@ -353,6 +353,9 @@ void QueueReaders::settle(const Context& context, const Settle::One& one, Callba
   found->second.held.erase(at);
   --reader->held;
   mark(reader);
+  if (reader->is_over) {  // its connection has room for others
+    for (const ReaderPtr& other : found->second.readers) mark(other);
+  }
   if (!is_settled) {
     What what = What::accept;
     if (one.outcome == Settle::Outcome::refused) {

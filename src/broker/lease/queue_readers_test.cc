@@ -336,10 +336,7 @@ TEST_F(QueueReadersTest, PartitionsThatComeLaterAreReadFromTheirBeginning) {
   EXPECT_EQ(rig.ask_for<GrownTopics>(kafka, std::move(grow)).topics.at(0).code, Code::ok);
   Produce request;
   request.topics = {{"q", {}}};
-  BatchBuilder builder;
-  builder.begin_record(1000, std::nullopt, as_bytes("new"));
-  builder.end_record();
-  request.partitions.push_back({0, 2, builder.finish(), {}});
+  request.partitions.push_back({0, 2, batch_of({"new"}), {}});
   EXPECT_EQ(rig.ask_for<Produced>(kafka, std::move(request)).partitions.at(0).code, Code::ok);
   rig.world.run_for(Duration::seconds(40));
   EXPECT_EQ(a.values(), (Values{"new"}));
@@ -370,6 +367,27 @@ TEST_F(QueueReadersTest, IsAShareGroupWithoutMembersToKafka) {
   rig.world.run_for(Duration::seconds(40));
   EXPECT_EQ(a.notices, (std::vector<Notice>{Notice::topic_deleted}));
   EXPECT_EQ(metrics().queue_subscriptions, 0);
+}
+
+TEST_F(QueueReadersTest, WhatAClientStillHasOfAQueueThatIsGoneMakesRoomForAnother) {
+  begin();
+  rig.add_topic("other", 1);
+  Client& a = rig.connect("a");
+  rig.resume(a, "a", 1);
+  ASSERT_EQ(follow(a, "q"), Code::ok);
+  ASSERT_EQ(follow(a, "other"), Code::ok);
+  publish({"held"});
+  ASSERT_EQ(a.values(), (Values{"held"}));
+  Client& kafka = rig.kafka(1);
+  EXPECT_EQ(rig.ask_for<DeletedTopics>(kafka, DeleteTopics{{{"q", {}}}}).topics.at(0).code, Code::ok);
+  Produce request;
+  request.topics = {{"other", {}}};
+  request.partitions.push_back({0, 0, batch_of({"next"}), {}});
+  EXPECT_EQ(rig.ask_for<Produced>(kafka, std::move(request)).partitions.at(0).code, Code::ok);
+  rig.world.run_for(Duration::seconds(40));
+  EXPECT_EQ(a.received.size(), 1u);
+  settle(a, a.received[0].lease);
+  EXPECT_EQ(a.values(), (Values{"held", "next"}));
 }
 
 TEST_F(QueueReadersTest, IsToldWhenTheStreamGoes) {
