@@ -94,6 +94,7 @@ class ShareFetchExchange final : public ExchangeOf<ShareFetchRequest> {
     uint64_t bytes = 0;
     for (Row& row : rows_) bytes += add(response, row);
     link_.metrics.fetched_bytes_total += bytes;
+    take(QuotaKind::fetch, static_cast<double>(bytes));
     answer(response, bytes);
   }
 
