@@ -74,7 +74,10 @@ void Hall::start(Callback<void(Status)> ready) {
   compactor_.start();
   if (groups_) {
     groups_->look_at_lag(
-        [this](ListOffsets request, ReplyTo done) { fetcher_.list_offsets(std::move(request), std::move(done)); });
+        [this](ListOffsets request, ReplyTo done) { fetcher_.list_offsets(std::move(request), std::move(done)); },
+        [this](DescribeShareOffsets request, ReplyTo done) {
+          ask_share_offsets(kDefaultTenant, std::move(request), std::move(done));
+        });
   }
   // Goes on with `next` after a step that went well.
   const auto then = [](Callback<void(Status)> otherwise, auto next) {
