@@ -76,6 +76,9 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
       slow_(extensions_, extension_metrics_),
       auth_options_(setup.logins),
       authenticator_(core_, auth_options_, auth_metrics_),
+      quota_options_(setup.quota),
+      quotas_(core_, rows_, quota_options_, quota_metrics_,
+              setup.quota_board ? std::move(setup.quota_board) : std::make_shared<QuotaBoard>()),
       tick_(&Hall::on_tick, this),
       sweep_tick_(&Hall::on_sweep_tick, this) {
   if (setup.users) authenticator_.use_users(std::move(setup.users));
@@ -201,6 +204,15 @@ void Hall::execute(Context& context, Request request, ReplyTo done) {
                  [&]<AboutClients R>(R& r) {
                    if (!refused(R::kIsChange ? Verb::alter_clients : Verb::describe_clients, {})) ask_clients(r, std::move(done));
                  },
+                 [&]<AboutQuotas R>(R& r) {
+                   if (!refused(R::kAltersQuotas ? Verb::alter_clients : Verb::describe_clients, {}))
+                     ask_quotas(r, std::move(done));
+                 },
+                 [&](FindQuotas& r) {
+                   const std::string& user = context.principal.name;
+                   quotas_.find(user.empty() ? std::string(kAnonymousUser) : user, std::move(r.client_id), std::move(done));
+                 },
+                 [&](CountConnection&) { quotas_.count_connection(context.host, std::move(done)); },
                  [&](DescribeCluster&) {
                    if (!refused(Verb::describe_cluster, {})) done(cluster_facts());
                  },

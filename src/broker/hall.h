@@ -35,6 +35,7 @@
 #include "broker/markers.h"
 #include "broker/options.h"
 #include "broker/publisher.h"
+#include "broker/quota/quotas.h"
 #include "broker/retained_bursts.h"
 #include "broker/retained_home.h"
 #include "broker/rows.h"
@@ -71,6 +72,8 @@ struct HallSetup {
   AuthOptions logins;
   Authenticator::Users users;  // null: there is no login
   CompactionOptions compaction;
+  QuotaOptions quota;
+  std::shared_ptr<QuotaBoard> quota_board;  // of the node; null in tests: this hall's own
 };
 
 class Hall final : public Broker {
@@ -107,6 +110,7 @@ class Hall final : public Broker {
   const LeaseMetrics& lease_metrics() const { return lease_metrics_; }
   const queue::QueueMetrics& queue_metrics() const { return queues_.queue_metrics(); }
   const AuthMetrics& auth_metrics() const { return auth_metrics_; }
+  const QuotaMetrics& quota_metrics() const { return quota_metrics_; }
   const CompactionMetrics& compaction_metrics() const { return compactor_.metrics(); }
   // Facts of a node's options shown by DescribeCluster; set by server at start.
   void set_option_facts(std::vector<TopicFacts::Setting> facts) { option_facts_ = std::move(facts); }
@@ -178,6 +182,8 @@ class Hall final : public Broker {
   void produce(Context& context, Produce request, ReplyTo done);
   void allocate_producer_id(ReplyTo done);
   ClusterFacts cluster_facts() const;
+  void ask_quotas(DescribeQuotas& request, ReplyTo done) { quotas_.describe(std::move(request), std::move(done)); }
+  void ask_quotas(AlterQuotas& request, ReplyTo done) { quotas_.alter(std::move(request), std::move(done)); }
   void ask_home(TenantId tenant, Request request, ReplyTo done);
   void send_home(TenantId tenant, Request request, ReplyTo done);
   void execute_home(TenantId tenant, Request request, ReplyTo done);
@@ -276,6 +282,9 @@ class Hall final : public Broker {
   const AuthOptions auth_options_;
   AuthMetrics auth_metrics_;
   Authenticator authenticator_;
+  const QuotaOptions quota_options_;
+  QuotaMetrics quota_metrics_;
+  Quotas quotas_;
   runtime::Timer tick_;
   runtime::Timer sweep_tick_;
 };

@@ -106,6 +106,7 @@ class HallRig {
   // `rules` as of this life.
   void start(std::vector<TopicRule> rules = {}) {
     life_ = std::make_unique<Life>();
+    board = std::make_shared<QuotaBoard>();
     ++catalog.starts;
     life_->rules = std::make_unique<TopicRules>(std::move(rules));
     storage::SegmentEngine::open(node.core(0), storage_options, {}, [this](auto engine) {
@@ -138,6 +139,8 @@ class HallRig {
       setup.topic_rewrite = topic_rewrite;
       setup.auto_subscribe = auto_subscribe;
       setup.bans = bans;
+      setup.quota = quota;
+      setup.quota_board = board;
       setup.logins = logins;
       setup.users = users;
       room.hall = std::make_unique<Hall>(setup, options, *life_->rules, facts_);
@@ -200,6 +203,8 @@ class HallRig {
   std::vector<RewriteRule> topic_rewrite;
   std::vector<AutoSubscription> auto_subscribe;
   BanOptions bans;
+  QuotaOptions quota;
+  std::shared_ptr<QuotaBoard> board;  // of this life
   AuthOptions logins;
   Authenticator::Users users;  // null: no login
   RetainedOptions retained_options;

@@ -54,6 +54,7 @@ void Hall::introduce(const std::vector<Hall*>& halls) {
     hall->exclusive_.set_peers(exclusive);
     hall->sys_.set_peers(sys);
     hall->bans_.set_peers(bans);
+    hall->quotas_.set_home(&halls[0]->quotas_);
     hall->publisher_.set_peers(publishers);
     hall->fetcher_.set_peers(fetchers);
     hall->topics_.set_peers(topics);
@@ -73,7 +74,10 @@ void Hall::start(Callback<void(Status)> ready) {
   compactor_.start();
   if (groups_) {
     groups_->look_at_lag(
-        [this](ListOffsets request, ReplyTo done) { fetcher_.list_offsets(std::move(request), std::move(done)); });
+        [this](ListOffsets request, ReplyTo done) { fetcher_.list_offsets(std::move(request), std::move(done)); },
+        [this](DescribeShareOffsets request, ReplyTo done) {
+          ask_share_offsets(kDefaultTenant, std::move(request), std::move(done));
+        });
   }
   // Goes on with `next` after a step that went well.
   const auto then = [](Callback<void(Status)> otherwise, auto next) {
@@ -106,8 +110,12 @@ void Hall::start(Callback<void(Status)> ready) {
       load_wills(std::move(opened));
     }));
   };
-  const auto load_bans = [this, then, open_spools](Callback<void(Status)> done) {
-    bans_.load(then(std::move(done), open_spools));
+  const auto load_quotas = [this, then, open_spools](Callback<void(Status)> done) {
+    if (core_.index() != 0) return open_spools(std::move(done));
+    quotas_.load(then(std::move(done), open_spools));
+  };
+  const auto load_bans = [this, then, load_quotas](Callback<void(Status)> done) {
+    bans_.load(then(std::move(done), load_quotas));
   };
   const auto load_sessions = [this, then, load_bans](Callback<void(Status)> done) {
     stored_sessions_.load(then(std::move(done), load_bans));
@@ -190,6 +198,7 @@ void Hall::on_tick(void* self) {
   const WallTime now = hall.core_.wall_now();
   hall.spools_.tidy();
   hall.bans_.tidy();
+  hall.quotas_.tidy();
   hall.streams_.retain(now);
   hall.queues_.tidy();
   hall.core_.arm(hall.tick_, hall.core_.now() + Duration::millis(hall.options_.retention_check_ms));

@@ -134,6 +134,9 @@ class Connection {
   virtual void on_notice(broker::Notice notice, Outbox& out) = 0;
   // False: deliveries wait in here already; what the broker can hold back (retained messages) comes later.
   virtual bool takes_deliveries() const { return true; }
+  // True: it is told what of its core's time each input took, with the calls that were executed at once.
+  virtual bool is_timed() const { return false; }
+  virtual void on_spent(Duration) {}
   virtual void on_timer(Outbox& out) = 0;
   virtual void on_drained(Outbox& out) = 0;  // unsent bytes fell below the limit again
   // The link is over: the socket is gone, or this connection closed it. Last call; comes once, always. May still issue calls (a
@@ -162,7 +165,8 @@ struct LinkFacts {
   // Of the listener: where its Kafka clients are told that this node is, when not where all others are (port 0: there).
   std::string advertised_host;
   uint16_t advertised_port = 0;
-  std::shared_ptr<const LinkLimits> limits;  // null: none
+  std::shared_ptr<const LinkLimits> limits;          // null: none
+  std::shared_ptr<const broker::QuotaBoard> quotas;  // null: the connection is under none
 };
 
 // Makes the connections of one protocol on one core, and hands them over when they move to another: what a connection counts in

@@ -11,6 +11,7 @@
 #include "broker/lease/options.h"
 #include "broker/options.h"
 #include "broker/queue/options.h"
+#include "broker/quota/options.h"
 #include "broker/retained/options.h"
 #include "broker/session/options.h"
 #include "broker/transaction/options.h"
@@ -42,6 +43,7 @@ void for_each_metrics_struct(Visit&& visit) {
   visit.template operator()<broker::ExtensionMetrics>("extension",
                                                       "Exclusive and automatic subscriptions, rewritten topics, $SYS");
   visit.template operator()<broker::BanMetrics>("ban", "Bans");
+  visit.template operator()<broker::QuotaMetrics>("quota", "Client quotas");
   visit.template operator()<broker::GroupMetrics>("consumer_group", "Consumer groups");
   visit.template operator()<broker::TransactionMetrics>("transaction", "Transactions");
   visit.template operator()<broker::LeaseMetrics>("lease", "Queues over partitions (share groups)");

@@ -198,6 +198,8 @@ Task<Status> Node::open_halls() {
     setup.logins = options_.auth;
     setup.users = users_;
     setup.compaction = options_.compaction;
+    setup.quota = options_.quota;
+    setup.quota_board = quotas_;
     room.hall = std::make_unique<broker::Hall>(setup, options_.broker, rules_, facts_);
     if (users_ && rows_door_.make_helper) room.hall->use_helper(rows_door_.make_helper(room.core, "passwords"));
     room.hall->set_option_facts(settings);
@@ -213,6 +215,7 @@ Task<Status> Node::open_halls() {
     room.metrics.add("lease", room.hall->lease_metrics());
     room.metrics.add("queue", room.hall->queue_metrics());
     room.metrics.add("compaction", room.hall->compaction_metrics());
+    room.metrics.add("quota", room.hall->quota_metrics());
     room.metrics.add("memory", room.budget.metrics());
     room.metrics.add("net", room.streams.counters());
     done({});
@@ -305,9 +308,10 @@ void Node::make_doors(NodeRoom& room) {
     rules.node_places = node_places_;
     rules.connections_rate = connection_rates_[d];
     rules.limits = limits_[d];
+    rules.quotas = quotas_;
     room.doors.push_back(std::make_unique<protocol::driver::Listener>(
         protocol::driver::ListenerSeat{room.core, room.streams, *room.hall, room.seats[plan.kind]->connections(), room.log,
-                                       room.last_link_id},
+                                       room.last_link_id, clock_},
         plan.kind, options_.listener, std::move(rules)));
     // A protocol's first listener has no label of its own.
     const std::string label = plan.name == plan.kind ? "" : fmt::format(",listener=\"{}\"", plan.name);

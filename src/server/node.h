@@ -66,6 +66,8 @@ class Node {
 
   // Before start; without it nothing that lies in files (certificates, users) can be had.
   void set_file_reader(ReadFile read_file) { read_file_ = std::move(read_file); }
+  // Before start; without it the time that requests take is not measured.
+  void set_clock(Instant (*clock)()) { clock_ = clock; }
   void set_up(runtime::Core& core);
   // Core 0. Error: why the node cannot start; what was started is stopped again by stop().
   void start(Callback<void(Result<Listening>)> done);
@@ -128,7 +130,9 @@ class Node {
   std::shared_ptr<protocol::driver::ConnectionPlaces> node_places_;
   std::vector<std::shared_ptr<Rate>> connection_rates_;              // as plans_
   std::vector<std::shared_ptr<const protocol::LinkLimits>> limits_;  // as plans_
+  std::shared_ptr<broker::QuotaBoard> quotas_ = std::make_shared<broker::QuotaBoard>();
   ReadFile read_file_;
+  Instant (*clock_)() = nullptr;
   std::vector<net::TlsMaterial> materials_;  // as plans_
   runtime::Timer check_timer_{&Node::on_check_certificates, this};
   broker::Authenticator::Users users_;

@@ -15,6 +15,7 @@
 #include "broker/extensions/options.h"
 #include "broker/group/options.h"
 #include "broker/options.h"
+#include "broker/quota/options.h"
 #include "broker/retained/options.h"
 #include "broker/session/options.h"
 #include "broker/transaction/options.h"
@@ -157,6 +158,7 @@ struct ServerOptions {
   storage::StorageOptions storage;
   broker::ExtensionOptions extension;
   broker::BanOptions ban;
+  broker::QuotaOptions quota;
   std::vector<broker::TopicRule> topic_rule;
   std::vector<broker::RewriteRule> topic_rewrite;
   std::vector<broker::AutoSubscription> auto_subscribe;
@@ -190,6 +192,7 @@ struct ServerOptions {
     v.field("storage", &O::storage, {.doc = "The journal, segments and memory logs."});
     v.field("extension", &O::extension, {.doc = "Exclusive subscriptions, $SYS and slow subscriptions."});
     v.field("ban", &O::ban, {.doc = "Clients that may not connect."});
+    v.field("quota", &O::quota, {.doc = "Kafka's client quotas, as they are counted; they are set by Kafka's tools."});
     v.field("topic_rewrite", &O::topic_rewrite,
             {.doc = "Rules that rewrite the topics of messages and subscriptions; of those that match the last one holds."});
     v.field("auto_subscribe", &O::auto_subscribe, {.doc = "Subscriptions made for each client that connects."});

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <memory>
 
+#include "runtime/posix/clock.h"
 #include "runtime/posix/helper.h"
 #include "runtime/posix/world.h"
 #include "runtime/timer.h"
@@ -49,6 +50,7 @@ class Run {
     node_ = std::make_unique<Node>(
         options_, world_->core_count(), [](runtime::Core& core) { return std::make_unique<CoreLogSink>(core); }, switches_,
         std::move(rows));
+    node_->set_clock(&runtime::posix::monotonic_now);
     node_->set_file_reader([](const std::string& path) { return read_file(path, kFileBytesMax); });
     const Status ran =
         world_->run([this](runtime::Core& core) { set_up(core); }, [this](runtime::Core& core) { node_->tear_down(core); });

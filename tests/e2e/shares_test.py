@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """librdkafka's share consumer (KIP-932) against a real broker: records shared out, released, accepted for good, over kill -9."""
 import os
+import re
 import sys
 import time
 import unittest
+import urllib.request
 import uuid
 
 import pip_clients
@@ -13,6 +15,7 @@ CONFIG = """
 [consumer_group]
 share_heartbeat_interval_ms = 300
 share_record_lock_duration_min_ms = 1000
+lag_check_ms = 200
 """
 WAIT = 30  # seconds until a wait is a failure
 
@@ -73,6 +76,25 @@ class Shares(OneBroker):
                         self.assertFalse(message.error().fatal(), str(message.error()))
                         continue
                     each(consumer, message)
+
+    def lag(self):
+        """Of the group, over all partitions; None: it is not shown."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.broker.ports['admin']}/metrics", timeout=10) as answer:
+            found = re.findall(rf'robustmq_share_group_lag{{group="{self.group}",topic="{self.topic}",partition="\d+"}} (\d+)', answer.read().decode())
+        return sum(int(each) for each in found) if found else None
+
+    def test_what_a_group_is_not_done_with_is_in_the_metrics(self):
+        self.produce(60)
+        consumer, got = self.consumer(), []
+        self.read([consumer], lambda: len(got) == 60, lambda _, message: got.append(message))
+        consumer.commit_sync()
+        self.made.remove(consumer)
+        consumer.close()
+        self.produce(30)
+        end = time.monotonic() + WAIT
+        while self.lag() != 30:
+            self.assertLess(time.monotonic(), end, f"the lag is {self.lag()}")
+            time.sleep(0.1)
 
     def test_members_share_what_there_is(self):
         self.produce(300)

@@ -101,10 +101,13 @@ class GroupCoordinator {
   void add_share_topics(TenantId tenant, const std::string& group, const std::vector<TopicId>& topics, Callback<void(Code)> done);
   void remove_share_topics(TenantId tenant, const std::string& group, std::vector<TopicId> topics, Callback<void(Code)> done);
 
-  // How far each group is behind, as of the last look: robustmq_consumer_group_lag{group, topic, partition}.
+  // How far each group is behind, as of the last look: robustmq_consumer_group_lag{group, topic, partition}, and
+  // robustmq_share_group_lag of share groups.
   void add_lag(observe::MetricsSnapshot& to) const;
-  // Who knows where partitions end; from now on they are looked at every lag_check_ms. `ask` is called while this lives.
-  void look_at_lag(Callback<void(ListOffsets, Callback<void(Reply)>)> ask);
+  // Who knows where partitions end, and where the queues of share groups stand; from now on they are looked at every
+  // lag_check_ms. Both are called while this lives.
+  void look_at_lag(Callback<void(ListOffsets, Callback<void(Reply)>)> ask_ends,
+                   Callback<void(DescribeShareOffsets, Callback<void(Reply)>)> ask_shares = {});
 
  private:
   struct Entry;  // a group with its timer and who waits for it
@@ -141,6 +144,9 @@ class GroupCoordinator {
 
   // coordinator_lag.cc
   void on_lag_timer();
+  void look_at_ends();
+  void look_at_shares();
+  void add_share_lag(observe::MetricsSnapshot& to) const;
   template <class Use>
   void for_each_shown(Use&& use) const;
 
@@ -190,8 +196,11 @@ class GroupCoordinator {
   runtime::Timer retention_timer_;
   runtime::Timer lag_timer_;
   Callback<void(ListOffsets, Callback<void(Reply)>)> ask_ends_;
+  Callback<void(DescribeShareOffsets, Callback<void(Reply)>)> ask_shares_;
   QueueHooks queues_;
   std::map<ShardId, Offset> ends_;  // of partitions with committed offsets, at the last look
+  std::vector<std::pair<std::string, DescribedShareOffsets::One>> share_lag_;  // by share group, at the last look
+  bool is_asking_shares_ = false;
   Group::Ticket last_ticket_ = 0;
   WallTime started_at_{};
   bool is_loaded_ = false;

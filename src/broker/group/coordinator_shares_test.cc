@@ -139,5 +139,40 @@ TEST_F(SharesTest, ForgetsATopicThatIsDeleted) {
   EXPECT_TRUE(coordinator_->share_facts(kDefaultTenant, "s").topics.empty());
 }
 
+TEST_F(SharesTest, ShowsWhatEachGroupIsNotDoneWith) {
+  tell(beat("m", 0));
+  int asked = 0;
+  const auto ends = [](const ListOffsets&, const Callback<void(Reply)>&) {};
+  const auto shares = [&](DescribeShareOffsets question, Callback<void(Reply)> done) {
+    ++asked;
+    DescribedShareOffsets described;
+    for (const DescribeShareOffsets::One& one : question.groups) {
+      EXPECT_TRUE(one.all);
+      auto& row = described.groups.emplace_back();
+      row.partitions.push_back({.topic = "t", .topic_id = {}, .partition = 0, .start = 3, .lag = 7});
+      row.partitions.push_back({.topic = "t", .topic_id = {}, .partition = 1});  // never used
+      row.partitions.push_back({.topic = "t", .topic_id = {}, .partition = 2, .code = Code::storage_failed, .lag = 1});
+    }
+    done(std::move(described));
+  };
+  coordinator_->look_at_lag(ends, shares);
+  core_.pass(options_.lag_check_ms);
+  EXPECT_EQ(asked, 1);
+  observe::MetricsSnapshot snapshot;
+  coordinator_->add_lag(snapshot);
+  ASSERT_EQ(snapshot.samples().size(), 1u);
+  EXPECT_EQ(snapshot.samples()[0].name, "robustmq_share_group_lag");
+  EXPECT_EQ(snapshot.samples()[0].labels, R"(group="s",topic="t",partition="0")");
+  EXPECT_EQ(snapshot.samples()[0].value, 7);
+  EXPECT_EQ(coordinator_->metrics().share_lag_left_out, 0);
+
+  options_.lag_series_max = 2;  // of three partitions
+  restart();
+  coordinator_->look_at_lag(ends, shares);
+  core_.pass(options_.lag_check_ms);
+  EXPECT_EQ(asked, 1) << "groups are shown whole or not at all";
+  EXPECT_EQ(coordinator_->metrics().share_lag_left_out, 3);
+}
+
 }  // namespace
 }  // namespace robustmq::broker

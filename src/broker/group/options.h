@@ -164,9 +164,11 @@ struct GroupOptions {
     v.field("share_partition_max_record_locks_max", &G::share_partition_max_record_locks_max,
             {.doc = "Largest such number that a share group may be given.", .min = 1, .max = 100'000});
     v.field("lag_check_ms", &G::lag_check_ms,
-            {.doc = "How often the lag of consumer groups in `/metrics` is looked at; 0: never.", .unit = "ms", .min = 0});
+            {.doc = "How often the lag of consumer groups and share groups in `/metrics` is looked at; 0: never.",
+             .unit = "ms",
+             .min = 0});
     v.field("lag_series_max", &G::lag_series_max,
-            {.doc = "Most partitions of consumer groups whose lag is in `/metrics`.", .min = 0});
+            {.doc = "Most partitions of consumer groups, and as many of share groups, whose lag is in `/metrics`.", .min = 0});
     v.field("configs_max", &G::configs_max, {.doc = "Most consumer groups with settings of their own.", .min = 0});
   }
 };
@@ -183,6 +185,7 @@ struct GroupMetrics {
   int64_t members = 0;
   int64_t offsets = 0;
   int64_t lag_left_out = 0;
+  int64_t share_lag_left_out = 0;
   int64_t patterns = 0;
 
   template <class V>
@@ -201,6 +204,8 @@ struct GroupMetrics {
     v.field("patterns", &M::patterns, {.doc = "Regular expressions over topics that members of consumer groups follow."});
     v.field("lag_left_out", &M::lag_left_out,
             {.doc = "Partitions of consumer groups whose lag is not shown as robustmq_consumer_group_lag, for want of room."});
+    v.field("share_lag_left_out", &M::share_lag_left_out,
+            {.doc = "Partitions of share groups whose lag is not shown as robustmq_share_group_lag, for want of room."});
   }
 };
 

@@ -216,6 +216,9 @@ TEST_F(LeaseTest, QueuesThatNobodyUsesAreClosedAndOpenedAgain) {
   rig.close(a);
   rig.world.run_for(Duration::seconds(200));
   EXPECT_EQ(open(), 0);
+  EXPECT_EQ(described(kafka()).lag, 1);
+  rig.settle();
+  EXPECT_EQ(open(), 0) << "a look leaves it as it was";
   EXPECT_EQ(offsets(lease(kafka(), "b", 9)), Offsets{1});
 }
 

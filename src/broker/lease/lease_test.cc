@@ -243,5 +243,73 @@ TEST_F(LeaseTest, EveryWaitingMemberGetsItsRecord) {
   EXPECT_EQ(seen.size(), 30u);
 }
 
+TEST_F(LeaseTest, WaitsForTheBytesAskedAndHoldsWhatItHas) {
+  begin(2);
+  Client& a = kafka(1);
+  Client& b = kafka(2);
+  std::optional<LeasedRecords> got;
+  const auto park = [&](int64_t bytes_min, int32_t wait_ms) {
+    got.reset();
+    LeaseRecords request = ask("a", 100, {0, 1}, wait_ms);
+    request.bytes_min = bytes_min;
+    a.hall->execute(a.context, std::move(request), [&](Reply reply) { got = std::get<LeasedRecords>(std::move(reply)); });
+    rig.settle();
+  };
+  const auto all = [&] {
+    std::vector<Offset> offsets_of_both;
+    for (const LeasedPartition& row : got->partitions) {
+      for (const Offset offset : offsets(records_of(row))) offsets_of_both.push_back(offset);
+    }
+    return offsets_of_both;
+  };
+  produce(b, {std::string(1000, 'x')});
+  park(2500, 60'000);
+  EXPECT_FALSE(got.has_value());
+  EXPECT_TRUE(lease(b, "b", 9).empty()) << "it is held for who waits";
+  produce(b, {std::string(1000, 'x')}, 1);
+  rig.settle();
+  EXPECT_FALSE(got.has_value());
+  produce(b, {std::string(1000, 'x')});
+  ASSERT_TRUE(rig.world.run_until([&] { return got.has_value(); }, Duration::seconds(5)));
+  EXPECT_EQ(all(), (Offsets{0, 1, 0})) << "each once, in the order of its partition";
+  EXPECT_EQ(accept(a, "a", 0, 1), Code::ok);
+
+  // The time that it may wait, and half of a lease, are over without as many.
+  for (const int32_t wait_ms : {500, 60'000}) {
+    produce(b, {"little"});
+    park(2500, wait_ms);
+    EXPECT_FALSE(got.has_value());
+    const Duration most = Duration::millis(std::min(wait_ms, 15'000) + 500);
+    ASSERT_TRUE(rig.world.run_until([&] { return got.has_value(); }, most)) << wait_ms;
+    EXPECT_EQ(all().size(), 1u);
+  }
+  // What comes back before what it holds cannot be had in order: it is answered with what it has.
+  produce(b, {"c0"}, 1);
+  EXPECT_EQ(records_of(leased(b, ask("b", 1, {1})).partitions.at(0)).size(), 1u);
+  produce(b, {"c1"}, 1);
+  park(2500, 60'000);
+  EXPECT_FALSE(got.has_value());
+  EXPECT_EQ(settle(b, "b", {{1, 1, What::release}}, 1), Code::ok);
+  ASSERT_TRUE(rig.world.run_until([&] { return got.has_value(); }, Duration::seconds(2)));
+  EXPECT_EQ(all(), Offsets{2});
+  // So too where the next batch goes over its bytes.
+  produce(b, {std::string(1000, 'e')});
+  produce(b, {std::string(3000, 'e')});
+  got.reset();
+  LeaseRecords bounded = ask("a", 100, {0}, 60'000);
+  bounded.bytes_min = bounded.bytes_max = 2'000;
+  a.hall->execute(a.context, std::move(bounded), [&](Reply reply) { got = std::get<LeasedRecords>(std::move(reply)); });
+  ASSERT_TRUE(rig.world.run_until([&] { return got.has_value(); }, Duration::seconds(2)));
+  EXPECT_EQ(all().size(), 1u);
+  lease(a, "a", 9);
+  // A connection that ends while it holds gives it back.
+  produce(b, {"d"});
+  park(2500, 60'000);
+  EXPECT_FALSE(got.has_value());
+  rig.close(a);
+  rig.settle();
+  EXPECT_FALSE(lease(b, "b", 9).empty());
+}
+
 }  // namespace
 }  // namespace robustmq::broker::test

@@ -52,6 +52,8 @@ void Leaser::lease(const Context& asker, LeaseRecords request, ReplyTo done) {
   operation.done = std::move(done);
   operation.messages_max = std::max<int64_t>(request.messages_max, 0);
   operation.bytes_max = std::clamp<int64_t>(request.bytes_max, 0, options_.fetch_bytes_max);
+  operation.bytes_min = std::clamp<int64_t>(request.bytes_min, 0, operation.bytes_max);
+  operation.behind.assign(request.partitions.size(), -1);
   operation.deadline = core_.now() + Duration::millis(std::max(request.wait_max_ms, 0));
   operation.reply.partitions.resize(request.partitions.size());
   LeaseAsk ask;
@@ -119,8 +121,6 @@ void Leaser::walk(Operation& operation) {
   operation.is_parked = false;
   operation.was_woken = false;
   operation.at = 0;
-  operation.messages = 0;
-  operation.bytes = 0;
   go_on(operation);
 }
 
@@ -135,6 +135,7 @@ void Leaser::go_on(Operation& operation) {
   part.ask.bytes_max =
       static_cast<uint64_t>(operation.bytes_max) - std::min(static_cast<uint64_t>(operation.bytes_max), operation.bytes);
   part.ask.has_bytes = operation.bytes > 0;
+  for (Part::Item& item : part.items) item.behind = operation.behind[item.index];
   auto answer = [this, id = operation.id, at_home = home.core](std::vector<LeaseGot> got) {
     if (at_home == core_.index()) return take(id, std::move(got));
     peers_[at_home]->core_.send(core_.index(), [this, id, got = std::move(got)]() mutable { take(id, std::move(got)); });
@@ -150,9 +151,14 @@ void Leaser::take(uint64_t id, std::vector<LeaseGot> got) {
   for (size_t i = 0; i < got.size(); ++i) {
     LeasedPartition& row = operation.reply.partitions[part.items[i].index];
     row.code = got[i].code;
-    row.ranges = std::move(got[i].ranges);
-    row.batches = std::move(got[i].batches);
+    row.ranges.insert(row.ranges.end(), got[i].ranges.begin(), got[i].ranges.end());
+    for (Piece& piece : got[i].batches) row.batches.push_back(std::move(piece));
     operation.has_error |= row.code != Code::ok;
+    operation.is_enough |= got[i].leaves_some;
+    operation.behind[part.items[i].index] = std::max(operation.behind[part.items[i].index], got[i].until);
+    // What it holds is its client's for half of a lease at least.
+    if (got[i].messages > 0)
+      operation.deadline = std::min(operation.deadline, core_.now() + Duration::millis(got[i].lease_ms / 2));
     operation.messages += got[i].messages;
     operation.bytes += got[i].bytes;
     operation.reply.lease_ms = std::max(operation.reply.lease_ms, got[i].lease_ms);
@@ -164,7 +170,10 @@ void Leaser::take(uint64_t id, std::vector<LeaseGot> got) {
 // The walk or a settlement is over: answers, or waits.
 void Leaser::settle_operation(Operation& operation) {
   if (operation.is_walking || operation.is_parked || operation.settling > 0) return;
-  const bool is_enough = operation.messages > 0 || operation.has_error || operation.homes.empty();
+  const bool has_enough = operation.messages >= operation.messages_max ||
+                          (operation.messages > 0 && operation.bytes >= static_cast<uint64_t>(operation.bytes_min)) ||
+                          (operation.messages > 0 && operation.is_enough);
+  const bool is_enough = has_enough || operation.has_error || operation.homes.empty();
   if (is_enough || core_.now() >= operation.deadline) return finish(operation);
   if (operation.was_woken) return walk(operation);
   park(operation);
@@ -175,8 +184,8 @@ void Leaser::park(Operation& operation) {
   if (!std::exchange(operation.has_parked, true)) {
     ++metrics_.requests_parked_total;
     ++metrics_.requests_waiting;
-    core_.arm(operation.timer, operation.deadline);
   }
+  core_.arm(operation.timer, operation.deadline);
   const uint64_t id = operation.id;
   const std::vector<Home> homes = operation.homes;
   for (const Home& home : homes) {

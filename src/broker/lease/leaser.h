@@ -59,15 +59,18 @@ class Leaser {
     uint64_t id;
     int64_t messages_max = 0;
     int64_t bytes_max = 0;
+    int64_t bytes_min = 0;
+    std::vector<Offset> behind;  // of each row: where its batches end
     std::vector<Home> homes;
     LeasedRecords reply;
     ReplyTo done;
     Instant deadline{};
     size_t at = 0;         // into `homes`, of the walk
-    int64_t messages = 0;  // leased in it
+    int64_t messages = 0;  // leased so far
     uint64_t bytes = 0;    // of batches
     size_t settling = 0;   // homes that have not answered
     bool has_error = false;
+    bool is_enough = false;  // what else there is cannot be had with what it has
     bool is_walking = false;
     bool is_parked = false;
     bool has_parked = false;  // at least once: queues may know that it waits

@@ -30,7 +30,9 @@ class Queues::Walk : public std::enable_shared_from_this<Walk> {
     queues_.with({part_.tenant, item.shard, part_.queue}, item.topic, true,
                  [self = shared_from_this()](Result<ShardQueue*> queue) {
                    if (!queue.ok()) return self->take({.code = queue.code()});
-                   (*queue)->lease(self->part_.ask, [self](LeaseGot got) { self->take(std::move(got)); });
+                   LeaseAsk ask = self->part_.ask;
+                   ask.behind = self->part_.items[self->next_].behind;
+                   (*queue)->lease(std::move(ask), [self](LeaseGot got) { self->take(std::move(got)); });
                  });
   }
   void take(LeaseGot got) {
@@ -155,9 +157,20 @@ void Queues::leave(TenantId tenant, const std::string& name, const std::vector<S
 // ---- Who looks after them ----
 
 void Queues::describe(QueueKey key, std::shared_ptr<const meta::Topic> topic, Callback<void(QueueFacts)> done) {
-  with(key, topic, false, [done = std::move(done)](Result<ShardQueue*> queue) mutable {
-    if (!queue.ok()) return done({.code = queue.code()});
-    (*queue)->describe(std::move(done));
+  // One that is opened for this alone is closed behind it: looks at the lag come often, and to many queues.
+  const bool was_open = find_open(key) != nullptr;
+  auto told = [this, alive = alive_, key, was_open, done = std::move(done)](QueueFacts facts) mutable {
+    if (!was_open && *alive) {
+      core_.post([this, alive, key] {
+        ShardQueue* queue = *alive ? find_open(key) : nullptr;
+        if (queue && queue->is_idle_since(core_.now())) queue->close(Code::shutting_down);
+      });
+    }
+    done(std::move(facts));
+  };
+  with(key, topic, false, [told = std::move(told)](Result<ShardQueue*> queue) mutable {
+    if (!queue.ok()) return told({.code = queue.code()});
+    (*queue)->describe(std::move(told));
   });
 }
 

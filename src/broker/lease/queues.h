@@ -25,6 +25,7 @@ struct QueuePart {
     ShardId shard;
     std::shared_ptr<const meta::Topic> topic;
     std::vector<SettleRange> ranges;  // to be settled
+    Offset behind = -1;               // see LeaseAsk
   };
   TenantId tenant = kDefaultTenant;
   std::string queue;

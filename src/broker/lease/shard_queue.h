@@ -51,6 +51,7 @@ struct LeaseAsk {
   bool whole_batches = false;
   uint64_t bytes_max = 0;
   bool has_bytes = false;  // the answer has batches already: none goes over the limit
+  Offset behind = -1;      // nothing before this: the answer has what lies there
 };
 struct LeaseGot {
   Code code = Code::ok;
@@ -59,6 +60,8 @@ struct LeaseGot {
   Pieces batches;
   int64_t messages = 0;
   uint64_t bytes = 0;
+  Offset until = -1;         // behind its batches
+  bool leaves_some = false;  // that lie before what the answer has, or go over its bytes
 };
 struct QueueFacts {
   Code code = Code::ok;  // not_found: it was never used

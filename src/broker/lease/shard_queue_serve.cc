@@ -41,6 +41,7 @@ void ShardQueue::lease(LeaseAsk ask, Callback<void(LeaseGot)> done) {
   Serving& one = line_.emplace_back();
   one.consumer = consumer.id;
   one.got.lease_ms = settings_.lease_ms;
+  one.until = ask.behind;
   one.ask = std::move(ask);
   one.done = std::move(done);
   take_outputs();  // of what was due
@@ -86,6 +87,7 @@ void ShardQueue::on_shard(Result<shard::Shard*> shard) {
   const std::optional<Offset> at = next_offset();
   // What lies before the batches that it has would be out of their order.
   if (!at || *at < line_.front().until) {
+    line_.front().got.leaves_some = at.has_value();
     answer();
     return serve();
   }
@@ -157,7 +159,10 @@ void ShardQueue::use_window(Offset at) {
   const size_t first = window_->find(at);
   const uint64_t bytes_left = one.ask.bytes_max - std::min(one.ask.bytes_max, got.bytes);
   const bool has_bytes = one.ask.has_bytes || got.bytes > 0;
-  if (has_bytes && first < batches.size() && batches[first].size > bytes_left) return answer();
+  if (has_bytes && first < batches.size() && batches[first].size > bytes_left) {
+    got.leaves_some = true;
+    return answer();
+  }
 
   std::vector<LeasedRange> ranges;
   const int64_t wanted = one.ask.messages_max - got.messages;
@@ -185,6 +190,7 @@ void ShardQueue::use_window(Offset at) {
 void ShardQueue::answer() {
   Serving one = std::move(line_.front());
   line_.pop_front();
+  one.got.until = one.until;
   one.done(std::move(one.got));
   if (!is_over_) wake_next();
 }

@@ -61,6 +61,7 @@ struct LeaseRecords {
   int64_t messages_max = 0;              // 0: nothing is leased
   bool whole_batches = false;            // the last batch is leased to its end, past messages_max
   int64_t bytes_max = INT32_MAX;         // of batches; the first one is given whatever its size
+  int64_t bytes_min = 1;  // of batches: with fewer it waits for more, and holds what it has, for half of a lease at most
   int32_t wait_max_ms = 0;
 };
 struct LeasedRange {

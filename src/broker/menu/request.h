@@ -17,6 +17,7 @@
 #include "broker/menu/logins.h"
 #include "broker/menu/messages.h"
 #include "broker/menu/queues.h"
+#include "broker/menu/quotas.h"
 #include "broker/menu/records.h"
 #include "broker/menu/sessions.h"
 #include "broker/menu/shares.h"
@@ -34,20 +35,20 @@ using AnyRequest =
                  InitProducer, AddToTransaction, AddOffsetsToTransaction, EndTransaction, CommitInTransaction, WriteMarkers,
                  DescribeTransactions, ListTransactions, ListClients, DescribeClient, EndClient, ListBans, AddBan, RemoveBan,
                  ReportSlow, ListSlow, ClearSlow, WatchTopic, ListWatched, LeaseRecords, SettleLeases, LeaveQueue, HeartbeatShare,
-                 DescribeShares, DescribeShareOffsets, AlterShareOffsets, DeleteShareOffsets, Authenticate>;
+                 DescribeShares, DescribeShareOffsets, AlterShareOffsets, DeleteShareOffsets, Authenticate, DescribeQuotas,
+                 AlterQuotas, FindQuotas, CountConnection>;
 
 // Error where the request as a whole failed (overloaded, shutting_down, not_authorised).
-using AnyReply =
-    std::variant<Error, Published, Followed, Unfollowed, SessionOpened, SessionEnded, Released, Settled, Produced, FetchReply,
-                 ListedOffsets, DescribedTopics, CreatedTopics, DeletedTopics, ListedRetained, ClearedRetained, ListedDelayed,
-                 CancelledDelayed, ClusterFacts, AllocatedProducerId, JoinedGroup, SyncedGroup, HeartbeatReply, LeftGroup,
-                 CommittedOffsets, FetchedOffsets, DescribedGroups, ListedGroups, DeletedGroups, DeletedRecords,
-                 DescribedProducers, DescribedLogs, GrownTopics, ConfiguredTopics, DeletedOffsets, ConsumerHeartbeatReply,
-                 DescribedConsumers, ConfiguredGroups, DescribedGroupConfigs, InitedProducer, AddedToTransaction,
-                 TransactionReply, EndedTransaction, WrittenMarkers, DescribedTransactions, ListedTransactions, ListedClients,
-                 DescribedClient, EndedClient, ClientBanned, ListedBans, ChangedBans, ReportedSlow, ListedSlow, ClearedSlow,
-                 WatchedTopic, ListedWatched, LeasedRecords, LeasesSettled, LeftQueue, DescribedShareOffsets, AlteredShareOffsets,
-                 DeletedShareOffsets, Authenticated, LoginRefused>;
+using AnyReply = std::variant<
+    Error, Published, Followed, Unfollowed, SessionOpened, SessionEnded, Released, Settled, Produced, FetchReply, ListedOffsets,
+    DescribedTopics, CreatedTopics, DeletedTopics, ListedRetained, ClearedRetained, ListedDelayed, CancelledDelayed, ClusterFacts,
+    AllocatedProducerId, JoinedGroup, SyncedGroup, HeartbeatReply, LeftGroup, CommittedOffsets, FetchedOffsets, DescribedGroups,
+    ListedGroups, DeletedGroups, DeletedRecords, DescribedProducers, DescribedLogs, GrownTopics, ConfiguredTopics, DeletedOffsets,
+    ConsumerHeartbeatReply, DescribedConsumers, ConfiguredGroups, DescribedGroupConfigs, InitedProducer, AddedToTransaction,
+    TransactionReply, EndedTransaction, WrittenMarkers, DescribedTransactions, ListedTransactions, ListedClients, DescribedClient,
+    EndedClient, ClientBanned, ListedBans, ChangedBans, ReportedSlow, ListedSlow, ClearedSlow, WatchedTopic, ListedWatched,
+    LeasedRecords, LeasesSettled, LeftQueue, DescribedShareOffsets, AlteredShareOffsets, DeletedShareOffsets, Authenticated,
+    LoginRefused, DescribedQuotas, AlteredQuotas, FoundQuotas, CountedConnection>;
 
 template <typename T, typename Variant>
 constexpr bool kIsOneOf = false;

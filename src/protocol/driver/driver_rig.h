@@ -19,7 +19,7 @@ using runtime::sim::SimWorld;
 
 // Lines: "echo X" answers X; "call X" asks the broker and answers with what it says; "open ID" opens a session; "flood N" sends N
 // bytes; "pause" takes no line until the next reply; "full" takes no more deliveries until "room"; "will X" asks X at the end;
-// "bye" leaves.
+// "bye" leaves; "timed" has its time taken from then on, "spent" tells how often a millisecond of it went.
 class LineConnection final : public Connection {
  public:
   LineConnection(int64_t& count, LinkFacts facts) : count_(&count), facts_(std::move(facts)) { ++*count_; }
@@ -56,6 +56,8 @@ class LineConnection final : public Connection {
     out.close(CloseWhy::timed_out);
   }
   bool takes_deliveries() const override { return !is_full_; }
+  bool is_timed() const override { return is_timed_; }
+  void on_spent(Duration time) override { spent_ = spent_ + time; }
   void on_drained(Outbox&) override {}
   void on_peer_closed(Outbox& out) override {
     if (!will_.empty()) out.call(ask(will_));
@@ -84,6 +86,8 @@ class LineConnection final : public Connection {
     if (verb == "will") will_ = rest;
     if (verb == "stubborn") is_stubborn_ = true;
     if (verb == "bye") out.close(CloseWhy::client_left);
+    if (verb == "timed") is_timed_ = true;
+    if (verb == "spent") out.out().append("spent " + std::to_string(spent_.to_millis()) + "\n");
     if (verb == "calm") out.arm(Instant::never());
   }
 
@@ -92,6 +96,8 @@ class LineConnection final : public Connection {
   bool is_paused_ = false;
   bool is_full_ = false;
   bool is_stubborn_ = false;
+  bool is_timed_ = false;
+  Duration spent_{};
   std::string will_;
 };
 
@@ -174,12 +180,18 @@ class NoLines final : public observe::LogSink {
   std::string lines;
 };
 
+// A clock that goes a millisecond at every look.
+inline Instant ticking() {
+  static Instant now;
+  return now = now + Duration::millis(1);
+}
+
 // One core's part of the node.
 struct Seat {
   Seat(SimCore& at, ListenerOptions options, net::StreamLimits limits, ListenerRules rules)
       : core(at),
         streams(core, limits),
-        listener({core, streams, broker, connections, log, last_link_id}, "lines", options, std::move(rules)) {}
+        listener({core, streams, broker, connections, log, last_link_id, &ticking}, "lines", options, std::move(rules)) {}
   SimCore& core;
   NoLines lines;
   observe::Log log{lines, observe::Level::debug};

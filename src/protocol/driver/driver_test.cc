@@ -27,6 +27,28 @@ TEST_F(DriverTest, AnswersLaterAndInAnyOrder) {
   ASSERT_TRUE(until([&] { return client->got == "reply 2\nreply later 1\n"; }));
 }
 
+TEST_F(DriverTest, TellsAConnectionWhatItTookOfTheCore) {
+  start();
+  const auto client = connect();
+  const auto spent = [&](std::string_view lines) {
+    client->got.clear();
+    client->send(std::string(lines) + "spent\n");
+    EXPECT_TRUE(until([&] { return client->got.starts_with("spent ") && client->got.ends_with("\n"); }));
+    return std::stoi(client->got.substr(6));
+  };
+  EXPECT_EQ(spent(""), 0) << "it does not want to know";
+  const int before = spent("timed\n");
+  client->got.clear();
+  client->send("call later a\n");
+  ASSERT_TRUE(until([&] { return seat().broker.waiting.size() == 1; }));
+  const int asked = spent("");
+  EXPECT_GE(asked, before + 2) << "an input and its call";
+  client->got.clear();
+  seat().broker.answer_all();
+  ASSERT_TRUE(until([&] { return client->got == "reply later a\n"; }));
+  EXPECT_GE(spent(""), asked + 2) << "an input and the reply";
+}
+
 TEST_F(DriverTest, HandsOverNothingWhilePaused) {
   start();
   const auto client = connect();

@@ -43,7 +43,8 @@ Listener::Listener(ListenerSeat seat, std::string protocol, ListenerOptions opti
       options_(options),
       rules_(std::move(rules)),
       refusals_(core_, log_, rules_.name),
-      unsent_limit_(seat.streams.limits().drain_mark_bytes) {
+      unsent_limit_(seat.streams.limits().drain_mark_bytes),
+      clock_(seat.clock) {
   if (rules_.name.empty()) rules_.name = protocol_;
 }
 
@@ -164,6 +165,7 @@ void Listener::welcome(std::unique_ptr<runtime::Socket> socket, std::string comm
   facts.advertised_host = rules_.advertised.host;
   facts.advertised_port = rules_.advertised.port;
   facts.limits = rules_.limits;
+  facts.quotas = rules_.quotas;
   if (rules_.entrance.identity == net::TlsIdentity::user) facts.certificate_user = common_name;
   if (rules_.entrance.identity == net::TlsIdentity::client_id) facts.certificate_client_id = std::move(common_name);
   auto owned = std::make_unique<Link>(*this, std::move(socket), facts.id);
@@ -279,10 +281,19 @@ void Listener::execute(Work work) {
   if (link->state_ == Link::State::moving) return link->rare().work.push_back(std::move(work));
   if (must_move(*link, work)) return begin_move(*link, std::move(work));
   ++link->calls_under_way_;
+  const bool is_timed = begins_timing(*link);
+  const Instant from = is_timed ? clock_() : Instant{};
   broker_.execute(link->context_, std::move(work.request),
                   [self = anchor_.anchor(this), handle = work.link, id = work.id](broker::Reply reply) {
                     if (Listener* listener = self.get()) listener->on_reply(handle, id, std::move(reply));
                   });
+  if (is_timed) end_timing(work.link, from);
+}
+
+void Listener::end_timing(LinkHandle handle, Instant from) {
+  is_timing_ = false;
+  Link* link = find(handle);
+  if (link && link->connection_) link->connection_->on_spent(clock_() - from);
 }
 
 void Listener::on_reply(LinkHandle handle, CallId id, broker::Reply reply) {

@@ -41,19 +41,21 @@ struct ListenerSeat {
   broker::Broker& broker;
   Connections& connections;
   observe::Log& log;
-  uint64_t& last_link_id;  // of this core: all its listeners draw from it, so that no two of its connections share an id
+  uint64_t& last_link_id;        // of this core: all its listeners draw from it, so that no two of its connections share an id
+  Instant (*clock)() = nullptr;  // that goes on within a turn; null: nothing is timed
 };
 
 // What makes one listener of a protocol differ from another; the same on every core.
 struct ListenerRules {
   std::string name;  // for the log; empty: the protocol's
   net::EntranceRules entrance;
-  runtime::Endpoint advertised;                   // see LinkFacts
-  std::string mountpoint;                         // see LinkFacts
-  std::shared_ptr<ConnectionPlaces> places;       // of this listener on all cores; null: without a limit of its own
-  std::shared_ptr<Rate> connections_rate;         // of this listener on all cores; null: no limit
-  std::shared_ptr<const LinkLimits> limits;       // see LinkFacts
-  std::shared_ptr<ConnectionPlaces> node_places;  // of all listeners; null: this core's links count against connections_max
+  runtime::Endpoint advertised;                      // see LinkFacts
+  std::string mountpoint;                            // see LinkFacts
+  std::shared_ptr<ConnectionPlaces> places;          // of this listener on all cores; null: without a limit of its own
+  std::shared_ptr<Rate> connections_rate;            // of this listener on all cores; null: no limit
+  std::shared_ptr<const LinkLimits> limits;          // see LinkFacts
+  std::shared_ptr<const broker::QuotaBoard> quotas;  // see LinkFacts
+  std::shared_ptr<ConnectionPlaces> node_places;     // of all listeners; null: this core's links count against connections_max
 };
 
 class Listener final : private runtime::Deferred, private net::EntranceEvents {
@@ -106,11 +108,21 @@ class Listener final : private runtime::Deferred, private net::EntranceEvents {
   // Gives one input to the link's connection and collects its outputs.
   template <class Give>
   void input(Link& link, Give&& give) {
+    const bool is_timed = begins_timing(link);
+    const Instant from = is_timed ? clock_() : Instant{};
     outbox_.begin(core_.now(), core_.wall_now(), &link.last_call_, link.stream_.unsent_bytes(), unsent_limit_,
                   !link.stream_.is_paused() && !core_.is_congested());
     give(*link.connection_, outbox_);
     collect(link);
+    if (is_timed) end_timing(link.handle_, from);
   }
+  // What happens within what is timed is not timed again.
+  bool begins_timing(const Link& link) {
+    if (!clock_ || is_timing_ || !link.connection_ || !link.connection_->is_timed()) return false;
+    is_timing_ = true;
+    return true;
+  }
+  void end_timing(LinkHandle handle, Instant from);
   void collect(Link& link);
   void end(Link& link, CloseWhy why, std::string detail);
   // Executes what waits and ends what is to end. Only where no frame of the broker is below.
@@ -146,6 +158,8 @@ class Listener final : private runtime::Deferred, private net::EntranceEvents {
   ListenerRules rules_;
   Refusals refusals_;
   uint64_t unsent_limit_;
+  Instant (*clock_)();
+  bool is_timing_ = false;
   ListenerMetrics metrics_;
   std::vector<Listener*> peers_;
   std::unique_ptr<runtime::Listener> socket_;

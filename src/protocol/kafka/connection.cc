@@ -49,14 +49,19 @@ class KafkaConnection final : public protocol::Connection {
     active_at_ = out.now();
     deadline_ = out.now() + Duration::millis(options_.first_request_timeout_ms);
     arm(out, deadline_);
+    if (!link_.quotas.limits_hosts()) return;
+    is_entering_ = true;
+    entering_call_ = out.call(broker::CountConnection{});
   }
 
   size_t on_bytes(const Bytes& bytes, Outbox& out) override {
     if (is_closed_) return bytes.size();
+    if (is_entering_) return 0;
+    link_.now = out.now();
     active_at_ = out.now();
     wanted_ = 0;
     size_t at = 0;
-    while (!is_closed_ && queue_.size() < static_cast<size_t>(options_.requests_in_flight_max)) {
+    while (!is_closed_ && !is_muted_ && queue_.size() < static_cast<size_t>(options_.requests_in_flight_max)) {
       const size_t taken = take_frame(bytes, at, out);
       if (taken == 0) break;
       at += taken;
@@ -73,21 +78,21 @@ class KafkaConnection final : public protocol::Connection {
 
   size_t bytes_wanted() const override { return wanted_; }
   bool is_paused() const override {
-    return is_closed_ || is_over_budget_ || queue_.size() >= static_cast<size_t>(options_.requests_in_flight_max);
+    return is_closed_ || is_entering_ || is_muted_ || is_over_budget_ ||
+           queue_.size() >= static_cast<size_t>(options_.requests_in_flight_max);
   }
 
   void on_reply(CallId id, broker::Reply reply, Outbox& out) override {
     if (is_closed_) return;
+    link_.now = out.now();
+    if (is_entering_ && id == entering_call_) return enter(reply, out);
+    if (is_asking_ && id == quotas_call_) return take_quotas(reply, out);
     for (size_t i = 0; i < started_; ++i) {
       if (!queue_[i]->owns(id)) continue;
       queue_[i]->on_reply(id, std::move(reply), out);
       break;
     }
-    active_at_ = out.now();
-    advance(out);
-    if (is_closed_) return;
-    charge_all();
-    weigh(out);
+    go_on(out);
   }
 
   void on_delivery(const broker::Delivery&, Outbox&) override {}
@@ -96,6 +101,7 @@ class KafkaConnection final : public protocol::Connection {
   }
   void on_drained(Outbox& out) override {
     if (is_closed_) return;
+    link_.now = out.now();
     unsent_before_ = 0;
     advance(out);
     if (is_closed_) return;
@@ -105,6 +111,12 @@ class KafkaConnection final : public protocol::Connection {
   void on_timer(Outbox& out) override {
     armed_ = Instant::never();
     if (is_closed_) return;
+    link_.now = out.now();
+    if (refused_until_ <= out.now()) return end(out, CloseWhy::over_limit, "connection_creation_rate of its host is used up");
+    if (is_muted_ && muted_until_ <= out.now()) {
+      unmute(out);
+      if (is_closed_) return;
+    }
     if (is_over_budget_) weigh(out);
     if (deadline_ <= out.now()) {
       return end(out, CloseWhy::timed_out, has_request_ ? "a request did not arrive whole in time" : "no request in time");
@@ -115,8 +127,10 @@ class KafkaConnection final : public protocol::Connection {
       arm(out, out.now() + kSlowReaderCheck);
     }
     const Instant idle_at = active_at_ + Duration::millis(options_.idle_timeout_ms);
-    if (queue_.empty() && !out.is_congested() && idle_at <= out.now()) return end(out, CloseWhy::timed_out, "idle");
+    if (queue_.empty() && !is_muted_ && !out.is_congested() && idle_at <= out.now()) return end(out, CloseWhy::timed_out, "idle");
     arm(out, deadline_);
+    if (is_muted_) arm(out, muted_until_);
+    arm(out, refused_until_);
     arm(out, idle_at <= out.now() ? out.now() + Duration::millis(options_.idle_timeout_ms) : idle_at);
   }
 
@@ -193,18 +207,21 @@ class KafkaConnection final : public protocol::Connection {
         if (const char* fault = queue_.front()->fault())
           return end(out, CloseWhy::over_limit, std::string(api_of(queue_.front()->facts().key)->name) + ": " + fault);
         send(*queue_.front(), out);
+        mute(queue_.front()->delay(), out);
         if (queue_.front()->facts().key == kProduceKey) --produces_;
         queue_.pop_front();
         --started_;
       }
-      if (started_ == queue_.size() || out.is_congested() || out.is_closing()) break;
+      if (started_ == queue_.size() || is_muted_ || out.is_congested() || out.is_closing()) break;
       Exchange& next = *queue_[started_];
       const bool is_produce = next.facts().key == kProduceKey;
       if (started_ > 0 && !(is_produce && produces_ == started_)) break;
+      if (!knows_quotas(next, out)) break;
       if (const char* fault = next.decode()) return malformed(next.facts(), fault, out);
       ++started_;
       if (is_produce) ++produces_;
       next.start(out);
+      mute(next.delay(), out);
     }
     if (!is_closed_ && out.is_closing()) {
       leave(out);
@@ -234,7 +251,7 @@ class KafkaConnection final : public protocol::Connection {
         has_long_first_ = true;
         deadline_ = out.now() + Duration::millis(options_.frame_timeout_ms);
       }
-    } else if (rest == 0 || is_full()) {
+    } else if (rest == 0 || is_full() || is_muted_) {
       deadline_ = Instant::never();
     } else if (took_any || deadline_ == Instant::never()) {
       deadline_ = out.now() + Duration::millis(options_.frame_timeout_ms);
@@ -264,6 +281,63 @@ class KafkaConnection final : public protocol::Connection {
     charge(0);
     budget_.leave(this);
     is_over_budget_ = false;
+  }
+
+  // ---- quotas ----
+
+  bool is_timed() const override { return link_.quotas.is_timed(); }
+  void on_spent(Duration time) override { link_.quotas.spend(link_.now, time); }
+
+  // The answer to whether its host's quota lets this connection in. Who is not let in waits, and is then ended.
+  void enter(const broker::Reply& reply, Outbox& out) {
+    const auto* counted = std::get_if<broker::CountedConnection>(&reply);
+    if (!counted) return end(out, CloseWhy::over_limit, "its host's connections could not be counted");
+    if (counted->wait <= Duration{}) {
+      is_entering_ = false;
+      return;
+    }
+    metrics_.count_throttled(QuotaKind::connection, counted->wait);
+    deadline_ = Instant::never();
+    refused_until_ = out.now() + counted->wait;
+    arm(out, refused_until_);
+  }
+
+  // Whether the buckets of a request that is to begin are known; else asks for them.
+  bool knows_quotas(const Exchange& next, Outbox& out) {
+    if (is_asking_) return false;
+    if (link_.quotas.is_known(next.facts().client_id)) return true;
+    is_asking_ = true;
+    quotas_call_ = out.call(link_.quotas.ask(next.facts().client_id));
+    return false;
+  }
+  void take_quotas(broker::Reply& reply, Outbox& out) {
+    is_asking_ = false;
+    auto* found = std::get_if<broker::FoundQuotas>(&reply);
+    if (!found) return end(out, CloseWhy::over_limit, "the quotas of its client could not be counted");
+    link_.quotas.take(std::move(*found));
+    go_on(out);
+  }
+
+  // Nothing more is read, and nothing begun, until a delay is over (KIP-219).
+  void mute(const Delay& delay, Outbox& out) {
+    if (delay.until <= out.now() || (is_muted_ && delay.until <= muted_until_)) return;
+    is_muted_ = true;
+    muted_until_ = delay.until;
+    if (has_request_) deadline_ = Instant::never();
+    arm(out, muted_until_);
+  }
+  void unmute(Outbox& out) {
+    is_muted_ = false;
+    active_at_ = out.now();
+    if (unconsumed_ > 0 && !is_full()) deadline_ = out.now() + Duration::millis(options_.frame_timeout_ms);
+    go_on(out);
+  }
+  void go_on(Outbox& out) {
+    active_at_ = out.now();
+    advance(out);
+    if (is_closed_) return;
+    charge_all();
+    weigh(out);
   }
 
   // ---- the budget of the core ----
@@ -316,6 +390,14 @@ class KafkaConnection final : public protocol::Connection {
   uint64_t unconsumed_ = 0;  // bytes of a request that is not there whole, as last seen
   uint64_t charged_ = 0;
   bool is_over_budget_ = false;
+
+  bool is_entering_ = false;  // its host's quota has not let it in
+  CallId entering_call_ = 0;
+  Instant refused_until_ = Instant::never();
+  bool is_asking_ = false;  // for the quotas of the next request's client
+  CallId quotas_call_ = 0;
+  bool is_muted_ = false;
+  Instant muted_until_{};
 
   Instant active_at_{};
   Instant deadline_ = Instant::never();  // for the request that is arriving

@@ -7,6 +7,8 @@
 //
 // Limits: KafkaOptions. A frame's memory grows with what arrived; the driver asks bytes_wanted() how much to have before the
 // next call, and stops reading while is_paused(): too many requests wait, or the budget of the core is over.
+// Quotas (client_quotas.h) of the client delay what it sends next: the connection is read no further for that long after the
+// answer. A host over its quota of connections is not read at all, and ended after a while.
 // An unknown API or version, and a malformed request, close the connection with a logged reason.
 #pragma once
 

@@ -4,6 +4,8 @@
 #include <cstdint>
 
 #include "base/describe.h"
+#include "base/time.h"
+#include "broker/menu/quotas.h"
 
 namespace robustmq::kafka {
 
@@ -87,6 +89,34 @@ struct KafkaMetrics {
   uint64_t fetch_sessions_refused_total = 0;
   uint64_t share_sessions_opened_total = 0;
   uint64_t share_sessions_refused_total = 0;
+  uint64_t throttled_produce_total = 0;
+  uint64_t throttled_produce_ms_total = 0;
+  uint64_t throttled_fetch_total = 0;
+  uint64_t throttled_fetch_ms_total = 0;
+  uint64_t throttled_request_total = 0;
+  uint64_t throttled_request_ms_total = 0;
+  uint64_t throttled_mutation_total = 0;
+  uint64_t throttled_mutation_ms_total = 0;
+  uint64_t throttled_connections_total = 0;
+
+  void count_throttled(broker::QuotaKind kind, Duration time) {
+    const auto count = [time](uint64_t& times, uint64_t& total_ms) {
+      ++times;
+      total_ms += static_cast<uint64_t>(time.to_millis());
+    };
+    switch (kind) {
+      case broker::QuotaKind::produce:
+        return count(throttled_produce_total, throttled_produce_ms_total);
+      case broker::QuotaKind::fetch:
+        return count(throttled_fetch_total, throttled_fetch_ms_total);
+      case broker::QuotaKind::request:
+        return count(throttled_request_total, throttled_request_ms_total);
+      case broker::QuotaKind::mutation:
+        return count(throttled_mutation_total, throttled_mutation_ms_total);
+      case broker::QuotaKind::connection:
+        ++throttled_connections_total;
+    }
+  }
 
   template <class V>
   static void describe(V& v) {
@@ -109,6 +139,24 @@ struct KafkaMetrics {
     v.field("share_sessions_opened_total", &KafkaMetrics::share_sessions_opened_total, {.doc = "Share sessions opened."});
     v.field("share_sessions_refused_total", &KafkaMetrics::share_sessions_refused_total,
             {.doc = "Share sessions refused for want of room."});
+    v.field("throttled_produce_total", &KafkaMetrics::throttled_produce_total,
+            {.doc = "Requests delayed by a quota producer_byte_rate."});
+    v.field("throttled_produce_ms_total", &KafkaMetrics::throttled_produce_ms_total,
+            {.doc = "Time that they were delayed.", .unit = "ms"});
+    v.field("throttled_fetch_total", &KafkaMetrics::throttled_fetch_total,
+            {.doc = "Requests delayed by a quota consumer_byte_rate."});
+    v.field("throttled_fetch_ms_total", &KafkaMetrics::throttled_fetch_ms_total,
+            {.doc = "Time that they were delayed.", .unit = "ms"});
+    v.field("throttled_request_total", &KafkaMetrics::throttled_request_total,
+            {.doc = "Requests delayed by a quota request_percentage."});
+    v.field("throttled_request_ms_total", &KafkaMetrics::throttled_request_ms_total,
+            {.doc = "Time that they were delayed.", .unit = "ms"});
+    v.field("throttled_mutation_total", &KafkaMetrics::throttled_mutation_total,
+            {.doc = "Requests delayed, or refused, by a quota controller_mutation_rate."});
+    v.field("throttled_mutation_ms_total", &KafkaMetrics::throttled_mutation_ms_total,
+            {.doc = "Time that they were delayed.", .unit = "ms"});
+    v.field("throttled_connections_total", &KafkaMetrics::throttled_connections_total,
+            {.doc = "Connections ended by a quota connection_creation_rate."});
     v.field("fetched_bytes_total", &KafkaMetrics::fetched_bytes_total,
             {.doc = "Bytes of record batches in responses.", .unit = "bytes"});
   }

@@ -64,8 +64,11 @@ struct Answer {
 
 class ConnectionHarness {
  public:
-  explicit ConnectionHarness(KafkaOptions options = {}) : options_(options), core_(options_, 1, 1) {
-    connection_ = make_connection(options_, metrics_, core_, protocol::LinkFacts{1, 1, "127.0.0.1:51234"});
+  explicit ConnectionHarness(KafkaOptions options = {}, std::shared_ptr<const broker::QuotaBoard> quotas = nullptr)
+      : options_(options), core_(options_, 1, 1) {
+    protocol::LinkFacts facts{1, 1, "127.0.0.1:51234"};
+    facts.quotas = std::move(quotas);
+    connection_ = make_connection(options_, metrics_, core_, facts);
     run([&](Outbox& out) { connection_->on_open(out); });
   }
 
@@ -154,6 +157,7 @@ class ConnectionHarness {
     return answer;
   }
 
+  Instant now() const { return now_; }
   protocol::Connection& connection() { return *connection_; }
   KafkaOptions& options() { return options_; }
   KafkaMetrics& metrics() { return metrics_; }

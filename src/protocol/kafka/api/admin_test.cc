@@ -307,28 +307,5 @@ TEST(DescribeCluster, IsNoControllersEndpoint) {
   }
 }
 
-// ---- Client quotas ----
-
-TEST(ClientQuotas, ThereAreNoneAndNoneCanBeSet) {
-  for (int version = 0; version <= 1; ++version) {
-    ConnectionHarness link;
-    link.feed(request_bytes(DescribeClientQuotasRequest{}, version, 1));
-    auto described = link.take<DescribeClientQuotasResponse>(version);
-    EXPECT_EQ(described.body.error_code, 0);
-    ASSERT_TRUE(described.body.entries.has_value());
-    EXPECT_TRUE(described.body.entries->empty());
-    AlterClientQuotasRequest alter;
-    auto& entry = alter.entries.emplace_back();
-    entry.entity.push_back({"client-id", std::nullopt});
-    entry.ops.push_back({"consumer_byte_rate", 1000.0, false});
-    link.feed(request_bytes(alter, version, 2));
-    auto altered = link.take<AlterClientQuotasResponse>(version);
-    EXPECT_EQ(altered.fault, "");
-    ASSERT_EQ(altered.body.entries.size(), 1u);
-    EXPECT_EQ(altered.body.entries[0].error_code, wire(K::invalid_request)) << "refused, not passed over";
-    EXPECT_EQ(altered.body.entries[0].entity.at(0).entity_type, "client-id");
-  }
-}
-
 }  // namespace
 }  // namespace robustmq::kafka

@@ -8,6 +8,8 @@ namespace robustmq::kafka {
 
 namespace {
 
+constexpr int kFirstStrictGrow = 3;  // refuses what is over controller_mutation_rate (KIP-599)
+
 class CreatePartitionsExchange final : public ExchangeOf<CreatePartitionsRequest> {
  public:
   using ExchangeOf::ExchangeOf;
@@ -60,7 +62,11 @@ class CreatePartitionsExchange final : public ExchangeOf<CreatePartitionsRequest
       } else if (known != Code::ok) {
         row = {kafka_error_of(known), std::string(code_text(known))};
       } else {
-        row = check(asked, topics->topics[i].facts.partitions, node);
+        const int32_t partitions = topics->topics[i].facts.partitions;
+        row = check(asked, partitions, node);
+        if (row.error == KafkaError::none && !request_.validate_only &&
+            !may_mutate(version() >= kFirstStrictGrow, asked.count - partitions))
+          row = {KafkaError::throttling_quota_exceeded, std::string(kOverMutationRate)};
       }
       if (row.error != KafkaError::none) continue;
       sent_.push_back(i);

@@ -55,6 +55,20 @@ void Exchange::on_reply(CallId id, broker::Reply reply, Outbox& out) {
   on_replies(replies, out);
 }
 
+bool Exchange::may_mutate(bool is_strict, double partitions) {
+  if (!is_strict) {
+    take(QuotaKind::mutation, partitions);
+    return true;
+  }
+  const Delay owed = link_.quotas.owed(QuotaKind::mutation, link_.now);
+  if (owed.until > link_.now) {
+    delay_by(owed);
+    return false;
+  }
+  link_.quotas.take_silently(QuotaKind::mutation, link_.now, partitions);
+  return true;
+}
+
 void Exchange::finish(Bytes head, const Writer& writer) {
   ROBUSTMQ_CHECK(writer.room_left() == 0, "a message is shorter than its size() said");
   size_t at = 0;

@@ -11,6 +11,7 @@
 
 #include "broker/menu/request.h"
 #include "protocol/connection.h"
+#include "protocol/kafka/client_quotas.h"
 #include "protocol/kafka/core_share.h"
 #include "protocol/kafka/errors.h"
 #include "protocol/kafka/frames/wire.h"
@@ -31,6 +32,8 @@ struct Link {
   CoreShare& core;
   const protocol::LinkFacts& facts;
   ShareSessions share_sessions{core.share_sessions};
+  LinkQuotas quotas{facts.quotas, metrics};
+  Instant now{};  // of this input
 };
 
 struct RequestFacts {
@@ -60,6 +63,8 @@ class Exchange {
   // What keeps it from being answered; the connection ends. nullptr: nothing does.
   const char* fault() const { return fault_; }
   Pieces take_response() { return std::move(response_); }
+  // How long quotas delay what comes behind it.
+  const Delay& delay() const { return delay_; }
   bool owns(CallId id) const;
   void on_reply(CallId id, broker::Reply reply, Outbox& out);
   // Calls that are not answered yet.
@@ -72,11 +77,13 @@ class Exchange {
   void call(Outbox& out, broker::Request request) { calls_.push_back({out.call(std::move(request)), std::nullopt}); }
   // The response; `records_bytes` of it are Records, which are sent as they are.
   template <class M>
-  void answer(const M& message, uint64_t records_bytes = 0) {
+  void answer(M&& message, uint64_t records_bytes = 0) {
     answer_as(message, facts_.version, records_bytes);
   }
   template <class M>
-  void answer_as(const M& message, int version, uint64_t records_bytes = 0) {
+  void answer_as(M&& message, int version, uint64_t records_bytes = 0) {
+    delay_by(link_.quotas.owed(QuotaKind::request, link_.now));
+    if constexpr (requires { message.throttle_time_ms; }) message.throttle_time_ms = delay_.told_ms(link_.now);
     const size_t head = 4 + 4 + (facts_.is_response_flexible ? 1 : 0);
     const size_t size = head + message.size(version);
     if (size - records_bytes > static_cast<size_t>(link_.options.response_bytes_max) || size > INT32_MAX) {
@@ -93,7 +100,19 @@ class Exchange {
     finish(buffer.take(), writer);
   }
   // acks=0.
-  void answer_nothing() { is_done_ = true; }
+  void answer_nothing() {
+    delay_by(link_.quotas.owed(QuotaKind::request, link_.now));
+    is_done_ = true;
+  }
+
+  // ---- quotas ----
+  void delay_by(const Delay& delay) { delay_.add(delay); }
+  // Takes from a quota what this request did.
+  void take(QuotaKind kind, double count) { delay_by(link_.quotas.take(kind, link_.now, count)); }
+  // Whether so many partitions may be made or deleted (KIP-599). A strict one is refused while the quota is overdrawn, and is
+  // not delayed by what it does itself; another is done in any case.
+  bool may_mutate(bool is_strict, double partitions);
+  static constexpr std::string_view kOverMutationRate = "The quota controller_mutation_rate is exceeded.";
 
   Link& link_;
   const RequestFacts facts_;
@@ -112,6 +131,7 @@ class Exchange {
   size_t replies_ = 0;
   bool is_done_ = false;
   const char* fault_ = nullptr;
+  Delay delay_;
   Pieces response_;
 };
 

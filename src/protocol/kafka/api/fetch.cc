@@ -28,6 +28,7 @@ class FetchExchange final : public ExchangeOf<FetchRequest> {
       response_.error_code = wire(error);
       return answer(response_);
     }
+    if (is_throttled()) return;
     broker::Fetch fetch;
     std::map<std::pair<std::string_view, TopicId>, int32_t> topics;
     bool has_refused = false;
@@ -44,7 +45,7 @@ class FetchExchange final : public ExchangeOf<FetchRequest> {
           {at->second, one.partition, one.from, one.current_leader_epoch, std::max(one.bytes_max, 0), one.last_fetched_epoch});
     }
     if (fetch.partitions.empty()) return finish(nullptr);
-    fetch.bytes_max = std::clamp(request_.max_bytes, 0, link_.options.fetch_bytes_max);
+    fetch.bytes_max = std::clamp(request_.max_bytes, 0, bytes_max());
     fetch.bytes_min = std::clamp(request_.min_bytes, 0, fetch.bytes_max);
     fetch.read_committed = request_.isolation_level == kReadCommitted;
     if (!has_refused) {
@@ -78,6 +79,23 @@ class FetchExchange final : public ExchangeOf<FetchRequest> {
     Code refusal = Code::ok;  // why the broker was not asked, or gave nothing
     broker::FetchedPartition result;
   };
+
+  // While its quota is overdrawn a fetch is answered at once, and empty: as in Kafka an incremental one goes on in its session,
+  // and a full one opens none.
+  bool is_throttled() {
+    const Delay owed = link_.quotas.owed(QuotaKind::fetch, now_);
+    if (owed.until <= now_) return false;
+    delay_by(owed);
+    if (is_incremental_ && session_) response_.session_id = session_->id();
+    answer(response_);
+    return true;
+  }
+  // Not more at once than what the quota saves up.
+  int32_t bytes_max() const {
+    const QuotaBucket* bucket = link_.quotas.bucket(QuotaKind::fetch);
+    const double worth = bucket ? std::max(bucket->worth(), 1.0) : INT32_MAX;
+    return worth < link_.options.fetch_bytes_max ? static_cast<int32_t>(worth) : link_.options.fetch_bytes_max;
+  }
 
   bool uses_ids() const { return version() >= kFirstVersionWithIds; }
 
@@ -137,6 +155,7 @@ class FetchExchange final : public ExchangeOf<FetchRequest> {
       add_row(wanted, error, leader);
     }
     link_.metrics.fetched_bytes_total += records_bytes_;
+    take(QuotaKind::fetch, static_cast<double>(records_bytes_));
     answer(response_, records_bytes_);
   }
 

@@ -36,6 +36,7 @@ class ProduceExchange final : public ExchangeOf<ProduceRequest> {
   using ExchangeOf::ExchangeOf;
 
   void start(Outbox& out) override {
+    take(QuotaKind::produce, static_cast<double>(facts_.frame.size()));
     KafkaError whole = KafkaError::none;
     if (request_.acks < -1 || request_.acks > 1) {
       whole = KafkaError::invalid_required_acks;

@@ -51,6 +51,7 @@ class ShareFetchExchange final : public ExchangeOf<ShareFetchRequest> {
       lease.messages_max = request_.max_records;
       lease.whole_batches = request_.share_acquire_mode == kBatchOptimized;
       lease.bytes_max = std::clamp(request_.max_bytes, 0, link_.options.fetch_bytes_max);
+      lease.bytes_min = std::clamp<int64_t>(request_.min_bytes, 0, lease.bytes_max);
       if (!has_refused_)
         lease.wait_max_ms = static_cast<int32_t>(std::clamp<int64_t>(request_.max_wait_ms, 0, link_.options.fetch_wait_max_ms));
       for (const ShardId& one : found.session->in_turn()) {
@@ -94,6 +95,7 @@ class ShareFetchExchange final : public ExchangeOf<ShareFetchRequest> {
     uint64_t bytes = 0;
     for (Row& row : rows_) bytes += add(response, row);
     link_.metrics.fetched_bytes_total += bytes;
+    take(QuotaKind::fetch, static_cast<double>(bytes));
     answer(response, bytes);
   }
 

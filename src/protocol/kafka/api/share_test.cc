@@ -61,6 +61,7 @@ TEST(ShareFetch, LeasesInEveryVersion) {
     EXPECT_EQ(asked.partitions[0].partition, 2);
     EXPECT_EQ(asked.messages_max, 500);
     EXPECT_EQ(asked.bytes_max, 1 << 20);
+    EXPECT_EQ(asked.bytes_min, 1);
     EXPECT_EQ(asked.wait_max_ms, 500);
     EXPECT_EQ(asked.whole_batches, version < 2) << "KIP-1206: a strict limit when it is asked for";
     const Bytes stored = batch();

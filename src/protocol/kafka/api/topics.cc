@@ -1,7 +1,9 @@
 // CreateTopics 2-7 and DeleteTopics 1-6. Pure.
 //
 // A topic has one replica in this version, on this node: replication factor 1 or -1 (the default), and a manual assignment must
-// name this node for each partition. Settings are mapped by names.h; one that is not known is INVALID_CONFIG.
+// name this node for each partition. What the quota controller_mutation_rate does not allow is refused for the versions that
+// know of it (KIP-599), and delays the others. Settings are mapped by names.h; one that is not known is INVALID_CONFIG.
+#include <algorithm>
 #include <map>
 
 #include "protocol/kafka/api/makers.h"
@@ -12,6 +14,9 @@
 namespace robustmq::kafka {
 
 namespace {
+
+constexpr int kFirstStrictCreate = 6;
+constexpr int kFirstStrictDelete = 5;
 
 struct TopicRefusal {
   KafkaError error = KafkaError::none;
@@ -47,6 +52,9 @@ class CreateTopicsExchange final : public ExchangeOf<CreateTopicsRequest> {
         const broker::CreatedTopic& topic = created->topics[i];
         refusals_[sent_[i]] = {kafka_error_of(topic.code),
                                topic.detail.empty() ? std::string(code_text(topic.code)) : topic.detail};
+      } else if (!request_.validate_only) {
+        const int32_t taken = std::max(request_partitions(sent_[i]), 1);
+        link_.quotas.take_silently(QuotaKind::mutation, link_.now, std::max(created->topics[i].facts.partitions - taken, 0));
       }
     }
     finish(created);
@@ -71,11 +79,21 @@ class CreateTopicsExchange final : public ExchangeOf<CreateTopicsRequest> {
         refusals_[i] = read(topic, one);
       }
       if (refusals_[i].error != KafkaError::none) continue;
+      // As many as the default is are not known before: the rest is taken when it is.
+      if (!request_.validate_only && !may_mutate(version() >= kFirstStrictCreate, std::max(one.partitions, 1))) {
+        refusals_[i] = {KafkaError::throttling_quota_exceeded, std::string(kOverMutationRate)};
+        continue;
+      }
       sent_.push_back(i);
       create.topics.push_back(std::move(one));
     }
     if (create.topics.empty()) return finish(nullptr);
     call(out, std::move(create));
+  }
+
+  int32_t request_partitions(size_t i) const {
+    const Topic& topic = request_.topics[i];
+    return topic.assignments.empty() ? topic.num_partitions : static_cast<int32_t>(topic.assignments.size());
   }
 
   TopicRefusal read(const Topic& topic, broker::CreateTopics::One& one) const {
@@ -171,7 +189,6 @@ class DeleteTopicsExchange final : public ExchangeOf<DeleteTopicsRequest> {
     if (version() < 6) {
       for (std::string_view name : request_.topic_names) request_.topics.push_back({name, {}});
     }
-    broker::DeleteTopics remove;
     for (const auto& topic : request_.topics) {
       auto& row = response_.responses.emplace_back();
       row.name = topic.name;
@@ -182,16 +199,23 @@ class DeleteTopicsExchange final : public ExchangeOf<DeleteTopicsRequest> {
       } else if (!topic.name && topic.topic_id.is_zero()) {
         row.error_code = wire(KafkaError::unknown_topic_id);
       } else {
-        remove.topics.push_back({std::string(topic.name.value_or("")), topic.topic_id});
+        remove_.topics.push_back({std::string(topic.name.value_or("")), topic.topic_id});
       }
     }
-    if (remove.topics.empty()) return answer(response_);
-    call(out, std::move(remove));
+    if (remove_.topics.empty()) return answer(response_);
+    if (!link_.quotas.bucket(QuotaKind::mutation)) return remove(out);
+    broker::DescribeTopics describe;  // how many partitions they have
+    describe.topics = remove_.topics;
+    call(out, std::move(describe));
   }
 
  protected:
-  void on_replies(std::vector<broker::Reply>& replies, Outbox&) override {
+  void on_replies(std::vector<broker::Reply>& replies, Outbox& out) override {
     Code code;
+    if (!has_removed_) {
+      count(reply_as<broker::DescribedTopics>(replies[0], code));
+      return remove_.topics.empty() ? answer(response_) : remove(out);
+    }
     broker::DeletedTopics* deleted = reply_as<broker::DeletedTopics>(replies[0], code);
     size_t next = 0;
     for (auto& row : response_.responses) {
@@ -209,6 +233,31 @@ class DeleteTopicsExchange final : public ExchangeOf<DeleteTopicsRequest> {
   }
 
  private:
+  void remove(Outbox& out) {
+    has_removed_ = true;
+    call(out, std::move(remove_));
+  }
+
+  // Leaves those that the quota allows.
+  void count(const broker::DescribedTopics* described) {
+    size_t next = 0;
+    std::vector<broker::TopicRef> allowed;
+    for (auto& row : response_.responses) {
+      if (row.error_code != 0) continue;
+      const size_t at = next++;
+      const bool is_known = described && at < described->topics.size() && described->topics[at].code == Code::ok;
+      if (is_known && !may_mutate(version() >= kFirstStrictDelete, described->topics[at].facts.partitions)) {
+        row.error_code = wire(KafkaError::throttling_quota_exceeded);
+        row.error_message = kOverMutationRate;
+        continue;
+      }
+      allowed.push_back(std::move(remove_.topics[at]));
+    }
+    remove_.topics = std::move(allowed);
+  }
+
+  broker::DeleteTopics remove_;
+  bool has_removed_ = false;
   DeleteTopicsResponse response_;
 };
 
