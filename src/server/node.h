@@ -24,6 +24,7 @@
 #include "observe/log.h"
 #include "protocol/connection.h"
 #include "protocol/driver/places.h"
+#include "protocol/driver/quic_door.h"
 #include "runtime/core.h"
 #include "runtime/helper.h"
 #include "runtime/net.h"
@@ -99,6 +100,7 @@ class Node {
   Result<net::TlsMaterial> read_material(const net::TlsOptions& tls);
   // Of listener `door`, for every core.
   Status use_material(size_t door, net::TlsMaterial material);
+  Status use_quic_material(size_t door, net::TlsMaterial material);
   Status open_certificates();
   static void on_check_certificates(void* self);
   void check_certificates_later();
@@ -128,6 +130,7 @@ class Node {
   std::shared_ptr<protocol::driver::ConnectionPlaces> node_places_;
   std::vector<std::shared_ptr<Rate>> connection_rates_;              // as plans_
   std::vector<std::shared_ptr<const protocol::LinkLimits>> limits_;  // as plans_
+  std::vector<std::shared_ptr<const protocol::driver::QuicRules>> quic_rules_;  // as plans_; null: not QUIC
   ReadFile read_file_;
   std::vector<net::TlsMaterial> materials_;  // as plans_
   runtime::Timer check_timer_{&Node::on_check_certificates, this};

@@ -1,4 +1,4 @@
-// PosixNet: TCP and Unix listeners and outgoing connections of one core.
+// PosixNet: TCP and Unix listeners, outgoing connections and UDP sockets of one core.
 #pragma once
 
 #include <map>
@@ -42,6 +42,7 @@ class PosixNet final : public Net {
                                            Callback<void(std::unique_ptr<Socket>)> on_accept) override;
   void connect(const Endpoint& to, Callback<void(Result<std::unique_ptr<Socket>>)> done) override;
   std::unique_ptr<Socket> adopt(std::unique_ptr<DetachedSocket> socket) override;
+  Result<std::unique_ptr<DatagramSocket>> open_datagrams(const Endpoint& at, DatagramOptions options) override;
 
  private:
   friend class PosixConnecting;

@@ -312,6 +312,10 @@ class SimNet final : public Net {
     network_.connect(core_, to, std::move(done));
   }
 
+  Result<std::unique_ptr<DatagramSocket>> open_datagrams(const Endpoint& at, DatagramOptions options) override {
+    return network_.open_datagrams(core_, at, std::move(options));
+  }
+
   std::unique_ptr<Socket> adopt(std::unique_ptr<DetachedSocket> socket) override {
     auto* mine = static_cast<SimDetachedSocket*>(socket.get());
     int side = mine->side();
