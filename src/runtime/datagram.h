@@ -44,7 +44,7 @@ class DatagramEvents {
 };
 
 struct DatagramOptions {
-  bool shares = false;                   // the other cores open the same endpoint
+  bool shares = false;                    // the other cores open the same endpoint
   size_t receive_buffer_bytes = 4 << 20;  // asked of the system, which may give less
   Callback<void(size_t bytes)> on_cut;    // a datagram larger than kDatagramBytesMax came and was dropped
 };
@@ -56,11 +56,20 @@ class DatagramSocket {
 
   virtual ~DatagramSocket() = default;  // closes
   virtual void start(DatagramEvents& events) = 0;
-  // Sends `bytes` as datagrams of `segment_bytes` each, the last of the rest; at most kSegmentsMax of them. Returns the bytes that
-  // were taken, whole datagrams; fewer when the system has no room: then on_writable comes. What cannot be sent at all (no
+  // Sends `bytes` as datagrams of `segment_bytes` each, the last of the rest; at most kSegmentsMax of them. Returns the bytes
+  // that were taken, whole datagrams; fewer when the system has no room: then on_writable comes. What cannot be sent at all (no
   // route, too large for the way) counts as taken: datagrams get lost.
   virtual size_t send(const DatagramPath& path, std::span<const uint8_t> bytes, size_t segment_bytes, uint8_t ecn) = 0;
   virtual Endpoint local() const = 0;
 };
+
+// What a world's Net does with datagrams. Apart from Net, for few need them.
+class DatagramNet : public Net {
+ public:
+  // The host is numeric, or localhost; port 0 takes a free one.
+  virtual Result<std::unique_ptr<DatagramSocket>> open_datagrams(const Endpoint& at, DatagramOptions options) = 0;
+};
+// Every world's Net is one.
+DatagramNet& datagrams_of(Net& net);
 
 }  // namespace robustmq::runtime

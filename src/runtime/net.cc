@@ -3,6 +3,7 @@
 
 #include <charconv>
 
+#include "base/check.h"
 #include "runtime/datagram.h"
 
 namespace robustmq::runtime {
@@ -14,6 +15,12 @@ Error bad_endpoint(std::string_view text, const char* why) {
 }
 
 }  // namespace
+
+DatagramNet& datagrams_of(Net& net) {
+  auto* datagrams = dynamic_cast<DatagramNet*>(&net);
+  ROBUSTMQ_CHECK(datagrams != nullptr, "a world without datagrams");
+  return *datagrams;
+}
 
 // RFC 5952 4.2: the longest run of zeros, of two groups at least, is left out.
 Endpoint IpPort::to_endpoint() const {

@@ -1,4 +1,4 @@
-// Net: listeners, sockets and datagrams. The seam; runtime/posix and runtime/sim implement it. Addresses are "host:port" with a numeric
+// Net: listeners and sockets. The seam; runtime/posix and runtime/sim implement it. Addresses are "host:port" with a numeric
 // or resolvable host; port 0 takes a free one.
 #pragma once
 
@@ -82,9 +82,6 @@ struct ListenOptions {
   Callback<void()> on_out_of_descriptors;
 };
 
-class DatagramSocket;  // runtime/datagram.h
-struct DatagramOptions;
-
 class Net {
  public:
   virtual ~Net() = default;
@@ -93,8 +90,6 @@ class Net {
                                                    Callback<void(std::unique_ptr<Socket>)> on_accept) = 0;
   virtual void connect(const Endpoint& to, Callback<void(Result<std::unique_ptr<Socket>>)> done) = 0;
   virtual std::unique_ptr<Socket> adopt(std::unique_ptr<DetachedSocket> socket) = 0;
-  // UDP. The host is numeric or known at once; port 0 takes a free one.
-  virtual Result<std::unique_ptr<DatagramSocket>> open_datagrams(const Endpoint& at, DatagramOptions options) = 0;
 };
 
 }  // namespace robustmq::runtime

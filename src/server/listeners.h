@@ -60,8 +60,9 @@ struct ListenerOptionsRow {
         "proxy_protocol", &O::proxy_protocol,
         {.doc = "Every connection begins with a header of the PROXY protocol, version 1 or 2, from a proxy in front; without it "
                 "the connection is refused. Clients must not reach such a listener themselves: they could say to be anybody."});
-    v.field("quic", &O::quic,
-            {.doc = "MQTT over QUIC (UDP), on one stream; needs TLS, of which version_min and ciphers do not count: it is TLS 1.3."});
+    v.field(
+        "quic", &O::quic,
+        {.doc = "MQTT over QUIC (UDP), on one stream; needs TLS, of which version_min and ciphers do not count: it is TLS 1.3."});
     v.field("websocket", &O::websocket, {.doc = "MQTT over WebSocket."});
     v.field("websocket_path", &O::websocket_path, {.doc = "Path at which WebSocket opens."});
     v.field(

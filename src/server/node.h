@@ -128,8 +128,8 @@ class Node {
   std::vector<ListenerPlan> plans_;
   std::vector<std::shared_ptr<protocol::driver::ConnectionPlaces>> places_;  // as plans_
   std::shared_ptr<protocol::driver::ConnectionPlaces> node_places_;
-  std::vector<std::shared_ptr<Rate>> connection_rates_;              // as plans_
-  std::vector<std::shared_ptr<const protocol::LinkLimits>> limits_;  // as plans_
+  std::vector<std::shared_ptr<Rate>> connection_rates_;                         // as plans_
+  std::vector<std::shared_ptr<const protocol::LinkLimits>> limits_;             // as plans_
   std::vector<std::shared_ptr<const protocol::driver::QuicRules>> quic_rules_;  // as plans_; null: not QUIC
   ReadFile read_file_;
   std::vector<net::TlsMaterial> materials_;  // as plans_

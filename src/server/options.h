@@ -86,8 +86,9 @@ struct MqttSection : mqtt::MqttOptions {
                 "takes a free one, empty none."});
     v.field(
         "listen_quic", &MqttSection::listen_quic,
-        {.doc = "Address and port of MQTT over QUIC (UDP); opens where tls.certificate is set; port 0 takes a free one, empty none. "
-                "When it is not set and its port is taken, the node goes on without it."});
+        {.doc =
+             "Address and port of MQTT over QUIC (UDP); opens where tls.certificate is set; port 0 takes a free one, empty none. "
+             "When it is not set and its port is taken, the node goes on without it."});
     v.field(
         "websocket_origins", &MqttSection::websocket_origins,
         {.doc =
@@ -175,10 +176,9 @@ struct ServerOptions {
     v.field("runtime", &O::runtime, {.doc = "Threads."});
     v.field("mqtt", &O::mqtt, {.doc = "MQTT 3.1, 3.1.1 and 5.0."});
     v.field("kafka", &O::kafka, {.doc = "The Kafka protocol."});
-    v.field(
-        "tls", &O::tls,
-        {.doc =
-             "The certificate of mqtt.listen_tls, mqtt.listen_websocket_tls, mqtt.listen_quic and kafka.listen_tls; a [[listener]] has its own."});
+    v.field("tls", &O::tls,
+            {.doc = "The certificate of mqtt.listen_tls, mqtt.listen_websocket_tls, mqtt.listen_quic and kafka.listen_tls; a "
+                    "[[listener]] has its own."});
     v.field("quic", &O::quic, {.doc = "Every listener that speaks QUIC."});
     v.field("admin", &O::admin, {.doc = "HTTP for people and monitoring."});
     v.field("auth", &O::auth, {.doc = "Who may come in."});

@@ -16,7 +16,7 @@ import unittest
 import warnings
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-MODULES = ("checker_test", "story_test", "node_test", "interop_test", "listeners_test", "users_test", "light_test", "sessions_test", "extensions_test", "streams_test",
+MODULES = ("checker_test", "story_test", "node_test", "interop_test", "listeners_test", "quic_test", "users_test", "light_test", "sessions_test", "extensions_test", "streams_test",
            "consumers_test", "shares_test", "transactions_test", "compaction_test", "badinput_test")
 
 

@@ -15,9 +15,9 @@ namespace robustmq::net {
 
 namespace {
 
-constexpr uint64_t kCidsMax = 4;                               // of the peer's that are kept
-constexpr size_t kPartsAtOnce = 8;                             // of the output, for one packet
-constexpr int kEndingProbeTimeouts = 3;                        // RFC 9000 10.2
+constexpr uint64_t kCidsMax = 7;         // of the peer's that are kept: one for each new way
+constexpr size_t kPartsAtOnce = 8;       // of the output, for one packet
+constexpr int kEndingProbeTimeouts = 3;  // RFC 9000 10.2
 constexpr Duration kEndingMax = Duration::seconds(3);
 
 ngtcp2_cid to_ngtcp2(const QuicCid& cid) {
@@ -55,8 +55,8 @@ struct QuicCallbacks {
     of(user).is_shaken_ = true;
     return 0;
   }
-  static int recv_stream_data(ngtcp2_conn*, uint32_t flags, int64_t stream, uint64_t, const uint8_t* data, size_t size, void* user,
-                              void*) {
+  static int recv_stream_data(ngtcp2_conn*, uint32_t flags, int64_t stream, uint64_t, const uint8_t* data, size_t size,
+                              void* user, void*) {
     QuicConnection& self = of(user);
     if (stream != self.stream_) return NGTCP2_ERR_CALLBACK_FAILURE;
     if (flags & NGTCP2_STREAM_DATA_FLAG_FIN) self.is_input_finished_ = true;
@@ -100,7 +100,7 @@ struct QuicCallbacks {
     return 0;
   }
   // For what needs no secrecy.
-  static void rand(uint8_t* into, size_t size, const ngtcp2_rand_ctx* context) {
+  static void fill_random(uint8_t* into, size_t size, const ngtcp2_rand_ctx* context) {
     runtime::Core& core = of(context->native_handle).endpoint_->core_;
     for (size_t at = 0; at < size; at += 8) {
       const uint64_t word = core.random();
@@ -139,7 +139,7 @@ struct QuicCallbacks {
     made.stream_stop_sending = stream_stop_sending;
     made.recv_stateless_reset = recv_stateless_reset;
     made.recv_retry = ngtcp2_crypto_recv_retry_cb;
-    made.rand = rand;
+    made.rand = fill_random;
     made.get_new_connection_id = get_new_connection_id;
     made.remove_connection_id = remove_connection_id;
     made.update_key = ngtcp2_crypto_update_key_cb;
@@ -294,7 +294,8 @@ void QuicConnection::settle_error(int error) {
   switch (error) {
     case NGTCP2_ERR_DRAINING:
       note_peer_close();
-      return begin_end(State::draining, Duration{static_cast<int64_t>(ngtcp2_conn_get_pto(transport_->conn)) * kEndingProbeTimeouts});
+      return begin_end(State::draining,
+                       Duration{static_cast<int64_t>(ngtcp2_conn_get_pto(transport_->conn)) * kEndingProbeTimeouts});
     case NGTCP2_ERR_DROP_CONN:
     case NGTCP2_ERR_RETRY:
       failure_ = "the first packets were not good";
@@ -350,9 +351,8 @@ void QuicConnection::give_token() {
   uint8_t token[NGTCP2_CRYPTO_MAX_REGULAR_TOKENLEN];
   const QuicAddress peer(path_.peer);
   const QuicContext::Secret& secret = transport_->context->token_secret();
-  const ngtcp2_ssize size = ngtcp2_crypto_generate_regular_token(token, secret.data(), secret.size(),
-                                                                 reinterpret_cast<const ngtcp2_sockaddr*>(peer.bytes), peer.size,
-                                                                 endpoint_->wall_ns());
+  const ngtcp2_ssize size = ngtcp2_crypto_generate_regular_token(
+      token, secret.data(), secret.size(), reinterpret_cast<const ngtcp2_sockaddr*>(peer.bytes), peer.size, endpoint_->wall_ns());
   if (size > 0) ngtcp2_conn_submit_new_token(transport_->conn, token, static_cast<size_t>(size));
 }
 
@@ -499,7 +499,10 @@ void QuicConnection::fail(int error) {
   close_now(error, 0, {});
 }
 
-void QuicConnection::close(uint64_t error_code, std::string_view reason) { close_now(0, error_code, reason); }
+void QuicConnection::close(uint64_t error_code, std::string_view reason) {
+  if (failure_.empty()) failure_ = reason;
+  close_now(0, error_code, reason);
+}
 
 // `error`: of ngtcp2's, or 0 for the application's `code`.
 void QuicConnection::close_now(int error, uint64_t code, std::string_view reason) {

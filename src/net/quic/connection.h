@@ -1,8 +1,8 @@
-// QuicConnection: one QUIC connection (RFC 9000) around ngtcp2, with its one stream as a socket. Private to the room. Pure but for
-// GnuTLS (context.h): datagrams, time and randomness come from the endpoint that holds it.
+// QuicConnection: one QUIC connection (RFC 9000) around ngtcp2, with its one stream as a socket. Private to the room. Pure but
+// for GnuTLS (context.h): datagrams, time and randomness come from the endpoint that holds it.
 //
-// The stream is the first bidirectional one that the client opens; a second, and any unidirectional one, is over the limit that the
-// client was told, which ends the connection (STREAM_LIMIT_ERROR).
+// The stream is the first bidirectional one that the client opens; a second, and any unidirectional one, is over the limit that
+// the client was told, which ends the connection (STREAM_LIMIT_ERROR).
 //
 // A connection lives with its endpoint (endpoint.h) until it is over and its socket is gone. Between two cores it lives in the
 // detached socket, without an endpoint. Its socket gone, it still sends what was written to it, for a few seconds; then it says
@@ -81,8 +81,8 @@ class QuicConnection final : public ListHook<QuicAllTag>, public ListHook<QuicDi
   void close(uint64_t error_code, std::string_view reason);
   bool is_done() const { return state_ == State::over && !socket_; }
   const std::string& failure() const { return failure_; }
-  void leave();                        // its endpoint: it is on its way
-  void come_to(QuicEndpoint& to);      // its new one
+  void leave();                    // its endpoint: it is on its way
+  void come_to(QuicEndpoint& to);  // its new one
   QuicEndpoint* endpoint() { return endpoint_; }
   std::vector<CoreIndex> former_homes;
   // Client only: goes on from another address of its own (RFC 9000 9), which `path` names.
@@ -150,7 +150,7 @@ class QuicConnection final : public ListHook<QuicAllTag>, public ListHook<QuicDi
   bool is_stream_closed_ = false;
   bool is_stream_reset_ = false;
   bool was_handed_over_ = false;
-  bool was_reset_ = false;        // the peer sent a stateless reset
+  bool was_reset_ = false;  // the peer sent a stateless reset
   bool has_given_token_ = false;
   bool counts_as_ending_ = false;  // the endpoint's count
 };

@@ -1,8 +1,8 @@
 // TLS 1.3 for QUIC (RFC 9001) on GnuTLS: certificates and rules of one side, and its sessions. With connection.cc and endpoint.cc
 // the one door to GnuTLS and ngtcp2. Pure but for GnuTLS's own random numbers and the time that it compares certificates with.
 //
-// Options and files are those of TLS over TCP (net/tls.h), but for version_min and ciphers: QUIC is TLS 1.3, whose ciphers are all
-// good. Sessions are not resumed and there is no early data: every connection makes a whole handshake.
+// Options and files are those of TLS over TCP (net/tls.h), but for version_min and ciphers: QUIC is TLS 1.3, whose ciphers are
+// all good. Sessions are not resumed and there is no early data: every connection makes a whole handshake.
 #pragma once
 
 #include <array>

@@ -63,7 +63,8 @@ Result<runtime::Endpoint> QuicEndpoint::open(const runtime::Endpoint& at) {
   runtime::DatagramOptions options;
   options.shares = group_->endpoints.size() > 1;
   options.on_cut = [this](size_t) { ++metrics_.datagrams_too_large_total; };
-  Result<std::unique_ptr<runtime::DatagramSocket>> socket = core_.net().open_datagrams(at, std::move(options));
+  Result<std::unique_ptr<runtime::DatagramSocket>> socket =
+      runtime::datagrams_of(core_.net()).open_datagrams(at, std::move(options));
   if (!socket.ok()) return socket.error();
   socket_ = socket.take();
   socket_->start(*this);
@@ -79,7 +80,7 @@ void QuicEndpoint::stop_accepting() {
   while (!all.empty()) {
     QuicConnection& connection = all.pop_front();
     all_.push_back(connection);
-    if (connection.state() == QuicConnection::State::opening && !connection.is_client()) connection.close(0, {});
+    if (connection.state() == QuicConnection::State::opening && !connection.is_client()) connection.close(0, "the node stops");
   }
 }
 
@@ -394,7 +395,9 @@ void QuicEndpoint::on_not_opened(QuicConnection& connection) {
   if (connection.is_client()) {
     const auto found = dialled_.find(connection.id());
     if (found == dialled_.end()) return;
-    core_.post([done = std::move(found->second), why]() mutable { done(Error{Code::connection_lost, std::move(why)}); });
+    // Nobody waits for the answer of an endpoint that goes.
+    if (!is_ending_)
+      core_.post([done = std::move(found->second), why]() mutable { done(Error{Code::connection_lost, std::move(why)}); });
     dialled_.erase(found);
     return;
   }

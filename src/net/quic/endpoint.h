@@ -135,7 +135,7 @@ class QuicEndpoint final : private runtime::DatagramEvents, private runtime::Def
   bool send(const runtime::DatagramPath& path, ByteSpan bytes, size_t segment_bytes, uint8_t ecn);
   void enter(QuicConnection& connection);
   void on_not_opened(QuicConnection& connection);
-  void settle(QuicConnection& connection);  // after anything that may have ended it
+  void settle(QuicConnection& connection);          // after anything that may have ended it
   bool may_end_slowly(QuicConnection& connection);  // counts it among the ending ones when there is room
   void add(std::unique_ptr<QuicConnection> connection);
   void remove(QuicConnection& connection);

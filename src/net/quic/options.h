@@ -83,17 +83,20 @@ struct QuicMetrics {
             {.doc = "Datagrams passed on to the core that has their connection."});
     v.field("datagrams_held_over_total", &M::datagrams_held_over_total,
             {.doc = "Datagrams dropped because too many came while their connection moved to another core."});
-    v.field("retries_sent_total", &M::retries_sent_total, {.doc = "Clients asked by a Retry to show that their address is theirs."});
+    v.field("retries_sent_total", &M::retries_sent_total,
+            {.doc = "Clients asked by a Retry to show that their address is theirs."});
     v.field("tokens_refused_total", &M::tokens_refused_total, {.doc = "Connections refused because of a bad token of a Retry."});
-    v.field("versions_refused_total", &M::versions_refused_total, {.doc = "Clients told that their version of QUIC is not spoken."});
-    v.field("connections_refused_total", &M::connections_refused_total, {.doc = "Connections refused because a limit is reached."});
+    v.field("versions_refused_total", &M::versions_refused_total,
+            {.doc = "Clients told that their version of QUIC is not spoken."});
+    v.field("connections_refused_total", &M::connections_refused_total,
+            {.doc = "Connections refused because a limit is reached."});
     v.field("resets_sent_total", &M::resets_sent_total,
             {.doc = "Stateless resets: peers told that their connection is not known here, as after a restart."});
     v.field("answers_limited_total", &M::answers_limited_total,
             {.doc = "Answers to datagrams of no connection that were not given, being too many in a second."});
     v.field("handshakes_total", &M::handshakes_total, {.doc = "Handshakes done."});
     v.field("handshakes_failed_total", &M::handshakes_failed_total, {.doc = "Handshakes that failed or took too long."});
-    v.field("migrated_total", &M::migrated_total, {.doc = "Connections whose client came to another address."});
+    v.field("migrated_total", &M::migrated_total, {.doc = "Times that a client came from another address."});
     v.field("idle_total", &M::idle_total, {.doc = "Connections given up because nothing came for idle_ms."});
     v.field("errors_total", &M::errors_total, {.doc = "Connections ended by an error of the transport."});
     v.field("lingered_out_total", &M::lingered_out_total,

@@ -1,15 +1,13 @@
 // What tests of QUIC share: a server on a node of the simulation that echoes, endpoint and stream a connection, and a client.
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <deque>
 #include <list>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "net/identity_rig.h"
+#include "base/check.h"
 #include "net/quic/context.h"
 #include "net/quic/endpoint.h"
 #include "net/stream.h"
@@ -19,12 +17,53 @@
 
 namespace robustmq::net {
 
-inline const Identity& quic_server_identity() {
-  static const Identity identity = self_signed("server");
+// A certificate that vouches for itself, its own authority; for a hundred years.
+struct QuicIdentity {
+  std::string certificate, key;
+};
+
+// For localhost, 127.0.0.1 and "server", which is its common name too.
+inline const QuicIdentity& quic_server_identity() {
+  static const QuicIdentity identity{R"(-----BEGIN CERTIFICATE-----
+MIIBnTCCAUOgAwIBAgIUEhNI9M5u33hIBnEYDay+JGACQpUwCgYIKoZIzj0EAwIw
+ETEPMA0GA1UEAwwGc2VydmVyMCAXDTI2MTEyMjE4MDYwOVoYDzIxMjYxMDI5MTgw
+NjA5WjARMQ8wDQYDVQQDDAZzZXJ2ZXIwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AAQK7w1i1G5m6T0emVTCUVgPI/yWUgf2I3dLkOTgKDiPeS1TzPuc0r2rlusTNhZb
+rYy2D/nskHhRtsolGSaPKuECo3cwdTAdBgNVHQ4EFgQUKTE6YQP9cZHYossJnK12
+dxTpEekwHwYDVR0jBBgwFoAUKTE6YQP9cZHYossJnK12dxTpEekwDwYDVR0TAQH/
+BAUwAwEB/zAiBgNVHREEGzAZggZzZXJ2ZXKCCWxvY2FsaG9zdIcEfwAAATAKBggq
+hkjOPQQDAgNIADBFAiEAseCU00A6Q2j3k2BYPw7uTG5c+2a83x7AW/Hre7oWyqIC
+IGTwIU1xXeBhmrnONNkZmVZkplyuXbn9iLjLeHapyOGI
+-----END CERTIFICATE-----
+)",
+                                     R"(-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgbWZbR+9clEJjmyDJ
+Edfa/okSs2znBmNXhwZOIQRRrj2hRANCAAQK7w1i1G5m6T0emVTCUVgPI/yWUgf2
+I3dLkOTgKDiPeS1TzPuc0r2rlusTNhZbrYy2D/nskHhRtsolGSaPKuEC
+-----END PRIVATE KEY-----
+)"};
   return identity;
 }
-inline const Identity& quic_device_identity() {
-  static const Identity identity = self_signed("device 7");
+// The common name is "device 7".
+inline const QuicIdentity& quic_device_identity() {
+  static const QuicIdentity identity{R"(-----BEGIN CERTIFICATE-----
+MIIBoTCCAUegAwIBAgIUR7TXtibliHLmrr+xTw21RKRIAY8wCgYIKoZIzj0EAwIw
+EzERMA8GA1UEAwwIZGV2aWNlIDcwIBcNMjYxMTIyMTgwNjA5WhgPMjEyNjEwMjkx
+ODA2MDlaMBMxETAPBgNVBAMMCGRldmljZSA3MFkwEwYHKoZIzj0CAQYIKoZIzj0D
+AQcDQgAE+q0YAZXosAnYXcRDd4WuNNETfOZqQXVf1yMBd7tv8F5hblKryK1dPbf4
+LORuFrkxl2CCbGxitz9U+Nh3NlBHlaN3MHUwHQYDVR0OBBYEFD8HCQHo7sqJWHMh
+e8barTW0/cM8MB8GA1UdIwQYMBaAFD8HCQHo7sqJWHMhe8barTW0/cM8MA8GA1Ud
+EwEB/wQFMAMBAf8wIgYDVR0RBBswGYIGc2VydmVygglsb2NhbGhvc3SHBH8AAAEw
+CgYIKoZIzj0EAwIDSAAwRQIhANef33N6ZSAwsmA1p06v8CqZJQiw8nu4Lpm9aOCB
+J7ATAiAaRvzfwbABNz2OYBMsg9OILJB7sCZLZVnkpQMOvVTeZg==
+-----END CERTIFICATE-----
+)",
+                                     R"(-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg60H4X39hyc+b7x1R
+Rzkzr5BHkeJfYVIP4gWy07+gMamhRANCAAT6rRgBleiwCdhdxEN3ha400RN85mpB
+dV/XIwF3u2/wXmFuUqvIrV09t/gs5G4WuTGXYIJsbGK3P1T42Hc2UEeV
+-----END PRIVATE KEY-----
+)"};
   return identity;
 }
 
@@ -33,15 +72,16 @@ inline std::shared_ptr<const QuicContext> quic_server_context(TlsClients clients
   TlsOptions options;
   options.certificate = "server.pem";
   options.clients = clients;
-  const TlsMaterial material{quic_server_identity().certificate, quic_server_identity().key, quic_device_identity().certificate,
-                             {}};
+  const TlsMaterial material{
+      quic_server_identity().certificate, quic_server_identity().key, quic_device_identity().certificate, {}};
   auto made = QuicContext::make_server(options, material, protocol);
-  EXPECT_TRUE(made.ok()) << (made.ok() ? "" : made.error().detail);
+  ROBUSTMQ_CHECK(made.ok(), "a context for tests");
   return made.take();
 }
 
-inline std::shared_ptr<const QuicContext> quic_client_context(const Identity* own = nullptr, const std::string& protocol = "mqtt",
-                                                              const Identity& trusted = quic_server_identity()) {
+inline std::shared_ptr<const QuicContext> quic_client_context(const QuicIdentity* own = nullptr,
+                                                              const std::string& protocol = "mqtt",
+                                                              const QuicIdentity& trusted = quic_server_identity()) {
   QuicClientMaterial material;
   material.ca = trusted.certificate;
   if (own) {
@@ -49,14 +89,15 @@ inline std::shared_ptr<const QuicContext> quic_client_context(const Identity* ow
     material.key = own->key;
   }
   auto made = QuicContext::make_client(material, protocol);
-  EXPECT_TRUE(made.ok()) << (made.ok() ? "" : made.error().detail);
+  ROBUSTMQ_CHECK(made.ok(), "a context for tests");
   return made.take();
 }
 
 // One stream that keeps what it hears, or sends it back.
 class QuicTalk final : public StreamEvents {
  public:
-  QuicTalk(Streams& streams, std::unique_ptr<runtime::Socket> socket, bool echoes) : stream(streams, std::move(socket)), echoes_(echoes) {
+  QuicTalk(Streams& streams, std::unique_ptr<runtime::Socket> socket, bool echoes)
+      : stream(streams, std::move(socket)), echoes_(echoes) {
     stream.start(*this);
   }
   QuicTalk(Streams& streams, DetachedStream detached, bool echoes) : stream(streams, std::move(detached)), echoes_(echoes) {
@@ -117,9 +158,10 @@ class QuicServerPart final : public QuicEvents {
 };
 
 struct QuicClientPart {
-  QuicClientPart(runtime::Core& core, Duration time_max = Duration::seconds(10), QuicOptions options = {})
+  QuicClientPart(runtime::Core& core, Duration time_max = Duration::seconds(10), QuicOptions options = {},
+                 const char* host = "10.0.0.0")
       : streams(core), endpoint(core, std::make_shared<QuicGroup>(1), options, time_max, nullptr) {
-    EXPECT_TRUE(endpoint.open({"10.0.0.0", 0}).ok());
+    ROBUSTMQ_CHECK(endpoint.open({host, 0}).ok(), "a port for a test");
   }
   void dial(const runtime::IpPort& to, std::shared_ptr<const QuicContext> context, std::string first,
             const std::string& server_name = "server") {
@@ -151,7 +193,7 @@ struct QuicWorld {
         group(std::make_shared<QuicGroup>(cores)) {
     for (CoreIndex i = 0; i < cores; ++i) {
       parts.push_back(std::make_unique<QuicServerPart>(server.core(i), group, options, time_max));
-      EXPECT_TRUE(parts.back()->endpoint.open({"0.0.0.0", kPort}).ok());
+      ROBUSTMQ_CHECK(parts.back()->endpoint.open({"0.0.0.0", kPort}).ok(), "a port for a test");
     }
     set_context(quic_server_context());
   }

@@ -87,8 +87,8 @@ TEST(Quic, AClientLeavesAServerItDoesNotTrust) {
   for (const bool is_other_authority : {true, false}) {
     QuicClientPart& client = quic.client();
     client.dial(quic.address(),
-                is_other_authority ? quic_client_context(nullptr, "mqtt", quic_device_identity()) : quic_client_context(), "hello",
-                is_other_authority ? "server" : "somebody.else");
+                is_other_authority ? quic_client_context(nullptr, "mqtt", quic_device_identity()) : quic_client_context(),
+                "hello", is_other_authority ? "server" : "somebody.else");
     ASSERT_TRUE(quic.until([&] { return client.is_answered; }));
     EXPECT_EQ(client.talk, nullptr);
     EXPECT_NE(client.why.find("TLS"), std::string::npos) << client.why;
@@ -107,7 +107,7 @@ TEST(Quic, TakesTheNameFromTheClientsCertificate) {
 TEST(Quic, DemandsAClientsCertificateThatItTrusts) {
   QuicWorld quic(7);
   quic.set_context(quic_server_context(TlsClients::required));
-  for (const Identity* identity : {static_cast<const Identity*>(nullptr), &quic_server_identity()}) {
+  for (const QuicIdentity* identity : {static_cast<const QuicIdentity*>(nullptr), &quic_server_identity()}) {
     QuicClientPart& client = quic.client();
     client.dial(quic.address(), quic_client_context(identity), "hello");
     // The client is through before the server has seen its certificate.
@@ -166,8 +166,8 @@ TEST(Quic, GivesUpClientsThatAreSilentForTooLong) {
 
 TEST(Quic, SendsAllBeforeItCloses) {
   QuicWorld quic(12);
-  quic.world.network().set_options({.delay_min = Duration::millis(5), .delay_max = Duration::millis(10),
-                                    .datagrams_lost_per_million = 50'000});
+  quic.world.network().set_options(
+      {.delay_min = Duration::millis(5), .delay_max = Duration::millis(10), .datagrams_lost_per_million = 50'000});
   QuicClientPart& client = quic.client();
   client.dial(quic.address(), quic_client_context(), "hello");
   ASSERT_TRUE(quic.until([&] { return client.talk && client.talk->heard == "hello"; }));
@@ -189,8 +189,8 @@ TEST(Quic, SendsAllBeforeItCloses) {
 
 TEST(Quic, SendsWhatWasWrittenThoughItsSocketIsGone) {
   QuicWorld quic(13);
-  quic.world.network().set_options({.delay_min = Duration::millis(5), .delay_max = Duration::millis(10),
-                                    .datagrams_lost_per_million = 50'000});
+  quic.world.network().set_options(
+      {.delay_min = Duration::millis(5), .delay_max = Duration::millis(10), .datagrams_lost_per_million = 50'000});
   QuicClientPart& client = quic.client();
   client.dial(quic.address(), quic_client_context(), "hello");
   ASSERT_TRUE(quic.until([&] { return client.talk && client.talk->heard == "hello"; }));
@@ -228,8 +228,8 @@ TEST(Quic, AClientMayComeFromAnotherAddress) {
 TEST(Quic, MovesToAnotherCoreWithAllThatIsUnderWay) {
   for (uint64_t seed = 15; seed < 20; ++seed) {
     QuicWorld quic(seed, 3);
-    quic.world.network().set_options({.delay_min = Duration::millis(1), .delay_max = Duration::millis(20),
-                                      .datagrams_lost_per_million = 50'000});
+    quic.world.network().set_options(
+        {.delay_min = Duration::millis(1), .delay_max = Duration::millis(20), .datagrams_lost_per_million = 50'000});
     QuicClientPart& client = quic.client();
     const std::string text = text_of_size(100'000);
     client.dial(quic.address(), quic_client_context(), text);
@@ -305,7 +305,7 @@ TEST(Quic, LetsNobodyInOnceItStopsAndGoesOnWithTheRest) {
 class RawPeer final : public runtime::DatagramEvents {
  public:
   explicit RawPeer(QuicWorld& quic) : quic_(quic) {
-    auto opened = quic.clients.core(0).net().open_datagrams({"10.0.0.0", 0}, {});
+    auto opened = runtime::datagrams_of(quic.clients.core(0).net()).open_datagrams({"10.0.0.0", 0}, {});
     socket_ = opened.take();
     socket_->start(*this);
   }
@@ -316,7 +316,9 @@ class RawPeer final : public runtime::DatagramEvents {
   std::vector<std::string> answers;
 
  private:
-  void on_datagram(const runtime::DatagramPath&, std::span<uint8_t> bytes, uint8_t) override { answers.emplace_back(as_text(bytes)); }
+  void on_datagram(const runtime::DatagramPath&, std::span<uint8_t> bytes, uint8_t) override {
+    answers.emplace_back(as_text(bytes));
+  }
   void on_writable() override {}
   QuicWorld& quic_;
   std::unique_ptr<runtime::DatagramSocket> socket_;
@@ -331,8 +333,8 @@ TEST(Quic, NamesItsVersionToWhoSpeaksAnother) {
   packet.resize(1200, '\0');
   peer.send(packet);
   ASSERT_EQ(peer.answers.size(), 1u);
-  EXPECT_EQ(peer.answers[0].substr(1), std::string("\0\0\0\0\x08", 5) + "clientid" + std::string("\x08", 1) + "serverid" +
-                                           std::string("\0\0\0\x01", 4));
+  EXPECT_EQ(peer.answers[0].substr(1),
+            std::string("\0\0\0\0\x08", 5) + "clientid" + std::string("\x08", 1) + "serverid" + std::string("\0\0\0\x01", 4));
 }
 
 TEST(Quic, AnswersNoMoreThanItsLimitOfStrangers) {

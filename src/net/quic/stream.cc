@@ -15,7 +15,7 @@ using runtime::IoResult;
 
 namespace {
 
-constexpr size_t kInputKeptBytes = 4 << 10;        // of memory, with nothing in it
+constexpr size_t kInputKeptBytes = 4 << 10;            // of memory, with nothing in it
 constexpr Duration kLingerMax = Duration::seconds(5);  // to send what is left when the socket is gone
 
 }  // namespace
@@ -149,7 +149,9 @@ void QuicSocket::close_write() {
 }
 
 runtime::Endpoint QuicSocket::peer() const { return connection_ ? connection_->path().peer.to_endpoint() : runtime::Endpoint{}; }
-runtime::Endpoint QuicSocket::local() const { return connection_ ? connection_->path().local.to_endpoint() : runtime::Endpoint{}; }
+runtime::Endpoint QuicSocket::local() const {
+  return connection_ ? connection_->path().local.to_endpoint() : runtime::Endpoint{};
+}
 
 std::string_view QuicSocket::failure() const { return connection_ ? connection_->failure() : std::string_view(); }
 

@@ -178,7 +178,8 @@ void Listener::on_entered(std::unique_ptr<runtime::Socket> socket, std::string c
   if (!names_nobody) return admit(std::move(socket), std::move(common_name));
   // As in net/entrance.cc: what the client says of itself is not to count in its place.
   ++metrics_.refused_quic_total;
-  refusals_.tell("quic", "the client has no certificate with a common name, which is to tell who it is", socket->peer().to_string());
+  refusals_.tell("quic", "the client has no certificate with a common name, which is to tell who it is",
+                 socket->peer().to_string());
   give_back_place();
 }
 

@@ -1,5 +1,5 @@
-// QuicDoor: a listener's QUIC on one core, or the refusal of it where the program was built without (ROBUSTMQ_QUIC). Private to
-// the room, but for QuicRules and make_quic_context().
+// QuicDoor: a listener's QUIC on one core, or the refusal of it where the program was built without (ROBUSTMQ_QUIC). Not
+// pure: the only asynchronous part of the protocols.
 #pragma once
 
 #include <memory>
@@ -18,7 +18,8 @@ struct QuicRules {
 extern const bool kHasQuic;  // whether this program was built with it
 
 // QuicContext::make_server. Error (not_supported): the program was built without QUIC.
-Result<std::shared_ptr<const net::QuicContext>> make_quic_context(const net::TlsOptions& options, const net::TlsMaterial& material);
+Result<std::shared_ptr<const net::QuicContext>> make_quic_context(const net::TlsOptions& options,
+                                                                  const net::TlsMaterial& material);
 
 class QuicDoor {
  public:

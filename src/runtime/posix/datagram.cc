@@ -32,9 +32,7 @@ Error datagram_error(int number, const Endpoint& at) {
   return {code, "datagrams at " + at.to_string() + ": " + strerror_r(number, text, sizeof(text))};
 }
 
-void set_int(int descriptor, int level, int option, int value) {
-  setsockopt(descriptor, level, option, &value, sizeof(value));
-}
+void set_int(int descriptor, int level, int option, int value) { setsockopt(descriptor, level, option, &value, sizeof(value)); }
 
 Result<int> open_bound(const Address& address, const Endpoint& at, const DatagramOptions& options, bool shares) {
   const int descriptor = socket(address.storage.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

@@ -42,8 +42,8 @@ class PosixDatagramSocket final : public DatagramSocket, private Pollable {
   DatagramOptions options_;
   DatagramEvents* events_ = nullptr;
   IpPort local_;
-  bool is_any_ = false;          // bound to the any-address
-  bool sends_segments_ = true;   // until the system refuses
+  bool is_any_ = false;         // bound to the any-address
+  bool sends_segments_ = true;  // until the system refuses
   bool waits_for_room_ = false;
   std::unique_ptr<std::array<std::array<uint8_t, DatagramSocket::kDatagramBytesMax>, kAtOnce>> block_;
 };

@@ -6,7 +6,7 @@
 #include <mutex>
 #include <string>
 
-#include "runtime/net.h"
+#include "runtime/datagram.h"
 #include "runtime/posix/core.h"
 
 namespace robustmq::runtime::posix {
@@ -33,7 +33,7 @@ class PosixListening {
 struct Address;
 class PosixConnecting;
 
-class PosixNet final : public Net {
+class PosixNet final : public DatagramNet {
  public:
   explicit PosixNet(PosixCore& core);
   ~PosixNet() override;

@@ -73,7 +73,9 @@ SimNode* SimNetwork::node_at(const SimNode& from, const IpPort& address) {
 void SimNetwork::carry(SimNode& from, DatagramPath path, Bytes bytes, uint8_t ecn) {
   SimNode* to = node_at(from, path.peer);
   if (!from.is_up() || !to) return;
-  const int copies = random_.chance(options_.datagrams_lost_per_million) ? 0 : random_.chance(options_.datagrams_doubled_per_million) ? 2 : 1;
+  const int copies = random_.chance(options_.datagrams_lost_per_million)      ? 0
+                     : random_.chance(options_.datagrams_doubled_per_million) ? 2
+                                                                              : 1;
   for (int i = 0; i < copies; ++i) {
     world_.schedule(world_.now() + delay(), [this, &from, to, path, bytes, ecn] {
       if (is_blocked(from, *to) || !to->is_up()) return;

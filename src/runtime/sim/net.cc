@@ -293,7 +293,7 @@ class SimListener final : public Listener {
   Endpoint local_;
 };
 
-class SimNet final : public Net {
+class SimNet final : public DatagramNet {
  public:
   SimNet(SimNetwork& network, SimCore& core) : network_(network), core_(core) {}
 
