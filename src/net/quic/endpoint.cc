@@ -478,7 +478,7 @@ Status QuicEndpoint::change_address(bool says_so) {
     socket_ = std::move(former);
     return opened.error();
   }
-  is_blocked_ = false;
+  on_writable();  // the new socket is
   local_.port = opened->port;
   if (!says_so) return {};
   List<QuicConnection, QuicAllTag> all;
