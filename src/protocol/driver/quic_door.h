@@ -32,8 +32,11 @@ class QuicDoor {
   const net::QuicMetrics& metrics() const;
 
  private:
-  std::unique_ptr<net::QuicEndpoint> endpoint_;  // null without QUIC
+#ifdef ROBUSTMQ_WITH_QUIC
+  std::unique_ptr<net::QuicEndpoint> endpoint_;
+#else
   net::QuicMetrics none_;
+#endif
 };
 
 }  // namespace robustmq::protocol::driver
