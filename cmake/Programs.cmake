@@ -29,6 +29,27 @@ if(TARGET robustmq_server AND EXISTS "${CMAKE_SOURCE_DIR}/src/server/robust_main
   robustmq_program(robust-static "${CMAKE_BINARY_DIR}/static")
   set_target_properties(robust-static PROPERTIES EXCLUDE_FROM_ALL ON)
   target_link_options(robust-static PRIVATE -static)
+  if(TARGET robustmq_net_quic)
+    # GnuTLS beside OpenSSL in one program, and without p11-kit: see cmake/static.
+    set(apart "${CMAKE_BINARY_DIR}/static/lib/libgnutls.a")
+    add_custom_command(OUTPUT "${apart}" COMMAND "${CMAKE_SOURCE_DIR}/cmake/static/gnutls_apart.sh" "${apart}"
+                       DEPENDS "${CMAKE_SOURCE_DIR}/cmake/static/gnutls_apart.sh" VERBATIM)
+    add_custom_target(robustmq_gnutls_apart DEPENDS "${apart}")
+    add_dependencies(robust-static robustmq_gnutls_apart)
+    add_library(robustmq_no_pkcs11 OBJECT EXCLUDE_FROM_ALL "${CMAKE_SOURCE_DIR}/cmake/static/no_pkcs11.cc")
+    target_include_directories(robustmq_no_pkcs11 SYSTEM PRIVATE /usr/include/p11-kit-1)
+    target_sources(robust-static PRIVATE $<TARGET_OBJECTS:robustmq_no_pkcs11>)
+    target_link_directories(robust-static BEFORE PRIVATE "${CMAKE_BINARY_DIR}/static/lib")
+    target_link_libraries(robust-static PRIVATE hogweed nettle gmp tasn1 idn2 unistring)
+  endif()
+endif()
+
+if(TARGET robustmq_net_quic)
+  # For tests/e2e: MQTT clients over QUIC.
+  add_executable(quic-bridge "${CMAKE_SOURCE_DIR}/tests/e2e/quic_bridge_main.cc")
+  set_target_properties(quic-bridge PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
+  target_link_libraries(quic-bridge PRIVATE robustmq_net_quic robustmq_runtime_posix)
+  robustmq_use_pch(quic-bridge pch)
 endif()
 
 get_property(fuzzers GLOBAL PROPERTY ROBUSTMQ_FUZZERS)

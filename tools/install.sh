@@ -6,7 +6,8 @@ set -euo pipefail
 
 build="python3 clang-19 lld-19 llvm-19 libstdc++-12-dev ccache cmake ninja-build pkg-config libfmt-dev libtomlplusplus-dev
   nlohmann-json3-dev libcli11-dev libhttp-parser-dev libssl-dev zlib1g-dev libsnappy-dev liblz4-dev libzstd-dev libbz2-dev
-  libxxhash-dev librocksdb-dev libre2-dev"
+  libxxhash-dev librocksdb-dev libre2-dev libngtcp2-dev libngtcp2-crypto-gnutls-dev libgnutls28-dev libp11-kit-dev nettle-dev
+  libgmp-dev libtasn1-6-dev libidn2-dev libunistring-dev"
 try="mosquitto-clients kcat"
 test="$try git openssl clang-format-19 clang-tidy-19 libclang-rt-19-dev libgtest-dev libbenchmark-dev
   python3-paho-mqtt python3-kafka python3-snappy python3-lz4 python3-confluent-kafka"

@@ -3,6 +3,9 @@
 
 #include <charconv>
 
+#include "base/check.h"
+#include "runtime/datagram.h"
+
 namespace robustmq::runtime {
 
 namespace {
@@ -12,6 +15,44 @@ Error bad_endpoint(std::string_view text, const char* why) {
 }
 
 }  // namespace
+
+DatagramNet& datagrams_of(Net& net) {
+  auto* datagrams = dynamic_cast<DatagramNet*>(&net);
+  ROBUSTMQ_CHECK(datagrams != nullptr, "a world without datagrams");
+  return *datagrams;
+}
+
+// RFC 5952 4.2: the longest run of zeros, of two groups at least, is left out.
+Endpoint IpPort::to_endpoint() const {
+  if (!is_v6) {
+    std::string text = std::to_string(ip[0]);
+    for (size_t i = 1; i < 4; ++i) text += "." + std::to_string(ip[i]);
+    return {std::move(text), port};
+  }
+  size_t best_at = 8;
+  size_t best_size = 1;
+  const auto group = [this](size_t i) { return static_cast<unsigned>(ip[2 * i] << 8 | ip[2 * i + 1]); };
+  for (size_t at = 0; at < 8; ++at) {
+    size_t size = 0;
+    while (at + size < 8 && group(at + size) == 0) ++size;
+    if (size > best_size) {
+      best_at = at;
+      best_size = size;
+    }
+  }
+  std::string text;
+  for (size_t i = 0; i < 8; ++i) {
+    if (i == best_at) {
+      text += "::";
+      i += best_size - 1;
+      continue;
+    }
+    if (!text.empty() && !text.ends_with(':')) text += ':';
+    char digits[4];
+    text.append(digits, std::to_chars(digits, digits + 4, group(i), 16).ptr);
+  }
+  return {std::move(text), port};
+}
 
 std::string Endpoint::to_string() const {
   if (is_local() || host == kUnnamedLocal) return host;

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "protocol/driver/quic_door.h"
 #include "server/options.h"
 
 namespace robustmq::server {
@@ -33,6 +34,7 @@ ListenerPlan plan_of(const ListenerOptionsRow& row, size_t index) {
   plan.mountpoint = row.mountpoint;
   plan.entrance.identity = row.identity;
   plan.entrance.has_proxy_header = row.proxy_protocol;
+  plan.is_quic = row.quic;
   plan.entrance.is_websocket = row.websocket;
   plan.entrance.websocket.path = row.websocket_path;
   plan.entrance.websocket.origins = row.websocket_origins;
@@ -85,6 +87,13 @@ std::string check_listener(const ListenerOptionsRow& row) {
     return "a mountpoint does not begin with '$' and has no '+' and '#'";
   if (!row.mountpoint.empty() && !row.mountpoint.ends_with('/'))
     return "a mountpoint ends with '/', so that what begins alike is not within it: floor1/ is not floor12";
+  if (row.quic) {
+    if (!protocol::driver::kHasQuic) return "quic: this program was built without QUIC";
+    if (row.kind != "mqtt") return "QUIC carries MQTT alone";
+    if (!row.tls.is_on()) return "QUIC needs TLS: set tls.certificate and tls.key";
+    if (row.websocket || row.proxy_protocol) return "QUIC goes without WebSocket and the PROXY protocol";
+    if (row.bind.starts_with('/')) return "QUIC is bound to an address, not to a path";
+  }
   if (row.websocket && row.kind != "mqtt") return "WebSocket carries MQTT alone";
   if (!row.websocket_origins.empty() && !row.websocket) return "websocket_origins is for WebSocket alone";
   if (const std::string wrong = check_origins(row.websocket_origins); !wrong.empty()) return "websocket_origins: " + wrong;
@@ -95,11 +104,12 @@ std::string check_listener(const ListenerOptionsRow& row) {
 std::vector<ListenerPlan> plan_listeners(const ServerOptions& options) {
   std::vector<ListenerPlan> plans;
   auto simple = [&](std::string kind, std::string name, std::string_view option, const std::string& at, const std::string& unset,
-                    bool is_websocket, bool is_tls) {
+                    bool is_websocket, bool is_tls, bool is_quic = false) {
     const bool is_default = at == unset;
     const bool has_rows = std::any_of(options.listeners.begin(), options.listeners.end(),
                                       [&](const ListenerOptionsRow& row) { return row.kind == kind; });
     if (at.empty() || (is_default && has_rows) || (is_tls && !options.tls.is_on())) return;
+    if (is_quic && is_default && !protocol::driver::kHasQuic) return;
     const Result<runtime::Endpoint> endpoint = runtime::Endpoint::parse(at);
     ROBUSTMQ_CHECK(endpoint.ok(), "options were checked");
     ListenerPlan plan;
@@ -107,7 +117,8 @@ std::vector<ListenerPlan> plan_listeners(const ServerOptions& options) {
     plan.name = std::move(name);
     plan.option = fmt::format("{} = {}", option, at);
     plan.at = *endpoint;
-    plan.may_be_left_out = is_websocket && is_default && !is_tls;
+    plan.may_be_left_out = is_default && ((is_websocket && !is_tls) || is_quic);
+    plan.is_quic = is_quic;
     if (is_tls) plan.tls = options.tls;
     if (plan.kind == "kafka") plan.advertised = advertised_for(options.kafka.advertised, is_tls);
     plan.entrance.is_websocket = is_websocket;
@@ -121,6 +132,7 @@ std::vector<ListenerPlan> plan_listeners(const ServerOptions& options) {
   simple("mqtt", "mqtt_tls", "mqtt.listen_tls", options.mqtt.listen_tls, mqtt.listen_tls, false, true);
   simple("mqtt", "mqtt_websocket_tls", "mqtt.listen_websocket_tls", options.mqtt.listen_websocket_tls, mqtt.listen_websocket_tls,
          true, true);
+  simple("mqtt", "mqtt_quic", "mqtt.listen_quic", options.mqtt.listen_quic, mqtt.listen_quic, false, true, true);
   simple("kafka", "kafka", "kafka.listen", options.kafka.listen, kafka.listen, false, false);
   simple("kafka", "kafka_tls", "kafka.listen_tls", options.kafka.listen_tls, kafka.listen_tls, false, true);
   for (size_t i = 0; i < options.listeners.size(); ++i) plans.push_back(plan_of(options.listeners[i], i));

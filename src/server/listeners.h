@@ -29,6 +29,7 @@ struct ListenerOptionsRow {
   net::TlsIdentity identity = net::TlsIdentity::none;
   std::string mountpoint;
   bool proxy_protocol = false;
+  bool quic = false;
   bool websocket = false;
   std::string websocket_path = "/mqtt";
   std::vector<std::string> websocket_origins;
@@ -59,6 +60,9 @@ struct ListenerOptionsRow {
         "proxy_protocol", &O::proxy_protocol,
         {.doc = "Every connection begins with a header of the PROXY protocol, version 1 or 2, from a proxy in front; without it "
                 "the connection is refused. Clients must not reach such a listener themselves: they could say to be anybody."});
+    v.field(
+        "quic", &O::quic,
+        {.doc = "MQTT over QUIC (UDP), on one stream; needs TLS, of which version_min and ciphers do not count: it is TLS 1.3."});
     v.field("websocket", &O::websocket, {.doc = "MQTT over WebSocket."});
     v.field("websocket_path", &O::websocket_path, {.doc = "Path at which WebSocket opens."});
     v.field(
@@ -67,7 +71,7 @@ struct ListenerOptionsRow {
              "Web pages whose scripts may connect by WebSocket, as browsers name them: https://shop.example; * for all. Others "
              "are refused; clients that are no browsers are not asked."});
     v.field("handshake_ms_max", &O::handshake_ms_max,
-            {.doc = "Time a connection has for its PROXY header, TLS and WebSocket together.",
+            {.doc = "Time a connection has for its PROXY header, TLS and WebSocket together, or for QUIC's handshake and stream.",
              .unit = "ms",
              .min = 1,
              .max = 600'000});
@@ -86,6 +90,7 @@ struct ListenerPlan {
   std::string option;  // that asks for it, for messages: "mqtt.listen = 127.0.0.1:1883"
   runtime::Endpoint at;
   bool may_be_left_out = false;  // nobody asked for it: when its port is taken the node goes on without it
+  bool is_quic = false;
   net::EntranceRules entrance;
   net::TlsOptions tls;
   std::string advertised;

@@ -17,6 +17,7 @@
 #include "broker/transaction/options.h"
 #include "broker/wills.h"
 #include "net/http.h"
+#include "net/quic/options.h"
 #include "net/stream.h"
 #include "observe/metrics.h"
 #include "protocol/driver/metrics.h"
@@ -37,6 +38,7 @@ void for_each_metrics_struct(Visit&& visit) {
   visit.template operator()<kafka::KafkaMetrics>("kafka", "Kafka");
   visit.template operator()<protocol::driver::ListenerMetrics>("listener", "Listeners (label `protocol`)");
   visit.template operator()<net::StreamCounters>("net", "Byte streams");
+  visit.template operator()<net::QuicMetrics>("quic", "QUIC (label `listener`)");
   visit.template operator()<broker::BrokerMetrics>("broker", "Broker");
   visit.template operator()<broker::AuthMetrics>("auth", "Logins");
   visit.template operator()<broker::SessionMetrics>("session", "Sessions");

@@ -51,6 +51,10 @@ Node::Node(ServerOptions options, CoreIndex cores, MakeSink make_sink, NodeSwitc
   for (const ListenerPlan& plan : plans_) {
     places_.push_back(plan.connections_max == 0 ? nullptr
                                                 : std::make_shared<protocol::driver::ConnectionPlaces>(plan.connections_max));
+    std::shared_ptr<protocol::driver::QuicRules> quic;
+    if (plan.is_quic)
+      quic = std::make_shared<protocol::driver::QuicRules>(std::make_shared<net::QuicGroup>(cores), options_.quic);
+    quic_rules_.push_back(std::move(quic));
     const auto rate = [](uint64_t per_s) { return per_s == 0 ? nullptr : std::make_shared<Rate>(per_s); };
     const protocol::driver::RateOptions& rates = plan.rates;
     connection_rates_.push_back(rate(rates.connections_per_s));
@@ -303,6 +307,7 @@ void Node::make_doors(NodeRoom& room) {
     protocol::driver::ListenerRules rules;
     rules.name = plan.name;
     rules.entrance = plan.entrance;
+    rules.quic = quic_rules_[d];
     rules.mountpoint = plan.mountpoint;
     rules.places = places_[d];
     rules.node_places = node_places_;
@@ -316,6 +321,8 @@ void Node::make_doors(NodeRoom& room) {
     // A protocol's first listener has no label of its own.
     const std::string label = plan.name == plan.kind ? "" : fmt::format(",listener=\"{}\"", plan.name);
     room.metrics.add("listener", room.doors.back()->metrics(), fmt::format("protocol=\"{}\"{}", plan.kind, label));
+    if (const net::QuicMetrics* quic = room.doors.back()->quic_metrics())
+      room.metrics.add("quic", *quic, fmt::format("listener=\"{}\"", plan.name));
   }
 }
 

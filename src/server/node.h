@@ -24,6 +24,7 @@
 #include "observe/log.h"
 #include "protocol/connection.h"
 #include "protocol/driver/places.h"
+#include "protocol/driver/quic_door.h"
 #include "runtime/core.h"
 #include "runtime/helper.h"
 #include "runtime/net.h"
@@ -101,6 +102,7 @@ class Node {
   Result<net::TlsMaterial> read_material(const net::TlsOptions& tls);
   // Of listener `door`, for every core.
   Status use_material(size_t door, net::TlsMaterial material);
+  Status use_quic_material(size_t door, net::TlsMaterial material);
   Status open_certificates();
   static void on_check_certificates(void* self);
   void check_certificates_later();
@@ -128,8 +130,9 @@ class Node {
   std::vector<ListenerPlan> plans_;
   std::vector<std::shared_ptr<protocol::driver::ConnectionPlaces>> places_;  // as plans_
   std::shared_ptr<protocol::driver::ConnectionPlaces> node_places_;
-  std::vector<std::shared_ptr<Rate>> connection_rates_;              // as plans_
-  std::vector<std::shared_ptr<const protocol::LinkLimits>> limits_;  // as plans_
+  std::vector<std::shared_ptr<Rate>> connection_rates_;                         // as plans_
+  std::vector<std::shared_ptr<const protocol::LinkLimits>> limits_;             // as plans_
+  std::vector<std::shared_ptr<const protocol::driver::QuicRules>> quic_rules_;  // as plans_; null: not QUIC
   std::shared_ptr<broker::QuotaBoard> quotas_ = std::make_shared<broker::QuotaBoard>();
   ReadFile read_file_;
   Instant (*clock_)() = nullptr;

@@ -33,6 +33,7 @@ Result<net::TlsMaterial> Node::read_material(const net::TlsOptions& tls) {
 
 // Made once to see that it is good, then by every core for itself: contexts that cores share are contended for.
 Status Node::use_material(size_t door, net::TlsMaterial material) {
+  if (plans_[door].is_quic) return use_quic_material(door, std::move(material));
   Result<std::shared_ptr<net::TlsContext>> made = net::TlsContext::make(plans_[door].tls, material);
   if (!made.ok()) return made.error();
   home().doors[door]->set_tls(made.take());
@@ -40,6 +41,20 @@ Status Node::use_material(size_t door, net::TlsMaterial material) {
     home().core.send(i, [this, i, door, material] {
       Result<std::shared_ptr<net::TlsContext>> own = net::TlsContext::make(plans_[door].tls, material);
       if (own.ok() && !rooms_[i]->doors.empty()) rooms_[i]->doors[door]->set_tls(own.take());
+    });
+  }
+  materials_[door] = std::move(material);
+  return {};
+}
+
+// GnuTLS's credentials are read only once they are made: the cores share them.
+Status Node::use_quic_material(size_t door, net::TlsMaterial material) {
+  Result<std::shared_ptr<const net::QuicContext>> made = protocol::driver::make_quic_context(plans_[door].tls, material);
+  if (!made.ok()) return made.error();
+  home().doors[door]->set_quic(*made);
+  for (CoreIndex i = 1; i < rooms_.size(); ++i) {
+    home().core.send(i, [this, i, door, context = *made] {
+      if (!rooms_[i]->doors.empty()) rooms_[i]->doors[door]->set_quic(context);
     });
   }
   materials_[door] = std::move(material);

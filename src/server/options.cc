@@ -7,6 +7,7 @@
 #include "base/topic_names.h"
 #include "broker/extensions/rewriter.h"
 #include "broker/topic_rules.h"
+#include "protocol/driver/quic_door.h"
 #include "runtime/hosts.h"
 #include "runtime/net.h"
 
@@ -69,6 +70,7 @@ Status check(const ServerOptions& options, const config::Origins& origins) {
   address("mqtt.listen_websocket", options.mqtt.listen_websocket);
   address("mqtt.listen_tls", options.mqtt.listen_tls);
   address("mqtt.listen_websocket_tls", options.mqtt.listen_websocket_tls);
+  address("mqtt.listen_quic", options.mqtt.listen_quic);
   if (const std::string wrong = check_origins(options.mqtt.websocket_origins); !wrong.empty())
     problem("mqtt.websocket_origins", wrong);
   address("kafka.listen_tls", options.kafka.listen_tls);
@@ -81,6 +83,10 @@ Status check(const ServerOptions& options, const config::Origins& origins) {
     problem("kafka.listen", "Kafka clients are told an address to come back to: host:port");
   needs_certificate("mqtt.listen_tls", options.mqtt.listen_tls, mqtt.listen_tls);
   needs_certificate("mqtt.listen_websocket_tls", options.mqtt.listen_websocket_tls, mqtt.listen_websocket_tls);
+  needs_certificate("mqtt.listen_quic", options.mqtt.listen_quic, mqtt.listen_quic);
+  if (options.mqtt.listen_quic.starts_with('/')) problem("mqtt.listen_quic", "QUIC is bound to an address, not to a path");
+  if (!protocol::driver::kHasQuic && !options.mqtt.listen_quic.empty() && options.mqtt.listen_quic != mqtt.listen_quic)
+    problem("mqtt.listen_quic", "this program was built without QUIC");
   needs_certificate("kafka.listen_tls", options.kafka.listen_tls, "");
   const std::string wrong_tls = check_tls(options.tls);
   if (!wrong_tls.empty()) problem("tls", wrong_tls);

@@ -21,6 +21,7 @@
 #include "broker/transaction/options.h"
 #include "config/config.h"
 #include "meta/commands.h"
+#include "net/quic/options.h"
 #include "observe/log.h"
 #include "protocol/driver/metrics.h"
 #include "protocol/kafka/options.h"
@@ -64,6 +65,7 @@ struct MqttSection : mqtt::MqttOptions {
   std::string listen_websocket = "127.0.0.1:8083";
   std::string listen_tls = "127.0.0.1:8883";
   std::string listen_websocket_tls = "127.0.0.1:8084";
+  std::string listen_quic = "127.0.0.1:14567";
   std::vector<std::string> websocket_origins;
 
   template <class V>
@@ -83,6 +85,11 @@ struct MqttSection : mqtt::MqttOptions {
         "listen_websocket_tls", &MqttSection::listen_websocket_tls,
         {.doc = "Address and port of MQTT over WebSocket over TLS, at the path /mqtt; opens where tls.certificate is set; port 0 "
                 "takes a free one, empty none."});
+    v.field(
+        "listen_quic", &MqttSection::listen_quic,
+        {.doc =
+             "Address and port of MQTT over QUIC (UDP); opens where tls.certificate is set; port 0 takes a free one, empty none. "
+             "When it is not set and its port is taken, the node goes on without it."});
     v.field(
         "websocket_origins", &MqttSection::websocket_origins,
         {.doc =
@@ -143,6 +150,7 @@ struct ServerOptions {
   MqttSection mqtt;
   KafkaSection kafka;
   TlsSection tls;
+  net::QuicOptions quic;
   AdminSection admin;
   broker::AuthOptions auth;
   protocol::driver::ListenerOptions listener;
@@ -170,10 +178,10 @@ struct ServerOptions {
     v.field("runtime", &O::runtime, {.doc = "Threads."});
     v.field("mqtt", &O::mqtt, {.doc = "MQTT 3.1, 3.1.1 and 5.0."});
     v.field("kafka", &O::kafka, {.doc = "The Kafka protocol."});
-    v.field(
-        "tls", &O::tls,
-        {.doc =
-             "The certificate of mqtt.listen_tls, mqtt.listen_websocket_tls and kafka.listen_tls; a [[listener]] has its own."});
+    v.field("tls", &O::tls,
+            {.doc = "The certificate of mqtt.listen_tls, mqtt.listen_websocket_tls, mqtt.listen_quic and kafka.listen_tls; a "
+                    "[[listener]] has its own."});
+    v.field("quic", &O::quic, {.doc = "Every listener that speaks QUIC."});
     v.field("admin", &O::admin, {.doc = "HTTP for people and monitoring."});
     v.field("auth", &O::auth, {.doc = "Who may come in."});
     v.field("connection", &O::listener,

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/hash.h"
+#include "protocol/driver/quic_door.h"
 #include "runtime/sim/disk.h"
 #include "runtime/sim/world.h"
 #include "server/data_format.h"
@@ -85,6 +86,25 @@ TEST(Options, OfListenersAreChecked) {
   EXPECT_EQ(problem_of("[connection]\nconnections_max = 5\n[[listener]]\nport = 1\n"), "");
 }
 
+TEST(Options, OfQuicListenersAreChecked) {
+  auto row = [](std::string_view text) { return problem_of("[[listener]]\nquic = true\n" + std::string(text) + "\n"); };
+  const std::string tls = "tls = { certificate = \"c\", key = \"k\" }\n";
+  if (!protocol::driver::kHasQuic) {
+    EXPECT_NE(row(tls).find("built without QUIC"), std::string::npos);
+    return;
+  }
+  EXPECT_EQ(row(tls), "");
+  EXPECT_NE(row(""), "") << "no certificate";
+  EXPECT_NE(row(tls + "kind = \"kafka\""), "");
+  EXPECT_NE(row(tls + "websocket = true"), "");
+  EXPECT_NE(row(tls + "proxy_protocol = true"), "");
+  EXPECT_NE(row(tls + "bind = \"/run/mqtt.sock\""), "");
+  EXPECT_NE(problem_of("[mqtt]\nlisten_quic = \"127.0.0.1:1\"\n"), "") << "no certificate";
+  EXPECT_NE(problem_of("[mqtt]\nlisten_quic = \"/run/mqtt.sock\"\n[tls]\ncertificate = \"c\"\nkey = \"k\"\n"), "");
+  EXPECT_NE(problem_of("[mqtt]\nlisten_quic = \"0.0.0.0:1\"\n[tls]\ncertificate = \"c\"\nkey = \"k\"\n"), "")
+      << "other hosts reach it";
+}
+
 TEST(Options, AreNotTheVariablesOfOthers) {
   for (const char* other :
        {"PATH", "ROBUSTMQ_API_KEY", "ROBUSTMQ_SERVICE_HOST", "ROBUSTMQ_SERVICE_PORT", "ROBUSTMQ_SERVICE_PORT_MQTT",
@@ -127,7 +147,8 @@ TEST(Listeners, OfTablesTakeThePlaceOfDefaults) {
   EXPECT_EQ(names(options), "mqtt mqtt_websocket kafka ");
   options.tls.certificate = "c";
   options.tls.key = "k";
-  EXPECT_EQ(names(options), "mqtt mqtt_websocket mqtt_tls mqtt_websocket_tls kafka ");
+  const std::string quic = protocol::driver::kHasQuic ? "mqtt_quic " : "";
+  EXPECT_EQ(names(options), "mqtt mqtt_websocket mqtt_tls mqtt_websocket_tls " + quic + "kafka ");
   options.kafka.listen_tls = "127.0.0.1:9093";
   options.listeners.push_back({.kind = "mqtt", .bind = "/run/mqtt.sock"});
   EXPECT_EQ(names(options), "kafka kafka_tls mqtt_1 ");

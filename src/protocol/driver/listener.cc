@@ -46,6 +46,8 @@ Listener::Listener(ListenerSeat seat, std::string protocol, ListenerOptions opti
       unsent_limit_(seat.streams.limits().drain_mark_bytes),
       clock_(seat.clock) {
   if (rules_.name.empty()) rules_.name = protocol_;
+  net::QuicEvents& events = *this;
+  if (rules_.quic) quic_ = std::make_unique<QuicDoor>(core_, *rules_.quic, rules_.entrance.time_max, events);
 }
 
 Listener::~Listener() {
@@ -58,9 +60,11 @@ Listener::~Listener() {
     delete slot.link;
     give_back_place();
   }
+  for (; knocking_ > 0; --knocking_) give_back_place();
 }
 
 Result<runtime::Endpoint> Listener::start(const runtime::Endpoint& at) {
+  if (quic_) return quic_->open(at);
   runtime::ListenOptions options;
   options.on_out_of_descriptors = [this] {
     ++metrics_.refused_descriptors_total;
@@ -78,6 +82,10 @@ void Listener::on_accept(std::unique_ptr<runtime::Socket> socket) {
     ++metrics_.refused_limit_total;
     return refusals_.tell("connections_max", {}, socket->peer().to_string());
   }
+  admit(std::move(socket), {});
+}
+
+void Listener::admit(std::unique_ptr<runtime::Socket> socket, std::string common_name) {
   if (rules_.connections_rate) {
     if (waiting_.size() >= options_.connections_waiting_max) {
       ++metrics_.refused_rate_total;
@@ -87,22 +95,22 @@ void Listener::on_accept(std::unique_ptr<runtime::Socket> socket) {
     const Instant due = rules_.connections_rate->take(core_.now(), 1);
     if (due > core_.now()) {
       ++metrics_.delayed_rate_total;
-      waiting_.emplace_back(due, std::move(socket));
+      waiting_.push_back({due, std::move(socket), std::move(common_name)});
       if (!turn_timer_.is_armed()) core_.arm(turn_timer_, due);
       return;
     }
   }
-  enter(std::move(socket));
+  enter(std::move(socket), std::move(common_name));
 }
 
 void Listener::on_turn(void* self) {
   auto& listener = *static_cast<Listener*>(self);
-  while (!listener.waiting_.empty() && listener.waiting_.front().first <= listener.core_.now()) {
-    std::unique_ptr<runtime::Socket> socket = std::move(listener.waiting_.front().second);
+  while (!listener.waiting_.empty() && listener.waiting_.front().due <= listener.core_.now()) {
+    Waiting next = std::move(listener.waiting_.front());
     listener.waiting_.pop_front();
-    listener.enter(std::move(socket));
+    listener.enter(std::move(next.socket), std::move(next.common_name));
   }
-  if (!listener.waiting_.empty()) listener.core_.arm(listener.turn_timer_, listener.waiting_.front().first);
+  if (!listener.waiting_.empty()) listener.core_.arm(listener.turn_timer_, listener.waiting_.front().due);
 }
 
 void Listener::drop_waiting() {
@@ -111,8 +119,9 @@ void Listener::drop_waiting() {
   waiting_.clear();
 }
 
-void Listener::enter(std::unique_ptr<runtime::Socket> socket) {
+void Listener::enter(std::unique_ptr<runtime::Socket> socket, std::string common_name) {
   ++metrics_.accepted_total;
+  if (quic_) return welcome(std::move(socket), std::move(common_name));
   if (!rules_.entrance.ask_anything()) return welcome(std::move(socket), {});
   auto* entrance = new net::Entrance(core_, rules_.entrance, std::move(socket), *this);
   entrances_.push_back(*entrance);
@@ -147,6 +156,40 @@ void Listener::on_refused(net::Entrance& entrance, net::EntranceStep step, std::
   ++metrics_.refused(step);
   refusals_.tell(net::entrance_step_name(step), why, std::move(peer));
   drop(entrance);
+}
+
+// ---- QUIC ----
+
+bool Listener::on_knock(const runtime::Endpoint& peer) {
+  if (!take_place()) {
+    ++metrics_.refused_limit_total;
+    refusals_.tell("connections_max", {}, peer.to_string());
+    return false;
+  }
+  ++knocking_;
+  ++metrics_.entering;
+  return true;
+}
+
+void Listener::on_entered(std::unique_ptr<runtime::Socket> socket, std::string common_name) {
+  --knocking_;
+  --metrics_.entering;
+  ++metrics_.tls_handshakes_total;
+  const bool names_nobody = rules_.entrance.identity != net::TlsIdentity::none && common_name.empty();
+  if (!names_nobody) return admit(std::move(socket), std::move(common_name));
+  // As in net/entrance.cc: what the client says of itself is not to count in its place.
+  ++metrics_.refused_quic_total;
+  refusals_.tell("quic", "the client has no certificate with a common name, which is to tell who it is",
+                 socket->peer().to_string());
+  give_back_place();
+}
+
+void Listener::on_refused(std::string_view why, std::string peer) {
+  --knocking_;
+  --metrics_.entering;
+  ++metrics_.refused_quic_total;
+  refusals_.tell("quic", why, std::move(peer));
+  give_back_place();
 }
 
 void Listener::drop(net::Entrance& entrance) {
@@ -425,6 +468,7 @@ void Listener::stop(Duration limit, Callback<void()> done) {
   stop_limit_ = limit;
   stopped_ = std::move(done);
   socket_.reset();
+  if (quic_) quic_->stop_accepting();
   drop_waiting();
   while (!entrances_.empty()) drop(entrances_.front());
   for (size_t i = 0; i < slots_.size(); ++i) {

@@ -7,7 +7,8 @@
 // end of the turn, so that the broker is never called from inside itself.
 //
 // A socket that was accepted becomes a link at once, or goes through an entrance first (net/entrance.h): PROXY header, TLS,
-// WebSocket. Both hold one of the listener's places.
+// WebSocket. Both hold one of the listener's places. A listener that speaks QUIC has sockets from its QuicDoor instead, through
+// their handshake already; they hold a place from their first datagram on.
 //
 // Reading stops while the connection is paused, the stream is congested, or the core has too many unsent messages.
 #pragma once
@@ -28,6 +29,7 @@
 #include "protocol/driver/link.h"
 #include "protocol/driver/metrics.h"
 #include "protocol/driver/places.h"
+#include "protocol/driver/quic_door.h"
 #include "protocol/driver/refusals.h"
 #include "runtime/core.h"
 #include "runtime/net.h"
@@ -49,6 +51,7 @@ struct ListenerSeat {
 struct ListenerRules {
   std::string name;  // for the log; empty: the protocol's
   net::EntranceRules entrance;
+  std::shared_ptr<const QuicRules> quic;             // null: TCP. Otherwise of `entrance` hold identity and time_max alone
   runtime::Endpoint advertised;                      // see LinkFacts
   std::string mountpoint;                            // see LinkFacts
   std::shared_ptr<ConnectionPlaces> places;          // of this listener on all cores; null: without a limit of its own
@@ -58,7 +61,7 @@ struct ListenerRules {
   std::shared_ptr<ConnectionPlaces> node_places;     // of all listeners; null: this core's links count against connections_max
 };
 
-class Listener final : private runtime::Deferred, private net::EntranceEvents {
+class Listener final : private runtime::Deferred, private net::EntranceEvents, private net::QuicEvents {
  public:
   // `protocol`: "mqtt", for the log.
   Listener(ListenerSeat seat, std::string protocol, ListenerOptions options, ListenerRules rules = {});
@@ -75,12 +78,19 @@ class Listener final : private runtime::Deferred, private net::EntranceEvents {
   // The certificate of connections from now on. The listener's rules asked for TLS.
   void set_advertised(runtime::Endpoint at) { rules_.advertised = std::move(at); }
   void set_tls(std::shared_ptr<const net::TlsContext> tls) { rules_.entrance.tls = std::move(tls); }
+  void set_quic(std::shared_ptr<const net::QuicContext> context) { quic_->set_context(std::move(context)); }
 
   size_t link_count() const { return link_count_; }
   const ListenerMetrics& metrics() const { return metrics_; }
+  const net::QuicMetrics* quic_metrics() const { return quic_ ? &quic_->metrics() : nullptr; }
 
  private:
   friend class Link;
+  struct Waiting {
+    Instant due;
+    std::unique_ptr<runtime::Socket> socket;
+    std::string common_name;
+  };
   struct Slot {
     Link* link = nullptr;
     uint32_t generation = 0;
@@ -88,7 +98,11 @@ class Listener final : private runtime::Deferred, private net::EntranceEvents {
 
   void run_deferred() override;
   void on_accept(std::unique_ptr<runtime::Socket> socket);
-  void enter(std::unique_ptr<runtime::Socket> socket);
+  bool on_knock(const runtime::Endpoint& peer) override;
+  void on_entered(std::unique_ptr<runtime::Socket> socket, std::string common_name) override;
+  void on_refused(std::string_view why, std::string peer) override;
+  void admit(std::unique_ptr<runtime::Socket> socket, std::string common_name);
+  void enter(std::unique_ptr<runtime::Socket> socket, std::string common_name);
   static void on_turn(void* self);
   void drop_waiting();
   void on_entered(net::Entrance& entrance, std::unique_ptr<runtime::Socket> socket) override;
@@ -165,8 +179,9 @@ class Listener final : private runtime::Deferred, private net::EntranceEvents {
   std::unique_ptr<runtime::Listener> socket_;
 
   List<net::Entrance, net::EntranceTag> entrances_;  // owned
-  // Accepted, and over the rate: each with its time, in order.
-  std::deque<std::pair<Instant, std::unique_ptr<runtime::Socket>>> waiting_;
+  std::unique_ptr<QuicDoor> quic_;
+  size_t knocking_ = 0;          // handshakes of QUIC
+  std::deque<Waiting> waiting_;  // accepted, and over the rate: in order
   runtime::Timer turn_timer_{&Listener::on_turn, this};
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_slots_;

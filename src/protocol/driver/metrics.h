@@ -88,6 +88,7 @@ struct ListenerMetrics {
   uint64_t refused_proxy_protocol_total = 0;
   uint64_t refused_tls_total = 0;
   uint64_t refused_websocket_total = 0;
+  uint64_t refused_quic_total = 0;
   uint64_t tls_handshakes_total = 0;
   uint64_t tls_resumed_total = 0;
   uint64_t moved_in_total = 0;
@@ -159,14 +160,16 @@ struct ListenerMetrics {
     v.field("delayed_rate_total", &M::delayed_rate_total,
             {.doc = "Connections that waited for their turn over connections_per_s."});
     v.field("entering", &M::entering,
-            {.doc = "Connections on their way in: PROXY header, TLS or WebSocket are not through yet."});
+            {.doc = "Connections on their way in: PROXY header, TLS, WebSocket or QUIC are not through yet."});
     v.field("refused_proxy_protocol_total", &M::refused_proxy_protocol_total,
             {.doc = "Connections refused for their PROXY header, or for none in time."});
     v.field("refused_tls_total", &M::refused_tls_total,
             {.doc = "Connections refused because TLS did not come about, or not in time."});
     v.field("refused_websocket_total", &M::refused_websocket_total,
             {.doc = "Connections refused because WebSocket did not open, or not in time."});
-    v.field("tls_handshakes_total", &M::tls_handshakes_total, {.doc = "Whole TLS handshakes that came about."});
+    v.field("refused_quic_total", &M::refused_quic_total,
+            {.doc = "Connections refused because QUIC's handshake failed, or no stream was opened in time."});
+    v.field("tls_handshakes_total", &M::tls_handshakes_total, {.doc = "Whole TLS handshakes that came about, those of QUIC too."});
     v.field("tls_resumed_total", &M::tls_resumed_total, {.doc = "TLS handshakes that resumed an earlier session."});
     v.field("moved_in_total", &M::moved_in_total, {.doc = "Connections that came from another core, to their session."});
     v.field("moved_out_total", &M::moved_out_total, {.doc = "Connections that went to their session's core."});

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "runtime/posix/address.h"
+#include "runtime/posix/datagram.h"
 #include "runtime/posix/socket.h"
 
 namespace robustmq::runtime::posix {
@@ -318,6 +319,10 @@ void PosixNet::connect(const Endpoint& to, Callback<void(Result<std::unique_ptr<
     Result<std::vector<Address>> found = resolve(to);
     core->complete([connecting, found = std::move(found)]() mutable { connecting->start(std::move(found)); });
   });
+}
+
+Result<std::unique_ptr<DatagramSocket>> PosixNet::open_datagrams(const Endpoint& at, DatagramOptions options) {
+  return open_datagram_socket(core_, at, std::move(options));
 }
 
 std::unique_ptr<Socket> PosixNet::adopt(std::unique_ptr<DetachedSocket> socket) {

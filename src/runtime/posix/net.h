@@ -1,4 +1,4 @@
-// PosixNet: TCP and Unix listeners and outgoing connections of one core.
+// PosixNet: TCP and Unix listeners, outgoing connections and UDP sockets of one core.
 #pragma once
 
 #include <map>
@@ -6,7 +6,7 @@
 #include <mutex>
 #include <string>
 
-#include "runtime/net.h"
+#include "runtime/datagram.h"
 #include "runtime/posix/core.h"
 
 namespace robustmq::runtime::posix {
@@ -33,7 +33,7 @@ class PosixListening {
 struct Address;
 class PosixConnecting;
 
-class PosixNet final : public Net {
+class PosixNet final : public DatagramNet {
  public:
   explicit PosixNet(PosixCore& core);
   ~PosixNet() override;
@@ -42,6 +42,7 @@ class PosixNet final : public Net {
                                            Callback<void(std::unique_ptr<Socket>)> on_accept) override;
   void connect(const Endpoint& to, Callback<void(Result<std::unique_ptr<Socket>>)> done) override;
   std::unique_ptr<Socket> adopt(std::unique_ptr<DetachedSocket> socket) override;
+  Result<std::unique_ptr<DatagramSocket>> open_datagrams(const Endpoint& at, DatagramOptions options) override;
 
  private:
   friend class PosixConnecting;

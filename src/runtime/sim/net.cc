@@ -293,7 +293,7 @@ class SimListener final : public Listener {
   Endpoint local_;
 };
 
-class SimNet final : public Net {
+class SimNet final : public DatagramNet {
  public:
   SimNet(SimNetwork& network, SimCore& core) : network_(network), core_(core) {}
 
@@ -310,6 +310,10 @@ class SimNet final : public Net {
 
   void connect(const Endpoint& to, Callback<void(Result<std::unique_ptr<Socket>>)> done) override {
     network_.connect(core_, to, std::move(done));
+  }
+
+  Result<std::unique_ptr<DatagramSocket>> open_datagrams(const Endpoint& at, DatagramOptions options) override {
+    return network_.open_datagrams(core_, at, std::move(options));
   }
 
   std::unique_ptr<Socket> adopt(std::unique_ptr<DetachedSocket> socket) override {

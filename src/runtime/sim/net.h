@@ -5,6 +5,10 @@
 // arrives a seeded delay later, never out of order. A pipe holds a bounded number of bytes between the writer's call and the
 // reader's, so writers see would_block. While a direction between two nodes is blocked, what is sent waits, as retransmission
 // would have it. Bytes for an end that is gone bring the sender a reset.
+//
+// Datagrams: node number i is 10.0.i/256.i%256, and 127.x is the node itself. Each arrives a seeded delay later, so they overtake
+// each other, or is lost or doubled as the options say; what is blocked is lost. Of several cores' sockets at one port the peer
+// chooses: the sum of its address's bytes and its port, modulo their number.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/datagram.h"
 #include "runtime/net.h"
 #include "runtime/sim/random.h"
 #include "runtime/sim/world.h"
@@ -27,9 +32,12 @@ struct SimNetworkOptions {
   size_t pipe_bytes_max = 256 << 10;
   uint32_t cut_per_million = 200'000;  // a segment is cut at a random byte; a read stops short of what is there
   uint32_t reset_per_million = 0;      // the arrival of a segment resets the connection instead
+  uint32_t datagrams_lost_per_million = 0;
+  uint32_t datagrams_doubled_per_million = 0;
 };
 
 struct SimLink;
+class SimDatagramSocket;
 
 // Owned by the world.
 class SimNetwork {
@@ -62,6 +70,7 @@ class SimNetwork {
   friend class SimSocket;
   friend class SimListener;
   friend struct SimLink;
+  friend class SimDatagramSocket;
 
   struct Listening {
     SimCore* core;
@@ -75,11 +84,17 @@ class SimNetwork {
   void connect(SimCore& from, Endpoint to, Callback<void(Result<std::unique_ptr<Socket>>)> done);
   void arrange(SimCore& from, const Endpoint& to, SimNode& node, Callback<void(Result<std::unique_ptr<Socket>>)> done);
   std::vector<std::shared_ptr<SimLink>> live_links();
+  Result<std::unique_ptr<DatagramSocket>> open_datagrams(SimCore& core, const Endpoint& at, DatagramOptions options);
+  IpPort address_of(const SimNode& node, uint16_t port) const;
+  SimNode* node_at(const SimNode& from, const IpPort& address);
+  void carry(SimNode& from, DatagramPath path, Bytes bytes, uint8_t ecn);
+  void arrive(SimNode& at, const DatagramPath& path, const Bytes& bytes, uint8_t ecn);
 
   SimWorld& world_;
   SimRandom random_;
   SimNetworkOptions options_;
   std::map<uint64_t, Listening> listening_;
+  std::map<uint64_t, SimDatagramSocket*> datagrams_;  // open ones
   uint64_t last_id_ = 0;
   std::map<int, uint16_t> last_port_;  // by node
   std::set<std::pair<int, int>> blocked_;
