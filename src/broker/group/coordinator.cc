@@ -284,6 +284,7 @@ void GroupCoordinator::commit(TenantId tenant, CommitOffsets request, Callback<v
   if (entry != nullptr && entry->shares) return refuse(request.knows_epochs ? Code::group_not_found : Code::illegal_generation);
   if (entry == nullptr) {
     if (request.generation >= 0) return refuse(request.knows_epochs ? Code::group_not_found : Code::illegal_generation);
+    if (changes.empty()) return done(std::move(reply));
     entry = find_or_make(tenant, request.group);
     if (entry == nullptr) return refuse(Code::quota_exceeded);
   }

@@ -79,11 +79,12 @@ void GroupCoordinator::add_share_topics(TenantId tenant, const std::string& grou
   if (entry != nullptr && entry->is_ending) return done(Code::group_not_found);
   if (entry == nullptr || !entry->shares) {
     if (!is_valid_group_name(group, false)) return done(Code::invalid_group);
-    if (entry != nullptr && (!entry->is_idle() || has_offsets(entry->key))) return done(Code::group_not_found);
+    // What was a group of another protocol is left to it, also while it is empty.
+    if (entry != nullptr && (entry->consumers || !entry->is_idle() || has_offsets(entry->key)))
+      return done(Code::group_not_found);
     if (topics.empty()) return done(Code::ok);
     if (entry == nullptr) entry = find_or_make(tenant, group);
     if (entry == nullptr) return done(Code::quota_exceeded);
-    if (entry->consumers) drop_consumers(*entry);
     entry->shares = std::make_unique<ShareGroup>(options_, metrics_, entry->topics);
   }
   for (const TopicId& topic : topics) entry->shares->add_topic(topic);

@@ -164,6 +164,9 @@ TEST_F(CoordinatorTest, TellsThatATopicIsNotThereWhateverElseIsWrong) {
   request.offsets.erase(request.offsets.begin());
   const std::vector<Code> none = {Code::unknown_topic, Code::unknown_topic};
   EXPECT_EQ(ask<CommittedOffsets>(request).offsets, none);
+  request.generation = -1;
+  request.offsets = {{0, 0, 1, -1, std::string(4097, 'x')}};
+  EXPECT_EQ(committed(request), Code::metadata_too_large);
   EXPECT_TRUE(ask<ListedGroups>(ListGroups{}).groups.empty()) << "and no group is made";
 }
 

@@ -182,6 +182,10 @@ TEST_F(LeaseTest, AGroupIsMadeByWhoSaysWhereItBegins) {
   const auto altered = rig.ask_for<AlteredShareOffsets>(a, alter);
   EXPECT_EQ(altered.code, Code::ok);
   EXPECT_EQ(altered.partitions.at(0), Code::ok);
+  CommitOffsets others{.group = "kept", .topics = {{"t", {}}}, .offsets = {{0, 0, 1, -1, ""}}};
+  EXPECT_EQ(rig.ask_for<CommittedOffsets>(a, others).offsets.at(0), Code::ok);
+  alter.group = "kept";
+  EXPECT_EQ(rig.ask_for<AlteredShareOffsets>(a, alter).code, Code::group_not_found) << "a consumer group stays one";
   rig.restart(CrashKind::power);
   EXPECT_EQ(rig.ask_for<DescribedShareOffsets>(kafka(), describe).groups.at(0).partitions.at(0).start, 2);
 }
