@@ -116,6 +116,8 @@ def levelled(side, value, field=""):
         return "none" if not any(value) else known.get(value, "some id") if len(value) == 16 else value.hex()
     if field in ("MemberId", "ProducerId", "Leader", "ConsumerId"):
         return side.aliases.get(value, value if value in (-1, "", 1) else "?")
+    if field == "Timestamp":
+        return "some" if value > 0 else value
     if field == "SessionId":
         return "some" if value else 0
     return value
@@ -209,7 +211,7 @@ def play(us, kafka, count, seed, log):
                 explained[why] += 1
             else:
                 text = f"#{number} {operation.name} {operation.version} {operation.told}" + "".join(
-                    f"\n  {side.name + ':':6} {json.dumps(part)[:1500]}" for side, part in zip(sides, apart(ours, theirs)))
+                    f"\n  {side.name + ':':6} {json.dumps(part)[:1500]}" for side, part in zip(sides, different_parts(ours, theirs)))
                 key = (operation.name, tuple(sorted(codes(answers[0]))), tuple(sorted(codes(answers[1]))))
                 differences.setdefault(key, []).append(text)
                 log.write(text + "\n")
@@ -221,11 +223,11 @@ def play(us, kafka, count, seed, log):
     return done, differences, explained
 
 
-def apart(ours, theirs):
+def different_parts(ours, theirs):
     """Both answers without what is equal in them."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
         differing = [k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k)]
-        pairs = {k: apart(ours.get(k), theirs.get(k)) for k in sorted(differing)}
+        pairs = {k: different_parts(ours.get(k), theirs.get(k)) for k in sorted(differing)}
         return {k: v[0] for k, v in pairs.items()}, {k: v[1] for k, v in pairs.items()}
     if isinstance(ours, list) and isinstance(theirs, list):
         return [x for x in ours if x not in theirs], [x for x in theirs if x not in ours]

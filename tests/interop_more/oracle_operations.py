@@ -566,7 +566,7 @@ def codes_are(ours, theirs, us, kafka):
 
 def all_codes(answer):
     """The error codes of an answer's rows or of their partitions."""
-    rows = answer.get("Responses") or answer.get("Topics") or []
+    rows = answer.get("Responses") or answer.get("Topics") or answer.get("Results") or []
     return [p["ErrorCode"] for row in rows for p in row.get("Partitions", row.get("PartitionResponses", [row]))]
 
 
@@ -577,9 +577,22 @@ KNOWN = [
      "acks that are none and batches that are none are refused before their partition is looked for"),
     ("Produce", lambda o, us, kafka: (all_codes(us), all_codes(kafka)) == ([21], [87]), "acks that are none are refused before the batch is looked at"),
     ("Produce", lambda o, us, kafka: (all_codes(us), all_codes(kafka)) == ([3], [100]), "a transaction's batch for an id that is not there gets 3 instead of 100"),
-    ("TxnOffsetCommit", lambda o, us, kafka: set(all_codes(kafka)) == {3} and set(all_codes(us)) <= {47, 48, 49, 120, 53},
+    ("TxnOffsetCommit", lambda o, us, kafka: set(all_codes(kafka)) == {3} and set(all_codes(us)) <= {24, 47, 48, 49, 90, 120},
      "a producer that may not commit is told so before its topics are looked for"),
-    ("AddOffsetsToTxn", lambda o, us, kafka: codes_are(us, kafka, 24, 49), "a group without a name is refused before the producer is looked for"),
+    ("AddOffsetsToTxn", lambda o, us, kafka: us.get("ErrorCode") == 24, "a group without a name is refused at once in a transaction"),
+    ("ConsumerGroupHeartbeat", lambda o, us, kafka: us["ErrorCode"] == kafka["ErrorCode"] == 0 and not (kafka.get("Assignment") or {}).get("TopicPartitions"),
+     "Kafka's coordinator hears of a new topic a moment later"),
+    ("CreatePartitions", lambda o, us, kafka: (all_codes(us), all_codes(kafka)) == ([17], [3]), "a name that cannot be is 17, where Kafka says that it is not there"),
+    ("IncrementalAlterConfigs", lambda o, us, kafka: (all_codes(us), all_codes(kafka)) == ([3], [17]), "a name that cannot be is not there"),
+    ("AlterConfigs", lambda o, us, kafka: (all_codes(us), all_codes(kafka)) == ([3], [17]), "a name that cannot be is not there"),
+    ("DescribeShareGroupOffsets", lambda o, us, kafka: "'none'" in str(us) and "'none'" in str(kafka), "a share group's offsets of a topic that is not there are 3"),
+    ("CreateTopics", lambda o, us, kafka: all(u in (37, 38, 39) and k == 40 for u, k in zip(all_codes(us), all_codes(kafka)) if u != k),
+     "numbers of replicas and partitions are refused before a value out of range"),
+    ("InitProducerId", lambda o, us, kafka: o.label.startswith("same") and us["ErrorCode"] in (47, 90) and kafka["ErrorCode"] == 0,
+     "a producer that begins anew while its transaction is open is fenced, where Kafka lets it go on"),
+    ("JoinGroup", lambda o, us, kafka: kafka.get("ErrorCode") == -1, "Kafka fails with -1 on a join to a group that another protocol's requests made"),
+    ("AlterConfigs", lambda o, us, kafka: (all_codes(us), all_codes(kafka)) == ([40], [17]), "a setting that is none is told before a name that cannot be"),
+    ("IncrementalAlterConfigs", lambda o, us, kafka: (all_codes(us), all_codes(kafka)) in (([40], [17]), ([42], [40])), "a setting that is none is told before a name that cannot be"),
     ("IncrementalAlterConfigs", lambda o, us, kafka: set(all_codes(kafka)) == {-1}, "an operation that is none is 42, where Kafka fails with -1"),
     ("AlterConfigs", lambda o, us, kafka: (all_codes(us), all_codes(kafka)) == ([3], [40]), "a topic that is not there is told before a value out of range"),
     ("IncrementalAlterConfigs", lambda o, us, kafka: (all_codes(us), all_codes(kafka)) == ([3], [40]), "a topic that is not there is told before a value out of range"),
