@@ -6,7 +6,7 @@ RUN_PRESET ?= release
 JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check format docs sim fuzz coverage crash soak bench bench-topics package clean
+.PHONY: help run build test check format docs sim fuzz coverage crash soak interop-more bench bench-topics package clean
 
 help: ## list the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,11 @@ soak: ## an hour of mixed load, then nothing may be left of it (SOAK_SECONDS=n f
 	@tools/install.sh build test
 	@tools/build.sh release robust
 	@python3 tests/e2e/soak.py --server build/release/bin/robust-server --seconds $${SOAK_SECONDS:-3600}
+
+interop-more: ## Kafka's own tools, many clients, and a real Kafka as the oracle (needs Maven Central, PyPI, the Go proxy once)
+	@tools/install.sh build test
+	@tools/build.sh $(RUN_PRESET) robust
+	@/usr/bin/python3 tests/interop_more/run.py --server build/$(RUN_PRESET)/bin/robust-server $(ARGS)
 
 bench: ## compare with Mosquitto and with the bare loop; prints ratios
 	@tools/install.sh build test bench

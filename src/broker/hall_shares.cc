@@ -141,9 +141,12 @@ void Hall::describe_group_offsets(TenantId tenant, const DescribeShareOffsets::O
   };
   ask_core<Facts>(0, ask, [this, tenant, wanted, done = std::move(done)](Facts facts) mutable {
     DescribedShareOffsets::One one;
-    one.code = facts.code;
-    one.detail = std::move(facts.detail);
-    if (one.code != Code::ok) return done(std::move(one));
+    // A group that is not there has read nothing.
+    if (facts.code != Code::group_not_found) one.code = facts.code;
+    if (one.code != Code::ok) {
+      one.detail = std::move(facts.detail);
+      return done(std::move(one));
+    }
     std::vector<ShardId> shards;
     std::vector<size_t> rows;  // of each shard
     const auto add = [&](const std::string& name, const std::shared_ptr<const meta::Topic>& topic, int32_t partition) {
@@ -203,6 +206,8 @@ void Hall::ask_share_offsets(TenantId tenant, AlterShareOffsets request, ReplyTo
   const auto ask = [tenant, group = request.group, known](Hall& home, Callback<void(Facts)> answer) {
     if (!home.groups_) return answer(Facts{.code = Code::group_not_found, .detail = {}, .topics = {}});
     Facts facts = home.groups_->share_facts(tenant, group);
+    // Who says where a group begins makes it.
+    if (facts.code == Code::group_not_found) facts = {};
     if (facts.code == Code::ok && facts.has_members) {
       facts.code = Code::group_not_empty;
       facts.detail = "The group is not empty.";

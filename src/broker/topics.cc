@@ -172,6 +172,8 @@ void Topics::create_one(const CreateTopics::One& wanted, bool validate_only, Cal
   };
   if (!is_valid_stream_name(wanted.name)) return refuse(Code::invalid_topic, "a topic name is 1 to 249 of [a-zA-Z0-9._-]");
   if (meta_.find(kDefaultTenant, wanted.name)) return refuse(Code::topic_exists, "topic " + wanted.name + " exists");
+  meta::Topic topic;
+  if (Status status = apply(topic.config, wanted.settings); !status.ok()) return refuse(status.code(), status.error().detail);
   const int32_t partitions = wanted.partitions == -1 ? options_.default_partitions : wanted.partitions;
   if (partitions < 1 || partitions > options_.partitions_max) {
     return refuse(Code::invalid_partitions, "a topic has 1 to " + std::to_string(options_.partitions_max) + " partitions");
@@ -179,10 +181,8 @@ void Topics::create_one(const CreateTopics::One& wanted, bool validate_only, Cal
   if (wanted.replication_factor != -1 && wanted.replication_factor != 1) {
     return refuse(Code::invalid_replication_factor, "there is one node: the replication factor is 1");
   }
-  meta::Topic topic;
   topic.name = wanted.name;
   topic.partitions = partitions;
-  if (Status status = apply(topic.config, wanted.settings); !status.ok()) return refuse(status.code(), status.error().detail);
   describe_light(
       {wanted.name, {}}, [this, topic = std::move(topic), validate_only, done = std::move(done)](DescribedTopic light) mutable {
         CreatedTopic row;

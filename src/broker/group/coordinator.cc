@@ -260,6 +260,7 @@ std::optional<GroupCoordinator::ResolvedTopic> GroupCoordinator::resolve(TenantI
 
 Code GroupCoordinator::check_commit(TenantId tenant, const CommitOffsets& request) {
   Entry* entry = find(tenant, request.group);
+  if (entry == nullptr && request.generation < 0) return Code::ok;
   if (entry == nullptr || entry->shares) return Code::illegal_generation;
   const Code code =
       entry->consumers ? entry->consumers->check_commit(request) : entry->group.check_commit(request, core_.now(), true);
@@ -270,46 +271,26 @@ Code GroupCoordinator::check_commit(TenantId tenant, const CommitOffsets& reques
 
 void GroupCoordinator::commit(TenantId tenant, CommitOffsets request, Callback<void(Reply)> done) {
   CommittedOffsets reply;
+  const int64_t expires_at_ms =
+      request.retention_ms >= 0 ? core_.wall_now().ms + std::min(request.retention_ms, kRetentionMsMax) : -1;
+  std::vector<Offsets::Change> changes = take_offsets(tenant, request, expires_at_ms, reply.offsets);
   const auto refuse = [&](Code code) {
-    reply.offsets.assign(request.offsets.size(), code);
+    refuse_offsets(reply.offsets, code);
     done(std::move(reply));
   };
+  if (is_of_unknown_topics(reply.offsets)) return done(std::move(reply));
   if (!is_valid_group_name(request.group, true)) return refuse(Code::invalid_group);
   Entry* entry = find(tenant, request.group);
   if (entry != nullptr && entry->shares) return refuse(request.knows_epochs ? Code::group_not_found : Code::illegal_generation);
   if (entry == nullptr) {
     if (request.generation >= 0) return refuse(request.knows_epochs ? Code::group_not_found : Code::illegal_generation);
-    if (!request.member_id.empty() || request.instance_id) return refuse(Code::unknown_member);
+    if (changes.empty()) return done(std::move(reply));
     entry = find_or_make(tenant, request.group);
     if (entry == nullptr) return refuse(Code::quota_exceeded);
   }
   const Code code = entry->consumers ? entry->consumers->check_commit(request) : entry->group.check_commit(request, core_.now());
   if (!entry->group.outputs().empty()) carry_out(*entry);
   if (code != Code::ok) return refuse(code);
-
-  std::vector<std::optional<ResolvedTopic>> topics;
-  for (const TopicRef& ref : request.topics) topics.push_back(resolve(tenant, ref));
-  std::vector<Offsets::Change> changes;
-  const bool has_retention = request.retention_ms >= 0;
-  const int64_t expires_at_ms = has_retention ? core_.wall_now().ms + std::min(request.retention_ms, kRetentionMsMax) : -1;
-  for (CommitOffsets::One& one : request.offsets) {
-    Code& result = reply.offsets.emplace_back(Code::ok);
-    const auto index = static_cast<size_t>(one.topic_index);
-    if (index >= topics.size()) {
-      result = Code::invalid_argument;
-    } else if (!topics[index]) {
-      result = request.topics[index].name.empty() ? Code::unknown_topic_id : Code::unknown_topic;
-    } else if (one.partition < 0 || one.partition >= topics[index]->partitions) {
-      result = Code::unknown_topic;
-    } else if (one.metadata.size() > static_cast<size_t>(options_.offset_metadata_bytes_max)) {
-      result = Code::metadata_too_large;
-    } else {
-      const ResolvedTopic& topic = *topics[index];
-      changes.push_back(
-          {ShardId{topic.id, one.partition}, CommittedOffset{one.offset, one.leader_epoch, std::move(one.metadata),
-                                                             core_.wall_now().ms, topic.name, topic.is_light, expires_at_ms}});
-    }
-  }
   if (changes.empty()) return done(std::move(reply));
   // Answering may have changed the map of groups; the group itself is there as long as it has members or offsets on the way.
   entry = find_or_make(tenant, request.group);
@@ -480,7 +461,7 @@ void GroupCoordinator::delete_offsets(TenantId tenant, DeleteOffsets request, Ca
   DeletedOffsets reply;
   const Entry* entry = find(tenant, request.group);
   if (entry == nullptr || entry->shares) {
-    reply.code = Code::group_not_found;
+    reply.code = request.group.empty() ? Code::invalid_group : Code::group_not_found;
     return done(std::move(reply));
   }
   const Entry::Followed followed = entry->followed();
@@ -528,7 +509,7 @@ void GroupCoordinator::delete_groups(TenantId tenant, DeleteGroups request, Call
   for (size_t i = 0; i < request.groups.size(); ++i) {
     const std::string& group = request.groups[i];
     Entry* entry = find(tenant, group);
-    if (entry == nullptr || !entry->is_idle() || entry->is_ending) {
+    if (entry == nullptr || !entry->is_empty() || entry->is_ending) {
       progress->reply.groups[i] = entry == nullptr ? Code::group_not_found : Code::group_not_empty;
       continue;
     }
@@ -548,7 +529,7 @@ void GroupCoordinator::delete_groups(TenantId tenant, DeleteGroups request, Call
     offsets_.remove_group(tenant, group, [this, tenant, group, i, progress](Status status) {
       progress->reply.groups[i] = status.code();
       const auto at = groups_.find({tenant, group});
-      if (status.ok() && at != groups_.end() && at->second->is_idle()) groups_.erase(at);
+      if (status.ok() && at != groups_.end() && at->second->is_empty()) groups_.erase(at);
       metrics_.groups = static_cast<int64_t>(groups_.size());
       progress->finish_one();
     });

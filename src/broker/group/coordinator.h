@@ -96,8 +96,8 @@ class GroupCoordinator {
   void open_queue(TenantId tenant, const std::string& group, const TopicId& topic, Callback<void(Code, bool)> done);
   // Over each partition that the topic had there is a queue now.
   void began_queue(TenantId tenant, const std::string& group, const TopicId& topic);
-  // The group has queues over these topics too; or not any more, and nor are there any. Durable when `done` says ok. Error:
-  // group_not_found, group_not_empty, storage_*.
+  // The group has queues over these topics too, and is made where there is none; or not any more, and nor are there any. Durable
+  // when `done` says ok. Error: group_not_found (it is of another kind), group_not_empty, quota_exceeded, storage_*.
   void add_share_topics(TenantId tenant, const std::string& group, const std::vector<TopicId>& topics, Callback<void(Code)> done);
   void remove_share_topics(TenantId tenant, const std::string& group, std::vector<TopicId> topics, Callback<void(Code)> done);
 
@@ -158,6 +158,10 @@ class GroupCoordinator {
 
   // Whether who commits in a transaction is a member of the group's generation.
   Code check_commit(TenantId tenant, const CommitOffsets& request);
+  std::vector<Offsets::Change> take_offsets(TenantId tenant, CommitOffsets& request, int64_t expires_at_ms,
+                                            std::vector<Code>& results) const;
+  static void refuse_offsets(std::vector<Code>& results, Code code);
+  static bool is_of_unknown_topics(const std::vector<Code>& results);
   Entry* find(TenantId tenant, const std::string& group) const;
   // The descriptions of groups of one kind; one that is of another kind, or not there, is not found.
   template <class Kind>

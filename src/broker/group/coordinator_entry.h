@@ -49,6 +49,11 @@ struct GroupCoordinator::Entry {
   bool has_members() const {
     return group.has_members() || (consumers && consumers->has_members()) || (shares && shares->has_members());
   }
+  // Nobody has joined; ids that were given out to come back with do not count.
+  bool is_empty() const {
+    return group.member_count() == 0 && !(consumers && consumers->has_members()) && !(shares && shares->has_members()) &&
+           commits_under_way == 0 && writes_done == writes_begun;
+  }
   bool is_idle() const { return !has_members() && commits_under_way == 0 && writes_done == writes_begun; }
 
   // What the members follow.
@@ -97,7 +102,7 @@ DescribedConsumers GroupCoordinator::describe_each(TenantId tenant, const std::v
     if (entry != nullptr && entry->*kind) {
       one = (entry->*kind)->describe();
     } else {
-      one.code = Code::group_not_found;
+      one.code = group.empty() ? Code::invalid_group : Code::group_not_found;
       one.detail = "Group " + group + (entry ? " is not " + std::string(name) + "." : " not found.");
       one.state = "Dead";
     }

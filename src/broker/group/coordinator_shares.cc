@@ -110,7 +110,17 @@ GroupCoordinator::ShareFacts GroupCoordinator::share_facts(TenantId tenant, cons
 void GroupCoordinator::add_share_topics(TenantId tenant, const std::string& group, const std::vector<TopicId>& topics,
                                         Callback<void(Code)> done) {
   Entry* entry = find(tenant, group);
-  if (entry == nullptr || !entry->shares || entry->is_ending) return done(Code::group_not_found);
+  if (entry != nullptr && entry->is_ending) return done(Code::group_not_found);
+  if (entry == nullptr || !entry->shares) {
+    if (!is_valid_group_name(group, false)) return done(Code::invalid_group);
+    // What was a group of another protocol is left to it, also while it is empty.
+    if (entry != nullptr && (entry->consumers || !entry->is_idle() || has_offsets(entry->key)))
+      return done(Code::group_not_found);
+    if (topics.empty()) return done(Code::ok);
+    if (entry == nullptr) entry = find_or_make(tenant, group);
+    if (entry == nullptr) return done(Code::quota_exceeded);
+    entry->shares = std::make_unique<ShareGroup>(options_, metrics_, entry->topics);
+  }
   for (const TopicId& topic : topics) entry->shares->add_topic(topic);
   conclude(*entry, [done = std::move(done)](const Reply& reply) mutable { done(code_of(reply)); }, HeartbeatReply{});
 }

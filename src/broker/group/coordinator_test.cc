@@ -140,7 +140,7 @@ TEST_F(CoordinatorTest, ChecksWhoCommits) {
   EXPECT_EQ(committed(request), Code::illegal_generation);
   request.generation = -1;
   request.member_id = "m";
-  EXPECT_EQ(committed(request), Code::unknown_member);
+  EXPECT_EQ(committed(request), Code::ok) << "outside a generation a group without members takes it from anyone";
   const JoinedGroup member = ask<JoinedGroup>(join());
   EXPECT_EQ(committed(commit(1)), Code::unknown_member);
   request.member_id = member.member_id;
@@ -152,6 +152,30 @@ TEST_F(CoordinatorTest, ChecksWhoCommits) {
   sync.generation = 1;
   ask<SyncedGroup>(sync);
   EXPECT_EQ(committed(request), Code::ok);
+}
+
+TEST_F(CoordinatorTest, TellsThatATopicIsNotThereWhateverElseIsWrong) {
+  CommitOffsets request = commit(1);
+  request.generation = 1;
+  request.topics.push_back({"nope", {}});
+  request.offsets = {{0, 0, 1, -1, ""}, {0, 9, 1, -1, ""}, {1, 0, 1, -1, ""}};
+  const std::vector<Code> some = {Code::illegal_generation, Code::unknown_topic, Code::unknown_topic};
+  EXPECT_EQ(ask<CommittedOffsets>(request).offsets, some);
+  request.offsets.erase(request.offsets.begin());
+  const std::vector<Code> none = {Code::unknown_topic, Code::unknown_topic};
+  EXPECT_EQ(ask<CommittedOffsets>(request).offsets, none);
+  request.generation = -1;
+  request.offsets = {{0, 0, 1, -1, std::string(4097, 'x')}};
+  EXPECT_EQ(committed(request), Code::metadata_too_large);
+  EXPECT_TRUE(ask<ListedGroups>(ListGroups{}).groups.empty()) << "and no group is made";
+}
+
+TEST_F(CoordinatorTest, AnIdThatWasGivenOutKeepsNoGroupFromBeingDeleted) {
+  JoinGroup first = join();
+  first.member_id_required = true;
+  EXPECT_EQ(ask<JoinedGroup>(first).code, Code::member_id_required);
+  EXPECT_EQ(ask<DeletedGroups>(DeleteGroups{{"g"}}).groups.at(0), Code::ok);
+  EXPECT_TRUE(ask<ListedGroups>(ListGroups{}).groups.empty());
 }
 
 TEST_F(CoordinatorTest, TakesAResolvedLightTopicAsItIs) {

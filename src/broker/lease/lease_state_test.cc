@@ -165,6 +165,31 @@ TEST_F(LeaseTest, OffsetsAreDescribedAlteredAndForgotten) {
   EXPECT_EQ(offsets(lease(b, "b", 9)), (Offsets{0, 1, 2}));
 }
 
+TEST_F(LeaseTest, AGroupIsMadeByWhoSaysWhereItBegins) {
+  begin(1);
+  Client& a = kafka(1);
+  produce(a, {"0", "1", "2"});
+  EXPECT_EQ(beat(a, "first", -1).code, Code::ok);
+  DescribeShareOffsets describe;
+  describe.groups.push_back({"new", false, {"t"}, {{0, 0}}});
+  const auto before = rig.ask_for<DescribedShareOffsets>(a, describe).groups.at(0);
+  EXPECT_EQ(before.code, Code::ok) << "a group that is not there has read nothing";
+  EXPECT_EQ(before.partitions.at(0).start, -1);
+  AlterShareOffsets alter;
+  alter.group = "new";
+  alter.topics = {"t"};
+  alter.partitions = {{0, 0, 2}};
+  const auto altered = rig.ask_for<AlteredShareOffsets>(a, alter);
+  EXPECT_EQ(altered.code, Code::ok);
+  EXPECT_EQ(altered.partitions.at(0), Code::ok);
+  CommitOffsets others{.group = "kept", .topics = {{"t", {}}}, .offsets = {{0, 0, 1, -1, ""}}};
+  EXPECT_EQ(rig.ask_for<CommittedOffsets>(a, others).offsets.at(0), Code::ok);
+  alter.group = "kept";
+  EXPECT_EQ(rig.ask_for<AlteredShareOffsets>(a, alter).code, Code::group_not_found) << "a consumer group stays one";
+  rig.restart(CrashKind::power);
+  EXPECT_EQ(rig.ask_for<DescribedShareOffsets>(kafka(), describe).groups.at(0).partitions.at(0).start, 2);
+}
+
 TEST_F(LeaseTest, ADeletedGroupLeavesNothing) {
   begin();
   Client& a = kafka(1);

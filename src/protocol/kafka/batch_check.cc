@@ -97,7 +97,6 @@ Status check_produced_batch(Bytes& records, int produce_version, const BatchChec
     return status;
   }
   if (!batch.crc_is_right()) return Code::corrupt_batch;
-  facts->is_transactional = batch.is_transactional();
   int64_t max_timestamp = INT64_MIN;
   Status status;
   if (batch.compression() == Compression::none) {

@@ -30,8 +30,7 @@ struct BatchCheckLimits {
 // A producer may leave the batch's max timestamp wrong (some never set it): it is set right in place, with the CRC. The caller
 // therefore owns the memory: nobody else reads these bytes yet.
 struct BatchCheckFacts {
-  int32_t bad_record = -1;  // the index of the one at fault; -1: it is the batch as a whole
-  bool is_transactional = false;
+  int32_t bad_record = -1;      // the index of the one at fault; -1: it is the batch as a whole
   int32_t keyless_record = -1;  // the first one without a key; -1: none
   broker::RecordTimes times;
 };

@@ -106,12 +106,37 @@ TEST(CreateTopics, RefusesWhatATopicCannotHave) {
     CreateTopicsRequest request;
     request.topics = {one.topic};
     link.feed(request_bytes(request, 7, 1));
+    const auto asked = link.take_call<broker::CreateTopics>();
+    EXPECT_TRUE(asked.validate_only) << "its name alone";
     EXPECT_TRUE(link.calls().empty());
+    link.reply_to_taken(broker::CreatedTopics{{{Code::ok, "", facts("t")}}});
     const auto answer = link.take<CreateTopicsResponse>(7);
     EXPECT_EQ(answer.body.topics.at(0).error_code, wire(one.error)) << kafka_error_name(one.error);
     EXPECT_TRUE(answer.body.topics.at(0).error_message.has_value());
     EXPECT_EQ(answer.body.topics.at(0).num_partitions, -1);
   }
+}
+
+TEST(CreateTopics, TellsThatANameIsTakenWhateverElseIsWrong) {
+  ConnectionHarness link;
+  CreateTopicsRequest request;
+  request.topics = {plain("good"), plain("taken"), plain("a/b"), plain("new")};
+  request.topics[1].replication_factor = 3;
+  request.topics[2].configs.push_back({"no.such.setting", "1"});
+  request.topics[3].configs.push_back({"no.such.setting", "1"});
+  request.topics[3].replication_factor = 3;
+  link.feed(request_bytes(request, 5, 1));
+  CallId create = 0;
+  EXPECT_EQ(link.take_call<broker::CreateTopics>(&create).topics.at(0).name, "good");
+  const auto named = link.take_call<broker::CreateTopics>();
+  ASSERT_EQ(named.topics.size(), 3u);
+  EXPECT_EQ(named.topics[0].replication_factor, -1);
+  EXPECT_TRUE(named.validate_only);
+  link.reply_to_taken(broker::CreatedTopics{{{Code::topic_exists, "", {}}, {Code::invalid_topic, "", {}}, {}}});
+  link.reply(create, broker::CreatedTopics{{{Code::ok, "", facts("good")}}});
+  const auto answer = link.take<CreateTopicsResponse>(5);
+  const K errors[] = {K::none, K::topic_already_exists, K::invalid_topic_exception, K::invalid_config};
+  for (size_t i = 0; i < 4; ++i) EXPECT_EQ(answer.body.topics.at(i).error_code, wire(errors[i])) << i;
 }
 
 TEST(CreateTopics, RefusesATopicNamedTwice) {
@@ -149,8 +174,10 @@ TEST(CreateTopics, TakesAManualAssignmentToThisNode) {
     if (one.error == K::none) {
       auto asked = link.take_call<broker::CreateTopics>();
       EXPECT_EQ(asked.topics.at(0).partitions, 2);
-      link.reply_to_taken(broker::CreatedTopics{{{Code::ok, "", facts("t")}}});
+    } else {
+      EXPECT_TRUE(link.take_call<broker::CreateTopics>().validate_only);
     }
+    link.reply_to_taken(broker::CreatedTopics{{{Code::ok, "", facts("t")}}});
     EXPECT_EQ(link.take<CreateTopicsResponse>(6).body.topics.at(0).error_code, wire(one.error));
   }
 }

@@ -3,6 +3,7 @@
 // AlterConfigs replaces all settings of a resource; IncrementalAlterConfigs sets (0), resets (1), appends to (2) or subtracts
 // from (3) single ones; the last two are for lists. Settings are mapped by names.h. A broker's settings come from its
 // configuration: what changes one is refused as Kafka refuses a setting that is not dynamic.
+#include <algorithm>
 #include <map>
 
 #include "protocol/kafka/api/group_settings.h"
@@ -33,6 +34,7 @@ Refusal read_change(std::string_view name, std::optional<std::string_view> value
   const TopicSetting* setting = topic_setting_of_kafka(name);
   const FixedSetting* fixed = fixed_topic_setting(name);
   const KeptTopicSetting* kept = kept_topic_setting(name);
+  if (!setting && !fixed && !kept && operation == Operation::reset) return {};  // it is not set
   if (!setting && !fixed && !kept) return {KafkaError::invalid_config, "unknown topic config name: " + text};
   const ConfigType type = setting ? setting->type : fixed ? fixed->type : kept->type;
   const bool is_for_lists = operation == Operation::append || operation == Operation::subtract;
@@ -85,8 +87,10 @@ class AlterConfigsExchange final : public ExchangeOf<Request> {
       if (named[{resource.resource_type, resource.resource_name}] > 1) {
         refusal = {KafkaError::invalid_request, "the request names the resource twice"};
       } else if (resource.resource_type == kBrokerResource) {
-        if (!resource.configs.empty())
+        if (sets_something(resource))
           refusal = {KafkaError::invalid_request, "a broker's settings cannot be changed while it runs"};
+      } else if (resource.resource_type == kTopicResource && resource.resource_name.empty()) {
+        refusal = {KafkaError::invalid_request, "the topic has no name"};
       } else if (resource.resource_type != kTopicResource && resource.resource_type != kGroupResource) {
         refusal = {KafkaError::invalid_request, "only topics, brokers and groups have configurations"};
       } else {
@@ -132,6 +136,18 @@ class AlterConfigsExchange final : public ExchangeOf<Request> {
       std::string text = is_there ? (*rows)[i].detail : std::string();
       refusals_[sent[i]] = {kafka_error_of(result), text.empty() ? std::string(code_text(result)) : std::move(text)};
     }
+  }
+
+  // No setting of a broker is set while it runs, so that resetting one, as a reassignment does when it is over, changes nothing.
+  template <class Resource>
+  static bool sets_something(const Resource& resource) {
+    if constexpr (kReplacesAll) return !resource.configs.empty();
+    return std::any_of(resource.configs.begin(), resource.configs.end(), [](const auto& config) {
+      if constexpr (kReplacesAll)
+        return true;
+      else
+        return config.config_operation != static_cast<int8_t>(Operation::reset);
+    });
   }
 
   template <class Resource>

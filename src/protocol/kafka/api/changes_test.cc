@@ -110,6 +110,23 @@ TEST(Case63Configs, AlterConfigsReplacesAllSettings) {
   }
 }
 
+TEST(Case63Configs, ResettingWhatIsNotSetChangesNothing) {
+  ConnectionHarness link;
+  IncrementalAlterConfigsRequest request;
+  request.resources.push_back({4, "7", {{"leader.replication.throttled.rate", 1, std::nullopt}}});
+  request.resources.push_back({4, "8", {{"leader.replication.throttled.rate", 0, "5"}}});
+  request.resources.push_back({2, "t", {{"no.such", 1, std::nullopt}}});
+  request.resources.push_back({2, "", {{"retention.ms", 0, "5"}}});
+  link.feed(request_bytes(request, 1, 1));
+  const auto asked = link.take_call<broker::ConfigureTopics>();
+  ASSERT_EQ(asked.topics.size(), 1u) << "whether the topic is there";
+  EXPECT_TRUE(asked.topics[0].changes.empty());
+  link.reply_to_taken(broker::ConfiguredTopics{{{}}});
+  const auto answer = link.take<IncrementalAlterConfigsResponse>(1);
+  const K errors[] = {K::none, K::invalid_request, K::none, K::invalid_request};
+  for (size_t i = 0; i < 4; ++i) EXPECT_EQ(answer.body.responses.at(i).error_code, wire(errors[i])) << i;
+}
+
 TEST(Case63Configs, IncrementalAppendsToAndSubtractsFromLists) {
   for (int version = 0; version <= 1; ++version) {
     ConnectionHarness link;

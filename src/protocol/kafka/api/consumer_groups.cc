@@ -58,7 +58,7 @@ class ConsumerGroupDescribeExchange final : public ExchangeOf<ConsumerGroupDescr
   void on_replies(std::vector<broker::Reply>& replies, Outbox&) override {
     answer(described_groups<ConsumerGroupDescribeResponse>(request_.group_ids, replies[0], [](auto& to, auto& member) {
       to.instance_id = view_of(member.instance_id);
-      to.subscribed_topic_regex = text_or_null(member.topic_pattern);
+      to.subscribed_topic_regex = member.topic_pattern;  // "" where it has none, as Kafka says
       to.assignment = assignment_of(member.assigned);
       to.target_assignment = assignment_of(member.target);
       to.member_type = member.is_classic ? kClassicMember : kConsumerMember;

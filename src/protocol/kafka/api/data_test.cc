@@ -183,6 +183,17 @@ TEST(Produce, RefusesOtherAcks) {
   }
 }
 
+TEST(Produce, TakesNoTransactionsWithoutTheirIdWhateverElseIsWrong) {
+  Bytes transactional = batch();
+  transactional.patchable()[22] |= 0x10;  // and neither producer nor CRC are right any more
+  for (int16_t acks : {-1, 5}) {
+    ConnectionHarness link;
+    link.feed(request_bytes(produce_request(transactional, acks), 9, 1));
+    EXPECT_TRUE(link.calls().empty());
+    EXPECT_EQ(row(link.take<ProduceResponse>(9)).error_code, wire(K::transactional_id_authorization_failed));
+  }
+}
+
 TEST(Produce, HasNoResponseWithoutAcks) {
   ConnectionHarness link;
   link.feed(request_bytes(produce_request(batch(), 0), 9, 1) + request_bytes(ApiVersionsRequest{}, 0, 2));
@@ -341,7 +352,9 @@ TEST(Produce, ABatchOfATransactionNeedsItsId) {
   transactional.patchable()[22] |= 0x10;
   renew_batch_crc(transactional.patchable(), transactional.size());
   ConnectionHarness link;
-  link.feed(request_bytes(produce_request(Bytes::copy_of(transactional.text())), 9, 1));
+  ProduceRequest named = produce_request(Bytes::copy_of(transactional.text()));
+  named.transactional_id = "tx";
+  link.feed(request_bytes(named, 9, 1));
   EXPECT_EQ(row(link.take<ProduceResponse>(9)).error_code, wire(K::invalid_record)) << "and a producer id";
   transactional.patchable()[50] = 1;  // the producer id was -1
   for (int i = 43; i < 50; ++i) transactional.patchable()[i] = 0;

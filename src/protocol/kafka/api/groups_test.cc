@@ -538,6 +538,7 @@ TEST(ConsumerGroupDescribe, TellsTheGroupAndItsMembers) {
     auto& gone = reply.groups.emplace_back();
     gone.code = Code::group_not_found;
     gone.detail = "Group gone not found.";
+    reply.groups.at(0).members.emplace_back().id = "plain";
     GroupTrip<broker::DescribeConsumers, ConsumerGroupDescribeResponse, ConsumerGroupDescribeRequest> trip(request, version,
                                                                                                            reply);
     const auto& row = trip.answer.body.groups.at(0);
@@ -548,6 +549,7 @@ TEST(ConsumerGroupDescribe, TellsTheGroupAndItsMembers) {
     EXPECT_EQ(shown.instance_id, "i");
     EXPECT_EQ(shown.rack_id, std::nullopt);
     EXPECT_EQ(shown.subscribed_topic_regex, "x.*");
+    EXPECT_EQ(row.members.at(1).subscribed_topic_regex, "") << "not null, as Kafka";
     EXPECT_EQ(shown.assignment.topic_partitions.at(0).topic_name, "t");
     EXPECT_TRUE(shown.target_assignment.topic_partitions.empty());
     EXPECT_EQ(shown.member_type, version >= 1 ? 0 : -1);

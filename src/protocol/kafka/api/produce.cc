@@ -38,7 +38,9 @@ class ProduceExchange final : public ExchangeOf<ProduceRequest> {
   void start(Outbox& out) override {
     take(QuotaKind::produce, static_cast<double>(facts_.frame.size()));
     KafkaError whole = KafkaError::none;
-    if (request_.acks < -1 || request_.acks > 1) {
+    if (!request_.transactional_id && has_transactional_batch()) {
+      whole = KafkaError::transactional_id_authorization_failed;
+    } else if (request_.acks < -1 || request_.acks > 1) {
       whole = KafkaError::invalid_required_acks;
     } else if (request_.transactional_id && request_.transactional_id->empty()) {
       whole = KafkaError::invalid_request;
@@ -104,6 +106,17 @@ class ProduceExchange final : public ExchangeOf<ProduceRequest> {
  private:
   using Row = ProduceResponse::PartitionProduceResponse;
 
+  // As the headers say, before anything is known of the batches.
+  bool has_transactional_batch() const {
+    for (const auto& topic : request_.topic_data) {
+      for (const auto& partition : topic.partition_data) {
+        if (!partition.records || partition.records->size() < kBatchHeaderBytes) continue;
+        if ((*partition.records)[kBatchMagicAt] == 2 && BatchView(*partition.records).is_transactional()) return true;
+      }
+    }
+    return false;
+  }
+
   void check(Row& row, int32_t topic_index, ProduceRequest::PartitionProduceData& partition, broker::Produce& produce) {
     Bytes batch = partition.records ? std::move(*partition.records) : Bytes{};
     partition.records.reset();
@@ -113,8 +126,6 @@ class ProduceExchange final : public ExchangeOf<ProduceRequest> {
       refuse(row, kafka_error_of(status.code()), status.error().detail);
       return name_record(row, facts.bad_record);
     }
-    if (facts.is_transactional && !request_.transactional_id)
-      return refuse(row, KafkaError::transactional_id_authorization_failed, "a transaction's batch without a transactional id");
     ++link_.metrics.produced_batches_total;
     link_.metrics.produced_bytes_total += batch.size();
     produce.partitions.push_back({topic_index, partition.index, std::move(batch), facts.times, facts.keyless_record});

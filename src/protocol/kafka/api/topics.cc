@@ -44,7 +44,8 @@ class CreateTopicsExchange final : public ExchangeOf<CreateTopicsRequest> {
       }
       return create(out);
     }
-    broker::CreatedTopics* created = reply_as<broker::CreatedTopics>(replies[0], code);
+    if (!named_.empty()) take_names(reply_as<broker::CreatedTopics>(replies.back(), code));
+    broker::CreatedTopics* created = sent_.empty() ? nullptr : reply_as<broker::CreatedTopics>(replies.front(), code);
     for (size_t i = 0; i < sent_.size(); ++i) {
       if (!created || i >= created->topics.size()) {
         refusals_[sent_[i]] = {kafka_error_of(created ? Code::internal : code), std::string(code_text(code))};
@@ -61,6 +62,15 @@ class CreateTopicsExchange final : public ExchangeOf<CreateTopicsRequest> {
   }
 
  private:
+  // As in Kafka a name that is none, or is taken, is told whatever else is wrong.
+  void take_names(const broker::CreatedTopics* named) {
+    for (size_t i = 0; named && i < named_.size() && i < named->topics.size(); ++i) {
+      const broker::CreatedTopic& topic = named->topics[i];
+      if (topic.code == Code::invalid_topic || topic.code == Code::topic_exists)
+        refusals_[named_[i]] = {kafka_error_of(topic.code), topic.detail};
+    }
+  }
+
   using Topic = CreateTopicsRequest::CreatableTopic;
 
   void create(Outbox& out) {
@@ -69,6 +79,8 @@ class CreateTopicsExchange final : public ExchangeOf<CreateTopicsRequest> {
     for (const Topic& topic : request_.topics) ++names[topic.name];
     broker::CreateTopics create;
     create.validate_only = request_.validate_only;
+    broker::CreateTopics name;  // what is refused for what it asks may be refused for its name before
+    name.validate_only = true;
     refusals_.resize(request_.topics.size());
     for (size_t i = 0; i < request_.topics.size(); ++i) {
       const Topic& topic = request_.topics[i];
@@ -78,7 +90,12 @@ class CreateTopicsExchange final : public ExchangeOf<CreateTopicsRequest> {
       } else {
         refusals_[i] = read(topic, one);
       }
-      if (refusals_[i].error != KafkaError::none) continue;
+      if (names[topic.name] > 1) continue;
+      if (refusals_[i].error != KafkaError::none) {
+        named_.push_back(i);
+        name.topics.push_back({one.name, -1, -1, {}});
+        continue;
+      }
       // As many as the default is are not known before: the rest is taken when it is.
       if (!request_.validate_only && !may_mutate(version() >= kFirstStrictCreate, std::max(one.partitions, 1))) {
         refusals_[i] = {KafkaError::throttling_quota_exceeded, std::string(kOverMutationRate)};
@@ -87,8 +104,9 @@ class CreateTopicsExchange final : public ExchangeOf<CreateTopicsRequest> {
       sent_.push_back(i);
       create.topics.push_back(std::move(one));
     }
-    if (create.topics.empty()) return finish(nullptr);
-    call(out, std::move(create));
+    if (create.topics.empty() && name.topics.empty()) return finish(nullptr);
+    if (!sent_.empty()) call(out, std::move(create));
+    if (!named_.empty()) call(out, std::move(name));
   }
 
   int32_t request_partitions(size_t i) const {
@@ -100,11 +118,6 @@ class CreateTopicsExchange final : public ExchangeOf<CreateTopicsRequest> {
     one.name = topic.name;
     one.partitions = topic.num_partitions;
     one.replication_factor = topic.replication_factor;
-    if (!topic.assignments.empty()) {
-      if (TopicRefusal refusal = read_assignments(topic, one); refusal.error != KafkaError::none) return refusal;
-    } else if (topic.replication_factor != 1 && topic.replication_factor != -1) {
-      return {KafkaError::invalid_replication_factor, "the replication factor is 1 in this version"};
-    }
     for (const auto& config : topic.configs) {
       const std::string name(config.name);
       if (!config.value) return {KafkaError::invalid_config, "null value of " + name};
@@ -112,6 +125,9 @@ class CreateTopicsExchange final : public ExchangeOf<CreateTopicsRequest> {
       if (!read.problem.empty()) return {KafkaError::invalid_config, std::move(read.problem)};
       if (!read.our_name.empty()) one.settings.emplace_back(std::move(read.our_name), std::move(read.value));
     }
+    if (!topic.assignments.empty()) return read_assignments(topic, one);
+    if (topic.replication_factor != 1 && topic.replication_factor != -1)
+      return {KafkaError::invalid_replication_factor, "the replication factor is 1 in this version"};
     return {};
   }
 
@@ -179,6 +195,7 @@ class CreateTopicsExchange final : public ExchangeOf<CreateTopicsRequest> {
   NodeId node_ = -1;
   std::vector<TopicRefusal> refusals_;  // by topic of the request
   std::vector<size_t> sent_;            // which of them the broker was asked for
+  std::vector<size_t> named_;           // which of them it was asked the name of
 };
 
 class DeleteTopicsExchange final : public ExchangeOf<DeleteTopicsRequest> {

@@ -38,8 +38,6 @@ class DescribeTransactionsExchange final : public ExchangeOf<DescribeTransaction
     for (size_t i = 0; i < request_.transactional_ids.size(); ++i) {
       auto& row = response.transaction_states.emplace_back();
       row.transactional_id = request_.transactional_ids[i];
-      row.producer_id = -1;
-      row.producer_epoch = -1;
       row.transaction_start_time_ms = -1;
       const broker::DescribedTransaction* found =
           described && i < described->transactions.size() ? &described->transactions[i] : nullptr;

@@ -200,6 +200,19 @@ TEST(TxnOffsetCommit, MapsEveryVersion) {
   }
 }
 
+TEST(TxnOffsetCommit, TellsOldEpochsAndStatesAsTheGroupCoordinatorDoes) {
+  for (int version = 0; version <= 5; ++version) {
+    auto request = of_producer<TxnOffsetCommitRequest>();
+    request.group_id = "g";
+    request.topics.push_back({"t", {{0, 5, -1, ""}, {1, 6, -1, ""}}});
+    TransactionTrip<broker::CommitInTransaction, TxnOffsetCommitResponse, TxnOffsetCommitRequest> trip(
+        request, version, broker::CommittedOffsets{{Code::fenced_producer, Code::invalid_transaction_state}});
+    const auto& rows = trip.answer.body.topics.at(0).partitions;
+    EXPECT_EQ(rows.at(0).error_code, wire(K::invalid_producer_epoch));
+    EXPECT_EQ(rows.at(1).error_code, wire(version < 4 ? K::invalid_txn_state : K::transaction_abortable));
+  }
+}
+
 TEST(Case47OffsetFetch, AsksForStableOffsetsAndTellsWhatIsPending) {
   for (int version = 6; version <= 9; ++version) {
     OffsetFetchRequest request;

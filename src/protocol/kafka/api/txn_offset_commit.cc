@@ -8,8 +8,15 @@ namespace robustmq::kafka {
 
 namespace {
 
-constexpr int kFirstCommitWithFenced = 3;
+constexpr int kFirstCommitWithAbortable = 4;
 constexpr int kFirstCommitThatAdds = 5;
+
+// Kafka's group coordinator says INVALID_PRODUCER_EPOCH in every version here, where that of transactions says PRODUCER_FENCED.
+int16_t error_of_commit(Code code, int version) {
+  if (code == Code::invalid_transaction_state && version >= kFirstCommitWithAbortable)
+    return wire(KafkaError::transaction_abortable);
+  return wire(transaction_error_of(code, false));
+}
 
 class TxnOffsetCommitExchange final : public ExchangeOf<TxnOffsetCommitRequest> {
  public:
@@ -48,7 +55,7 @@ class TxnOffsetCommitExchange final : public ExchangeOf<TxnOffsetCommitRequest> 
     for (auto& topic : response_.topics) {
       for (auto& row : topic.partitions) {
         if (committed) code = next < committed->offsets.size() ? committed->offsets[next++] : Code::internal;
-        row.error_code = wire(transaction_error_of(code, version() >= kFirstCommitWithFenced));
+        row.error_code = error_of_commit(code, version());
       }
     }
     answer(response_);
