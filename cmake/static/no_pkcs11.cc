@@ -1,8 +1,8 @@
 // PKCS#11 in the static program: there is none. GnuTLS can take keys and certificates from smart cards and the like, through
 // p11-kit, which loads the modules for them as shared libraries: what a static program cannot do, and why Debian has no static
-// p11-kit. RobustMQ takes keys and certificates from files alone. So here stands p11-kit's part in a world without modules: a list
-// of modules is empty, a module cannot be loaded, a "pkcs11:" URI cannot be made (which GnuTLS reports as an error of its own), and
-// what needs a module or a URI is never reached with one, and has nothing to give.
+// p11-kit. RobustMQ takes keys and certificates from files alone. So here stands p11-kit's part in a world without modules: a
+// list of modules is empty, a module cannot be loaded, a "pkcs11:" URI cannot be made (which GnuTLS reports as an error of its
+// own), and what needs a module or a URI is never reached with one, and has nothing to give.
 //
 // Linked into robust-static alone; everything else uses Debian's p11-kit.
 #include <p11-kit/p11-kit.h>

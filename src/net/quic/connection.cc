@@ -55,6 +55,13 @@ struct QuicCallbacks {
     of(user).is_shaken_ = true;
     return 0;
   }
+  // The session of a server goes when the handshake is through: no client has anything to say to it then (RFC 9001 6, 4.4).
+  static int recv_crypto_data(ngtcp2_conn* conn, ngtcp2_crypto_level level, uint64_t offset, const uint8_t* data, size_t size,
+                              void* user) {
+    if (of(user).transport_->session) return ngtcp2_crypto_recv_crypto_data_cb(conn, level, offset, data, size, user);
+    ngtcp2_conn_set_tls_alert(conn, GNUTLS_A_UNEXPECTED_MESSAGE);
+    return NGTCP2_ERR_CRYPTO;
+  }
   static int recv_stream_data(ngtcp2_conn*, uint32_t flags, int64_t stream, uint64_t, const uint8_t* data, size_t size,
                               void* user, void*) {
     QuicConnection& self = of(user);
@@ -126,7 +133,7 @@ struct QuicCallbacks {
     ngtcp2_callbacks made{};
     made.client_initial = ngtcp2_crypto_client_initial_cb;
     made.recv_client_initial = ngtcp2_crypto_recv_client_initial_cb;
-    made.recv_crypto_data = ngtcp2_crypto_recv_crypto_data_cb;
+    made.recv_crypto_data = recv_crypto_data;
     made.handshake_completed = handshake_completed;
     made.encrypt = ngtcp2_crypto_encrypt_cb;
     made.decrypt = ngtcp2_crypto_decrypt_cb;

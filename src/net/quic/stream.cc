@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "net/filter.h"
 #include "net/quic/connection.h"
@@ -102,6 +103,10 @@ void QuicConnection::on_socket_gone() {
 std::unique_ptr<QuicSocket> QuicConnection::take_socket() {
   state_ = State::open;
   was_handed_over_ = true;
+  if (!is_client_) {
+    ngtcp2_conn_set_tls_native_handle(transport_->conn, nullptr);
+    QuicContext::end_session(std::exchange(transport_->session, nullptr));
+  }
   deadline_ = Instant::never();
   auto socket = std::make_unique<QuicSocket>(endpoint_->core_, this);
   socket_ = socket.get();

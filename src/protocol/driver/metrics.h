@@ -169,7 +169,8 @@ struct ListenerMetrics {
             {.doc = "Connections refused because WebSocket did not open, or not in time."});
     v.field("refused_quic_total", &M::refused_quic_total,
             {.doc = "Connections refused because QUIC's handshake failed, or no stream was opened in time."});
-    v.field("tls_handshakes_total", &M::tls_handshakes_total, {.doc = "Whole TLS handshakes that came about, those of QUIC too."});
+    v.field("tls_handshakes_total", &M::tls_handshakes_total,
+            {.doc = "Whole TLS handshakes that came about, those of QUIC too."});
     v.field("tls_resumed_total", &M::tls_resumed_total, {.doc = "TLS handshakes that resumed an earlier session."});
     v.field("moved_in_total", &M::moved_in_total, {.doc = "Connections that came from another core, to their session."});
     v.field("moved_out_total", &M::moved_out_total, {.doc = "Connections that went to their session's core."});
