@@ -13,13 +13,14 @@ import sys
 import time
 
 import frames
+import oracle_known
 import oracle_operations
 
 sys.path.insert(0, os.path.join(frames.REPO, "tests", "e2e"))
 from wire import batches_of  # noqa: E402
 
 # Answers that say "not yet": asked again until they change.
-LATER = {14, 15, 16, 51}
+LATER = {6, 14, 15, 16, 51}
 LEFT_OUT = {"ThrottleTimeMs", "ErrorMessage", "Host", "Port", "ClusterId", "LogDir", "ControllerId", "LastTimestamp", "TransactionStartTimeMs", "CoordinatorEpoch",
             "PartitionSize", "TotalBytes", "UsableBytes", "ClientHost", "Documentation", "LogAppendTimeMs", "NodeEndpoints", "AssignmentEpoch", "Rack",
             "BatchIndexErrorMessage", "StatusMessage", "AcquisitionLockTimeoutMs", "Synonyms", "MaxTimestamp",
@@ -179,7 +180,7 @@ def warm_up(side, seed):
 
 
 def known(operation, ours, theirs):
-    for name, applies, why in oracle_operations.KNOWN:
+    for name, applies, why in oracle_known.KNOWN:
         if name in (operation.name, "") and applies(operation, ours, theirs):
             return why
     return None

@@ -281,7 +281,7 @@ void GroupCoordinator::commit(TenantId tenant, CommitOffsets request, Callback<v
   if (is_of_unknown_topics(reply.offsets)) return done(std::move(reply));
   if (!is_valid_group_name(request.group, true)) return refuse(Code::invalid_group);
   Entry* entry = find(tenant, request.group);
-  if (entry != nullptr && entry->shares) return refuse(request.knows_epochs ? Code::group_not_found : Code::illegal_generation);
+  if (entry != nullptr && entry->shares) return refuse(Code::group_not_found);
   if (entry == nullptr) {
     if (request.generation >= 0) return refuse(request.knows_epochs ? Code::group_not_found : Code::illegal_generation);
     if (changes.empty()) return done(std::move(reply));

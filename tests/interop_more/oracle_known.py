@@ -1,0 +1,53 @@
+"""Where the oracle's two sides differ and are meant to; docs/kafka.md says the same in its own words."""
+
+
+def codes_are(ours, theirs, us, kafka):
+    """Both answers have one error code each, these."""
+    return ours.get("ErrorCode") == us and theirs.get("ErrorCode") == kafka
+
+
+def all_codes(answer):
+    """The error codes of an answer's rows or of their partitions."""
+    rows = answer.get("Responses") or answer.get("Topics") or answer.get("Results") or []
+    return [p["ErrorCode"] for row in rows for p in row.get("Partitions", row.get("PartitionResponses", [row]))]
+
+
+# (API or "", does it apply, why the two differ and are meant to).
+KNOWN = [
+    ("ConsumerGroupHeartbeat", lambda o, us, kafka: codes_are(us, kafka, 25, 69), "a member of a group that is not there is told to join again, not that there is no group"),
+    ("Produce", lambda o, us, kafka: set(all_codes(kafka)) <= {3, 100} and set(all_codes(us)) <= {2, 21, 32, 87},
+     "acks that are none and batches that are none are refused before their partition is looked for"),
+    ("Produce", lambda o, us, kafka: (all_codes(us), all_codes(kafka)) == ([21], [87]), "acks that are none are refused before the batch is looked at"),
+    ("Produce", lambda o, us, kafka: (all_codes(us), all_codes(kafka)) == ([3], [100]), "a transaction's batch for an id that is not there gets 3 instead of 100"),
+    ("TxnOffsetCommit", lambda o, us, kafka: set(all_codes(kafka)) == {3} and set(all_codes(us)) <= {24, 47, 48, 49, 90, 120},
+     "a producer that may not commit is told so before its topics are looked for"),
+    ("AddOffsetsToTxn", lambda o, us, kafka: us.get("ErrorCode") == 24, "a group without a name is refused at once in a transaction"),
+    ("ConsumerGroupHeartbeat", lambda o, us, kafka: us["ErrorCode"] == kafka["ErrorCode"] == 0 and not (kafka.get("Assignment") or {}).get("TopicPartitions"),
+     "Kafka's coordinator hears of a new topic a moment later"),
+    ("CreatePartitions", lambda o, us, kafka: (all_codes(us), all_codes(kafka)) == ([17], [3]), "a name that cannot be is 17, where Kafka says that it is not there"),
+    ("IncrementalAlterConfigs", lambda o, us, kafka: (all_codes(us), all_codes(kafka)) == ([3], [17]), "a name that cannot be is not there"),
+    ("AlterConfigs", lambda o, us, kafka: (all_codes(us), all_codes(kafka)) == ([3], [17]), "a name that cannot be is not there"),
+    ("DescribeShareGroupOffsets", lambda o, us, kafka: "'none'" in str(us) and "'none'" in str(kafka), "a share group's offsets of a topic that is not there are 3"),
+    ("AlterShareGroupOffsets", lambda o, us, kafka: (us["ErrorCode"], kafka["ErrorCode"]) == (0, 69), "an empty classic group without offsets may become a share group"),
+    ("DescribeGroups", lambda o, us, kafka: "CompletingRebalance" in str(us) and "CompletingRebalance" in str(kafka),
+     "the assignment of a generation that is over is not shown while the next is made"),
+    ("ListGroups", lambda o, us, kafka: [g["GroupId"] for g in us["Groups"]] == [g["GroupId"] for g in kafka["Groups"]] or o.told.count("'StatesFilter': []") == 0,
+     "the state of a consumer group between two heartbeats"),
+    ("Produce", lambda o, us, kafka: all_codes(us) == [87] and all_codes(kafka) in ([47], [49]), "records without a key in a compacted topic are refused before the producer is looked at"),
+    ("DescribeConfigs", lambda o, us, kafka: "delete,compact" in str(kafka), "cleanup.policy has one order here"),
+    ("ConsumerGroupDescribe", lambda o, us, kafka: "Assigning" in str(kafka), "the state of a consumer group between two heartbeats"),
+    ("CreateTopics", lambda o, us, kafka: all(u in (37, 38, 39) and k == 40 for u, k in zip(all_codes(us), all_codes(kafka)) if u != k),
+     "numbers of replicas and partitions are refused before a value out of range"),
+    ("InitProducerId", lambda o, us, kafka: o.label.startswith("same") and us["ErrorCode"] in (47, 90) and kafka["ErrorCode"] == 0,
+     "a producer that begins anew while its transaction is open is fenced, where Kafka lets it go on"),
+    ("JoinGroup", lambda o, us, kafka: kafka.get("ErrorCode") == -1, "Kafka fails with -1 on a join to a group that another protocol's requests made"),
+    ("AlterConfigs", lambda o, us, kafka: (all_codes(us), all_codes(kafka)) == ([40], [17]), "a setting that is none is told before a name that cannot be"),
+    ("IncrementalAlterConfigs", lambda o, us, kafka: (all_codes(us), all_codes(kafka)) in (([40], [17]), ([42], [40])), "a setting that is none is told before a name that cannot be"),
+    ("IncrementalAlterConfigs", lambda o, us, kafka: set(all_codes(kafka)) == {-1}, "an operation that is none is 42, where Kafka fails with -1"),
+    ("AlterConfigs", lambda o, us, kafka: (all_codes(us), all_codes(kafka)) == ([3], [40]), "a topic that is not there is told before a value out of range"),
+    ("IncrementalAlterConfigs", lambda o, us, kafka: (all_codes(us), all_codes(kafka)) == ([3], [40]), "a topic that is not there is told before a value out of range"),
+    ("Fetch", lambda o, us, kafka: all_codes(us) == all_codes(kafka) == [1], "an offset out of range is answered with the log's bounds, where Kafka says -1"),
+    ("ShareGroupHeartbeat", lambda o, us, kafka: us["ErrorCode"] == kafka["ErrorCode"] == 0 and not kafka["Assignment"]["TopicPartitions"],
+     "Kafka gives a share group's partitions when it has initialised them, some heartbeats later"),
+    ("ShareGroupHeartbeat", lambda o, us, kafka: codes_are(us, kafka, 25, 69), "a member of a group that is not there is told to join again, not that there is no group"),
+]
