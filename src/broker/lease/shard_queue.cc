@@ -36,7 +36,7 @@ ShardQueue::~ShardQueue() {
 
 void ShardQueue::when_open(Making making, Callback<void(Code)> use) {
   if (is_over_) return use(Code::shutting_down);
-  if (may_make) used_at_ = core_.now();  // else what it is opened for says so
+  if (making.is_allowed) used_at_ = core_.now();  // else what it is opened for says so
   if (is_open_) return use(Code::ok);
   opening_.push_back({making, std::move(use)});
   if (opening_.size() == 1) open();
