@@ -65,9 +65,10 @@ struct MqttOptions {
     v.field("shared_available", &O::shared_available, {.doc = "Whether clients may subscribe to `$share/group/filter`."});
     v.field("streams_available", &O::streams_available,
             {.doc = "Whether `$stream/name/filter` reads a stream; otherwise it is a topic filter like others."});
-    v.field("queues_available", &O::queues_available,
-            {.doc = "Whether `$queue/name/filter` is a queue over a stream, and `$q/filter` the one over a topic rule's; otherwise "
-                    "`$queue/filter` is `$share/$queue/filter`."});
+    v.field(
+        "queues_available", &O::queues_available,
+        {.doc = "Whether `$queue/name/filter` is a queue over a stream, and `$q/filter` the one over a topic rule's; otherwise "
+                "`$queue/filter` is `$share/$queue/filter`."});
     v.field("clean_session_0_expiry_s", &O::clean_session_0_expiry_s,
             {.doc = "How long the session of an MQTT 3.1 or 3.1.1 client with clean session 0 is kept after its connection; "
                     "4,294,967,295 keeps it for ever.",
