@@ -87,7 +87,9 @@ class Run {
                      version(), core_->count(), options_.node.data_dir));
     say_what_to_try(*listening);
     if (!options_.tls.is_on() && options_.listeners.empty())
-      tell("TLS is off: set tls.certificate and tls.key, and MQTT over TLS (8883) and secure WebSocket (8084) open");
+      tell(
+          "TLS is off: set tls.certificate and tls.key, and MQTT over TLS (8883), secure WebSocket (8084) and QUIC (14567/udp) "
+          "open");
     if (options_.auth.user_file.empty())
       tell("nobody has to log in: make a user file (robust-ctl user add) and set auth.user_file, and MQTT clients have to");
   }

@@ -360,7 +360,10 @@ void QuicEndpoint::remove(QuicConnection& connection) {
 bool QuicEndpoint::may_end_slowly(QuicConnection& connection) {
   if (is_ending_) return false;
   if (connection.counts_as_ending_) return true;
-  if (ending_count_ >= kEndingMax) return false;
+  if (ending_count_ >= options_.ending_max) {
+    ++metrics_.ended_at_once_total;
+    return false;
+  }
   ++ending_count_;
   return connection.counts_as_ending_ = true;
 }

@@ -7,7 +7,7 @@
 // passed on. A client that comes from another address may come to any core; the connection id says which one to ask.
 //
 // Limits: handshakes that take more than `time_max` are refused, and so are clients over what QuicEvents allows; of connections
-// that linger or close at most kEndingMax are kept a core, answers to datagrams of no connection are kAnswersPerSecond at most,
+// that linger or close at most `ending_max` are kept a core, answers to datagrams of no connection are kAnswersPerSecond at most,
 // and datagrams for a connection between two cores kHeldMax.
 #pragma once
 
@@ -54,7 +54,6 @@ class QuicEvents {
 
 class QuicEndpoint final : private runtime::DatagramEvents, private runtime::Deferred {
  public:
-  static constexpr size_t kEndingMax = 16'384;
   static constexpr uint32_t kAnswersPerSecond = 1'000;
   static constexpr size_t kHeldMax = 32;
 

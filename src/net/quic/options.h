@@ -12,6 +12,7 @@ struct QuicOptions {
   uint32_t retry_above = 1'000;
   uint64_t receive_window_bytes = 256 << 10;
   uint64_t send_buffer_bytes = 256 << 10;
+  uint32_t ending_max = 16'384;
 
   template <class V>
   static void describe(V& v) {
@@ -37,6 +38,9 @@ struct QuicOptions {
              .unit = "bytes",
              .min = 1 << 14,
              .max = 1 << 26});
+    v.field("ending_max", &O::ending_max,
+            {.doc = "Connections of one core that are closed and still wait for their peer to have everything, or to know; more "
+                    "are ended at once."});
   }
 };
 
@@ -64,6 +68,7 @@ struct QuicMetrics {
   uint64_t idle_total = 0;
   uint64_t errors_total = 0;
   uint64_t lingered_out_total = 0;
+  uint64_t ended_at_once_total = 0;
   int64_t connections = 0;
   int64_t handshakes = 0;
 
@@ -101,6 +106,8 @@ struct QuicMetrics {
     v.field("errors_total", &M::errors_total, {.doc = "Connections ended by an error of the transport."});
     v.field("lingered_out_total", &M::lingered_out_total,
             {.doc = "Closed connections given up before all that was sent was acknowledged."});
+    v.field("ended_at_once_total", &M::ended_at_once_total,
+            {.doc = "Connections ended without waiting for their peer, because ending_max of the core were waiting."});
     v.field("connections", &M::connections, {.doc = "Connections, with those in handshake and those that still close."});
     v.field("handshakes", &M::handshakes, {.doc = "Handshakes under way."});
   }

@@ -69,6 +69,19 @@ TEST(Quic, AsksForARetryOverItsLimitOfHandshakes) {
   EXPECT_EQ(quic.sum().retries_sent_total, 1u);
 }
 
+TEST(Quic, EndsAtOnceWhatIsOverItsLimitOfEndingConnections) {
+  for (const uint32_t most : {1u, 0u}) {
+    QuicOptions options;
+    options.ending_max = most;
+    QuicWorld quic(25, 1, options);
+    QuicClientPart& client = quic.client();
+    client.dial(quic.address(), quic_client_context(nullptr, "h3"), "hello");
+    ASSERT_TRUE(quic.until([&] { return client.is_answered; }));
+    EXPECT_EQ(quic.parts[0]->endpoint.connection_count(), most) << "it answers late datagrams, or is gone";
+    EXPECT_EQ(quic.parts[0]->endpoint.metrics().ended_at_once_total, 1 - most);
+  }
+}
+
 TEST(Quic, RefusesAnotherProtocol) {
   QuicWorld quic(4);
   QuicClientPart& client = quic.client();
@@ -309,9 +322,9 @@ class RawPeer final : public runtime::DatagramEvents {
     socket_ = opened.take();
     socket_->start(*this);
   }
-  void send(const std::string& bytes) {
+  void send(const std::string& bytes, Duration then = Duration::millis(10)) {
     socket_->send({{}, quic_.address()}, as_bytes(bytes), bytes.size(), 0);
-    quic_.world.run_for(Duration::millis(10));
+    quic_.world.run_for(then);
   }
   std::vector<std::string> answers;
 
@@ -343,8 +356,10 @@ TEST(Quic, AnswersNoMoreThanItsLimitOfStrangers) {
   std::string packet(40, 'x');
   packet[0] = 0x40;
   packet[1] = 0;  // an id of core 0
-  for (uint32_t i = 0; i < QuicEndpoint::kAnswersPerSecond / 50; ++i) peer.send(packet);
-  EXPECT_EQ(peer.answers.size(), QuicEndpoint::kAnswersPerSecond / 50);
+  for (uint32_t i = 0; i < QuicEndpoint::kAnswersPerSecond + 20; ++i) peer.send(packet, Duration::micros(100));
+  quic.world.run_for(Duration::millis(10));
+  EXPECT_EQ(peer.answers.size(), QuicEndpoint::kAnswersPerSecond);
+  EXPECT_EQ(quic.parts[0]->endpoint.metrics().answers_limited_total, 20u);
   for (const std::string& answer : peer.answers) EXPECT_LT(answer.size(), packet.size());
   peer.send("");
   peer.send("\xFF");
