@@ -60,7 +60,7 @@ build_tsan_beside() {
   tsan_build=$!
 }
 
-# Real clients against real processes, and the crash rounds.
+# Real clients against real processes, the crash rounds, and three minutes of soak.
 end_to_end() { timeout 1200 python3 tests/e2e/run.py --server build/asan/bin/robust-server --rounds "${CRASH_ROUNDS:-30}"; }
 
 # The build of ASan serves check as well, for the generated docs.
