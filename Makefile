@@ -6,10 +6,10 @@ RUN_PRESET ?= release
 JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check format docs sim fuzz coverage crash soak interop-more bench bench-topics package clean
+.PHONY: help run build test check format docs sim fuzz coverage crash soak interop-more bench bench-idle bench-instructions bench-topics package clean
 
 help: ## list the commands
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## install what is missing, build the release preset, start the server (ARGS="..." are given to it)
 	@tools/install.sh build try
@@ -64,6 +64,16 @@ interop-more: ## Kafka's own tools, many clients, and a real Kafka as the oracle
 bench: ## compare with Mosquitto and with the bare loop; prints ratios
 	@tools/install.sh build test bench
 	@tools/bench.sh $(ARGS)
+
+bench-idle: ## memory of 15,000 idle connections, plain and over TLS 1.3
+	@tools/install.sh build test
+	@tools/build.sh release robust
+	@/usr/bin/python3 tools/bench/idle.py $(ARGS)
+
+bench-instructions: ## user instructions a delivered message, counted by callgrind; some minutes
+	@tools/install.sh build test bench
+	@tools/build.sh release robust
+	@/usr/bin/python3 tools/bench/instructions.py $(ARGS)
 
 bench-topics: ## a million light topics, in memory and persistent: memory, CPU, rate, start after kill -9
 	@tools/install.sh build test

@@ -11,7 +11,7 @@ build="python3 clang-19 lld-19 llvm-19 libstdc++-12-dev ccache cmake ninja-build
 try="mosquitto-clients kcat"
 test="$try git openssl clang-format-19 clang-tidy-19 libclang-rt-19-dev libgtest-dev libbenchmark-dev
   python3-paho-mqtt python3-kafka python3-snappy python3-lz4 python3-confluent-kafka"
-bench="mosquitto"
+bench="mosquitto valgrind"
 
 wanted=()
 for set in "$@"; do

@@ -174,7 +174,7 @@ void Delayed::on_retry() {
 
 // ---- Requests ----
 
-void Delayed::accept(const Context& context, const Message& message, Callback<void(Status)> done) {
+void Delayed::accept(const Context& context, const Message& message, storage::KvBatch beside, Callback<void(Status)> done) {
   Result<DelayedName> name = parse_delayed_name(message.topic, core_.wall_now());
   const bool is_large = static_cast<int64_t>(message.payload.size()) > options_.payload_bytes_max;
   if (!name.ok() || is_large) {
@@ -192,16 +192,17 @@ void Delayed::accept(const Context& context, const Message& message, Callback<vo
   row.accepted_ms = core_.wall_now().ms;
   row.client_id = context.session;
   const CoreIndex home = home_of(row.topic);
-  if (home == core_.index()) return accept_here(std::move(row), name->due_ms, std::move(done));
+  if (home == core_.index()) return accept_here(std::move(row), name->due_ms, std::move(beside), std::move(done));
   Delayed* peer = peers_[home];
-  core_.send(home, [peer, back = core_.index(), row = std::move(row), due_ms = name->due_ms, done = std::move(done)]() mutable {
-    peer->accept_here(std::move(row), due_ms, [peer, back, done = std::move(done)](Status status) mutable {
+  core_.send(home, [peer, back = core_.index(), row = std::move(row), due_ms = name->due_ms, beside = std::move(beside),
+                    done = std::move(done)]() mutable {
+    peer->accept_here(std::move(row), due_ms, std::move(beside), [peer, back, done = std::move(done)](Status status) mutable {
       peer->core_.send(back, [done = std::move(done), status = std::move(status)]() mutable { done(std::move(status)); });
     });
   });
 }
 
-void Delayed::accept_here(DelayedRow row, int64_t due_ms, Callback<void(Status)> done) {
+void Delayed::accept_here(DelayedRow row, int64_t due_ms, storage::KvBatch beside, Callback<void(Status)> done) {
   const int64_t share = (options_.messages_max + core_.count() - 1) / core_.count();
   if (metrics_.waiting + under_way_ >= share) {
     ++metrics_.refused_total;
@@ -209,17 +210,17 @@ void Delayed::accept_here(DelayedRow row, int64_t due_ms, Callback<void(Status)>
   }
   const DelayedKey key{due_ms, next_number()};
   ++under_way_;
-  rows_.put(key.row_key(), encode_described(row),
-            [this, alive = std::weak_ptr<bool>(alive_), key, done = std::move(done)](Status status) mutable {
-              if (alive.expired()) return;
-              --under_way_;
-              ++(status.ok() ? metrics_.accepted_total : metrics_.refused_total);
-              if (status.ok()) {
-                wait_for(key, key.due_ms);
-                arm();
-              }
-              done(std::move(status));
-            });
+  beside.put(key.row_key(), encode_described(row));
+  rows_.write(std::move(beside), [this, alive = std::weak_ptr<bool>(alive_), key, done = std::move(done)](Status status) mutable {
+    if (alive.expired()) return;
+    --under_way_;
+    ++(status.ok() ? metrics_.accepted_total : metrics_.refused_total);
+    if (status.ok()) {
+      wait_for(key, key.due_ms);
+      arm();
+    }
+    done(std::move(status));
+  });
 }
 
 void Delayed::publish_once(DelayedRow row, storage::KvBatch gone, Callback<void(Status)> done) {

@@ -42,9 +42,9 @@ class Delayed {
   // Who is told that rows are gone for good (DelayedSender::Forget).
   void set_forget(DelayedSender::Forget forget);
 
-  // From any core: a message whose topic begins with kDelayedPrefix. `done` on this core, when it is durable. Errors:
-  // invalid_topic, quota_exceeded, storage_*.
-  void accept(const Context& context, const Message& message, Callback<void(Status)> done);
+  // From any core: a message whose topic begins with kDelayedPrefix. `beside` takes effect together with its row, or not at all;
+  // `done` on this core, when that is durable. Errors: invalid_topic, quota_exceeded, storage_*.
+  void accept(const Context& context, const Message& message, storage::KvBatch beside, Callback<void(Status)> done);
   // From any core: a message to be published now, once. `gone` takes effect together with its row; `done` on this core, when that
   // is durable: from then on it is published through any crash. Errors: storage_*.
   void publish_once(DelayedRow row, storage::KvBatch gone, Callback<void(Status)> done);
@@ -66,7 +66,7 @@ class Delayed {
   using Waiting = std::pair<int64_t, DelayedKey>;
 
   uint64_t next_number();
-  void accept_here(DelayedRow row, int64_t due_ms, Callback<void(Status)> done);
+  void accept_here(DelayedRow row, int64_t due_ms, storage::KvBatch beside, Callback<void(Status)> done);
   void cancel_here(const DelayedKey& key, Callback<void(Status)> done);
   void load_batches(Callback<void(Status)> done);
   void load_rows(std::string from, Callback<void(Status)> done);

@@ -253,9 +253,13 @@ void Publisher::delay(const Context& context, const Message& message, uint32_t r
     if (message.wants_reply) operation->reply.results[reply].code = Code::invalid_topic;
     return;
   }
-  if (!message.wants_reply) return delayed_->accept(context, message, [](const Status&) {});
+  if (!message.wants_reply) return delayed_->accept(context, message, {}, [](const Status&) {});
   ++operation->waiting;
-  delayed_->accept(context, message, [operation, reply](const Status& status) {
+  storage::KvBatch beside;
+  if (message.packet_id != 0 && sessions_) {
+    if (auto mark = sessions_->begin_packet_row(context, message.packet_id)) beside.changes.emplace_back(std::move(*mark));
+  }
+  delayed_->accept(context, message, std::move(beside), [operation, reply](const Status& status) {
     operation->reply.results[reply].code = status.code();
     if (--operation->waiting == 0) operation->done(std::move(operation->reply));
   });

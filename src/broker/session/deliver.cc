@@ -16,15 +16,21 @@ void Sessions::put_progress(Session& session, Callback<void(Status)> done) {
   for (const Lease& lease : session.leases.all())
     row.leases.push_back({lease.id, lease.qos, lease.is_received, lease.source, lease.offset});
   const uint64_t covered = session.packets.write_to(row);
-  rows_.put(progress_key(kDefaultTenant, session.client_id), encode_described(row),
-            counted([this, alive = std::weak_ptr<bool>(alive_), id = session.client_id, covered,
-                     done = std::move(done)](Status status) mutable {
-              if (status.ok() && !alive.expired() && covered > 0) {
-                for (uint16_t source = 0; source < spools_.count(); ++source)
-                  spools_.at(source, [id, covered](Spool& spool) { spool.unpin(id, covered); });
-              }
-              done(std::move(status));
-            }));
+  storage::KvBatch batch;
+  batch.put(progress_key(kDefaultTenant, session.client_id), encode_described(row));
+  std::erase_if(session.packet_rows, [&](uint64_t sequence) {
+    if (sequence > covered) return false;
+    batch.remove(packet_key(kDefaultTenant, session.client_id, sequence));
+    return true;
+  });
+  rows_.write(std::move(batch), counted([this, alive = std::weak_ptr<bool>(alive_), id = session.client_id, covered,
+                                         done = std::move(done)](Status status) mutable {
+                if (status.ok() && !alive.expired() && covered > 0) {
+                  for (uint16_t source = 0; source < spools_.count(); ++source)
+                    spools_.at(source, [id, covered](Spool& spool) { spool.unpin(id, covered); });
+                }
+                done(std::move(status));
+              }));
 }
 
 void Sessions::touch(Session& session) {
@@ -284,6 +290,15 @@ std::string Sessions::begin_packet(const Context& context, uint16_t packet_id) {
   }
   session->packets.begin(packet_id, ++sequence_);
   return encode_packet({sequence_, packet_id, session->client_id});
+}
+
+std::optional<storage::KvBatch::Put> Sessions::begin_packet_row(const Context& context, uint16_t packet_id) {
+  Session* session = of(context);
+  if (!session || packet_id == 0) return std::nullopt;
+  session->packets.begin(packet_id, ++sequence_);
+  session->packet_rows.push_back(sequence_);
+  return storage::KvBatch::Put{packet_key(kDefaultTenant, session->client_id, sequence_),
+                               encode_described(PacketRow{packet_id, sequence_})};
 }
 
 void Sessions::finish_packets(std::string_view client_id, const std::vector<std::pair<uint16_t, Code>>& packets) {

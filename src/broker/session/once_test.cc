@@ -92,6 +92,42 @@ TEST_P(OnceTest, AWillGoesOutOnceWhateverCrashes) {
   expect_received(expected);
 }
 
+// A client sends again what it got no PUBREC for; the broker says at CONNECT which packet ids it has.
+TEST_P(OnceTest, APacketWithADelayedMessageIsTakenOnceWhateverCrashes) {
+  SCOPED_TRACE("seed " + std::to_string(seed_));
+  Values expected;
+  size_t known = 0;
+  for (int round = 0; round < 60; ++round) {
+    const std::string topic = std::string("$delayed/1/") + kTopics[random_() % std::size(kTopics)];
+    const auto packet_id = static_cast<uint16_t>(1 + round);
+    expected.push_back(topic + std::to_string(round));
+    Client& client = connect("s");
+    resume(client, "s");
+    Publish request;
+    request.messages.push_back(
+        {.topic = topic, .payload = as_bytes(expected.back()), .wants_reply = true, .qos = 2, .packet_id = packet_id});
+    client.hall->execute(client.context, std::move(request), [](const Reply&) {});
+    world.run_for(Duration::micros(static_cast<int64_t>(random_() % 3000)));
+    restart(random_() % 2 == 0 ? CrashKind::power : CrashKind::process);
+    // It may be published meanwhile; its packet id is still known.
+    if (random_() % 4 == 0) world.run_for(Duration::seconds(2));
+    if (random_() % 4 == 0) restart(CrashKind::power);
+    Client& again = connect("s");
+    const std::vector<uint16_t> received = resume(again, "s").received;
+    const bool is_known = std::find(received.begin(), received.end(), packet_id) != received.end();
+    known += is_known;
+    if (!is_known) EXPECT_EQ(publish(again, topic, expected.back(), 2, packet_id), Code::ok);
+    ask_for<Released>(again, Release{{packet_id}});
+    EXPECT_TRUE(resume(connect("s"), "s").received.empty());
+    close(again);
+  }
+  EXPECT_GT(known, 0u);
+  EXPECT_LT(known, 60u);
+  world.run_for(Duration::seconds(3));
+  std::sort(expected.begin(), expected.end());
+  expect_received(expected);
+}
+
 TEST_P(OnceTest, ADelayedMessageComesOnceWhateverCrashesWhenItIsDue) {
   SCOPED_TRACE("seed " + std::to_string(seed_));
   Values expected;

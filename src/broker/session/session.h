@@ -88,6 +88,7 @@ struct Session {
   std::vector<Offset> seen;  // by source: below it all is settled but for the leases
   Leases leases;
   SessionPackets packets;
+  std::vector<uint64_t> packet_rows;  // sequences of packet ids that have a row of their own, until the progress covers them
 
   // While it is connected.
   struct Waiting {

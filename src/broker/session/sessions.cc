@@ -61,6 +61,13 @@ Status Sessions::load_row(std::string_view key, std::string_view value) {
   // What a write of its session that failed has left.
   if (found == sessions_.end()) return {};
   Session& session = *found->second;
+  if (at->kind == SessionRowKind::packet) {
+    Result<PacketRow> row = decode_described<PacketRow>(as_bytes(value));
+    if (!row.ok()) return row.error();
+    session.packet_rows.push_back(row->sequence);
+    early_packets_.push_back({at->client_id, row->packet_id, row->sequence});
+    return {};
+  }
   if (at->kind == SessionRowKind::progress) {
     Result<ProgressRow> row = decode_described<ProgressRow>(as_bytes(value));
     if (!row.ok()) return row.error();

@@ -81,6 +81,8 @@ class Sessions {
   // ---- QoS 2 from the client ----
   // A publish with a packet id begins: what its record carries (kPacketHeader). Empty: the context has no session here.
   std::string begin_packet(const Context& context, uint16_t packet_id);
+  // The same where the message becomes a row: what is to be written together with it. nullopt: the context has no session here.
+  std::optional<storage::KvBatch::Put> begin_packet_row(const Context& context, uint16_t packet_id);
   void finish_packets(std::string_view client_id, const std::vector<std::pair<uint16_t, Code>>& packets);
   void release(Context& context, const Release& request, ReplyTo done);
 

@@ -31,6 +31,12 @@ std::string progress_key(TenantId tenant, std::string_view client_id) {
   return session_prefix(tenant, client_id) + static_cast<char>(SessionRowKind::progress);
 }
 
+std::string packet_key(TenantId tenant, std::string_view client_id, uint64_t sequence) {
+  std::string key = session_prefix(tenant, client_id) + static_cast<char>(SessionRowKind::packet);
+  put_big_endian(sequence, 8, key);
+  return key;
+}
+
 std::string subscription_key(TenantId tenant, std::string_view client_id, std::string_view filter, std::string_view share) {
   std::string key = session_prefix(tenant, client_id) + static_cast<char>(SessionRowKind::subscription);
   if (!share.empty()) key.append(kShare).append(share).append("/");
@@ -49,6 +55,7 @@ Result<SessionKey> parse_session_key(std::string_view key) {
   std::string_view rest = key.substr(kIdAt + length + 1);
   if (out.kind == SessionRowKind::session || out.kind == SessionRowKind::progress)
     return rest.empty() ? Result<SessionKey>(std::move(out)) : malformed;
+  if (out.kind == SessionRowKind::packet) return rest.size() == 8 ? Result<SessionKey>(std::move(out)) : malformed;
   if (out.kind != SessionRowKind::subscription) return malformed;
   if (rest.starts_with(kShare)) {
     rest.remove_prefix(kShare.size());

@@ -4,6 +4,7 @@
 //   's'           the session itself: SessionRow
 //   't'           what it was handed and has settled: ProgressRow
 //   'u' filter    a subscription: SubscriptionRow; a shared one is under "$share/<group>/<filter>"
+//   'v' sequence  (8, big-endian) a packet id published at QoS 2 whose message is a row itself, in one write with it: PacketRow
 // So a session's rows lie together, itself first, and go with one range delete.
 #pragma once
 
@@ -125,12 +126,13 @@ struct ProgressRow {
 
 constexpr std::string_view kSessionRows = "session/";
 
-enum class SessionRowKind : uint8_t { session = 's', progress = 't', subscription = 'u' };
+enum class SessionRowKind : uint8_t { session = 's', progress = 't', subscription = 'u', packet = 'v' };
 
 // The front that all keys of a session share, and the keys.
 std::string session_prefix(TenantId tenant, std::string_view client_id);
 std::string session_key(TenantId tenant, std::string_view client_id);
 std::string progress_key(TenantId tenant, std::string_view client_id);
+std::string packet_key(TenantId tenant, std::string_view client_id, uint64_t sequence);
 std::string subscription_key(TenantId tenant, std::string_view client_id, std::string_view filter, std::string_view share);
 
 struct SessionKey {
