@@ -80,6 +80,9 @@ struct ListenOptions {
   bool no_delay = true;
   // Connections refused because the process has no descriptors left are counted here; accepting goes on when some are free.
   Callback<void()> on_out_of_descriptors;
+  // Of the descriptors that the process may have so many, but at most a quarter, are kept for files: a connection that would take
+  // one of them is refused as if there were none.
+  int kept_descriptors = 0;
 };
 
 class Net {

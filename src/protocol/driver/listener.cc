@@ -8,6 +8,8 @@ namespace {
 constexpr Duration kLookAtStalled = Duration::millis(500);
 constexpr Duration kLookAtCore = Duration::millis(1);
 constexpr int64_t kStopCloseMs = 500;
+// For the storage: segments (StorageOptions::open_files_max), rows, journal. Without them it would fail for good.
+constexpr int kKeptDescriptors = 2048;
 
 observe::Level level_of(CloseWhy why) {
   switch (why) {
@@ -66,6 +68,7 @@ Listener::~Listener() {
 Result<runtime::Endpoint> Listener::start(const runtime::Endpoint& at) {
   if (quic_) return quic_->open(at);
   runtime::ListenOptions options;
+  options.kept_descriptors = kKeptDescriptors;
   options.on_out_of_descriptors = [this] {
     ++metrics_.refused_descriptors_total;
     refusals_.tell("out_of_descriptors", {}, {});

@@ -4,11 +4,14 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstring>
 
 #include "runtime/posix/address.h"
@@ -142,9 +145,13 @@ class PosixListener final : public Listener, private Pollable {
   void on_events(uint32_t) override {
     PosixCore& core = core_;
     Pollable* self = this;
+    const int end = first_kept();
     for (int i = 0; i < kAcceptAtOnce && core.is_dispatching(self); ++i) {
       int accepted = accept4(descriptor_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-      if (accepted >= 0) {
+      if (accepted >= end) {
+        close(accepted);
+        if (options_.on_out_of_descriptors) options_.on_out_of_descriptors();
+      } else if (accepted >= 0) {
         on_accept_(std::make_unique<PosixSocket>(core_, accepted));
       } else if (errno == EMFILE || errno == ENFILE) {
         refuse_one();
@@ -153,6 +160,14 @@ class PosixListener final : public Listener, private Pollable {
         return;
       }
     }
+  }
+
+  // The lowest that is free is given, so a high one says how many are in use.
+  int first_kept() const {
+    rlimit limit;
+    if (options_.kept_descriptors == 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT_MAX) return INT_MAX;
+    const int all = static_cast<int>(limit.rlim_cur);
+    return all - std::min(options_.kept_descriptors, all / 4);
   }
 
   // No descriptors are left: the spare one serves to take the connection and close it, so that its peer knows at once and the

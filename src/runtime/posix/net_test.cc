@@ -282,11 +282,12 @@ TEST(PosixNet, ASocketMovesToAnotherCore) {
   ASSERT_TRUE(status.ok());
 }
 
-Task<void> runs_out_of_descriptors(Core* core) {
+Task<void> runs_out_of_descriptors(Core* core, int kept) {
   int refused = 0;
   std::vector<std::unique_ptr<Socket>> accepted;
   Callback<void()> on_event;
   ListenOptions options;
+  options.kept_descriptors = kept;
   options.on_out_of_descriptors = [&] {
     ++refused;
     if (on_event) on_event();
@@ -306,7 +307,7 @@ Task<void> runs_out_of_descriptors(Core* core) {
   getrlimit(RLIMIT_NOFILE, &before);
   int lowest_free = dup(0);
   close(lowest_free);
-  rlimit small{static_cast<rlim_t>(lowest_free) + 1, before.rlim_max};
+  rlimit small{static_cast<rlim_t>(lowest_free + 1 + kept), before.rlim_max};
   setrlimit(RLIMIT_NOFILE, &small);
   size_t accepted_before = accepted.size();
   std::unique_ptr<Talker> client;
@@ -335,7 +336,11 @@ Task<void> runs_out_of_descriptors(Core* core) {
 }
 
 TEST(PosixNet, RefusesConnectionsWithoutDescriptorsAndGoesOn) {
-  run_on_core({.cores = 1}, [](Core& core) { return runs_out_of_descriptors(&core); });
+  run_on_core({.cores = 1}, [](Core& core) { return runs_out_of_descriptors(&core, 0); });
+}
+
+TEST(PosixNet, KeepsDescriptorsForFiles) {
+  run_on_core({.cores = 1}, [](Core& core) { return runs_out_of_descriptors(&core, 2); });
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -93,11 +94,21 @@ void pin_to(CoreIndex index) {
   }
 }
 
+// As many descriptors as this process may ask for: shells and services give 1,024 where nothing is said, for the sake of
+// select().
+void raise_descriptors() {
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 }  // namespace
 
 PosixWorld::PosixWorld(PosixOptions options) : options_(std::move(options)) {
   if (options_.cores == 0) options_.cores = static_cast<CoreIndex>(std::max(1u, std::thread::hardware_concurrency()));
   signal(SIGPIPE, SIG_IGN);
+  raise_descriptors();
   if (options_.on_signal) {
     sigset_t set = taken_signals();
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
