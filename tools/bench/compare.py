@@ -39,6 +39,7 @@ MQTT = [
     ("stored sessions, away", "mqtt-sessions", [], [("kb_per_session", "memory a session, kB", True)]),
     *((f"{rate:,} messages/s QoS {qos}", "mqtt-latency", [f"--rate={rate}", f"--qos={qos}"], LATENCY + [CPU])
       for rate in (1000, 10000) for qos in (0, 1)),
+    *((f"half of Mosquitto's most, QoS {qos}", "mqtt-latency", ["--rate=half", f"--qos={qos}"], LATENCY + [CPU]) for qos in (0, 1)),
 ]
 GB = ("broker_cpu_s_per_gb", "CPU s a GB", True)
 MB = ("MBs_per_s", "MB/s", False)
@@ -116,6 +117,7 @@ class Bench:
         self.args = args
         self.results = collections.defaultdict(list)  # (cell, field, server) -> numbers
         self.problems = []
+        self.halves = {}  # half of Mosquitto's messages a second, by QoS: of its first run
 
     def run(self, server, cell, fields, *command, core=None):
         options = [f"--seconds={self.args.seconds}", "--warmup_s=0.5", "--json"] + ([f"--cpu={core}"] if core is not None else [])
@@ -131,10 +133,24 @@ class Bench:
         if self.args.verbose:
             print(f"  {server}: {cell}: " + ", ".join(f"{f} {values[f]:.4g}" for f, _, _ in fields), flush=True)
 
+    def rated(self, options, core):
+        """The options with the rate that "half" is."""
+        if "--rate=half" not in options:
+            return options
+        qos = options[1]
+        if qos not in self.halves:
+            cell = f"pairs QoS {qos[-1]}"
+            if not self.results.get((cell, RATE[0], Mosquitto.name)):
+                with Mosquitto(self.args, 0 if os.cpu_count() > 1 else None) as server:
+                    self.run(server.name, cell, [RATE], "mqtt-pairs", qos, f"--port={server.mqtt}", f"--pid={server.pid}", core=core)
+            self.halves[qos] = round(self.results[cell, RATE[0], Mosquitto.name][0] / 2)
+        return [f"--rate={self.halves[qos]}", qos]
+
     def mqtt_round(self, make, core):
         for cell, command, options, fields in MQTT:
             if self.args.only and self.args.only not in command:
                 continue
+            options = self.rated(options, core)
             with make() as server:
                 extra = [f"--connections={self.args.connections}"] if command in ("mqtt-idle", "mqtt-sessions") else []
                 self.run(server.name, cell, fields, command, *options, *extra, f"--port={server.mqtt}", f"--pid={server.pid}", core=core)
@@ -233,6 +249,8 @@ def main():
     lines = [f"{time.strftime('%Y-%m-%d')}, {machine()}; {version_of(args.mosquitto, '-h')}; {args.rounds} rounds in turn of {args.seconds:g} s, "
              f"medians (least-most). Ratios in bold are cells we lose. Mosquitto and \"1 core\" run on one core with the generator on the other; "
              f"\"{os.cpu_count()} cores\" is the default configuration and shares its cores with the generator. Our MQTT topics are memory logs (the default)."]
+    if bench.halves:
+        lines[0] += " Half of Mosquitto's most is " + " and ".join(f"{rate:,}/s at {qos[2:].replace('=', ' ').replace('qos', 'QoS')}" for qos, rate in bench.halves.items()) + "."
     if not args.no_mqtt:
         lines += ["", bench.table([(cell, fields) for cell, _, _, fields in MQTT], "Mosquitto", ours)]
     if not args.no_kafka:
