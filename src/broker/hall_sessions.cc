@@ -206,7 +206,9 @@ void Hall::publish(Context& context, Publish request, ReplyTo done) {
     for (const Message& message : request.messages) {
       if (message.wants_reply) ids.push_back(message.packet_id);
     }
-    done = [this, id = context.session, ids = std::move(ids), done = std::move(done)](Reply reply) mutable {
+    done = [this, sessions = stored_sessions_.alive(), id = context.session, ids = std::move(ids),
+            done = std::move(done)](Reply reply) mutable {
+      if (sessions.expired()) return done(std::move(reply));  // the node ends
       std::vector<std::pair<uint16_t, Code>> packets;
       const auto* published = std::get_if<Published>(&reply);
       for (size_t i = 0; i < ids.size(); ++i) {

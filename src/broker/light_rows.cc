@@ -5,6 +5,7 @@
 #include "base/topic_names.h"
 #include "base/wire.h"
 #include "broker/light_topics.h"
+#include "shard/record_reader.h"
 
 namespace robustmq::broker {
 namespace {
@@ -210,6 +211,9 @@ void LightTopics::finish_opening(LightTopic& topic, Status status) {
     for (size_t i = 0; i < rows.waiting.size(); ++i) {
       UseShard use = std::move(rows.waiting[i]);
       use(rows.shard.get());
+      if (!rows.is_looking) continue;
+      rows.waiting.erase(rows.waiting.begin(), rows.waiting.begin() + static_cast<ptrdiff_t>(i) + 1);
+      return;
     }
     rows.waiting.clear();
     rows.waiting.shrink_to_fit();
@@ -228,6 +232,107 @@ void LightTopics::close(LightTopic& topic) {
   topic.known = topic.rows()->log->known();
   topic.open.reset();
   --metrics_.light_topics_open;
+}
+
+// ---- Repeats ----
+
+// Reads a topic's batches, some at a time, up to where it ended when this began. A loop where the rows answer inline.
+class LightTopics::Looking : public std::enable_shared_from_this<Looking> {
+ public:
+  Looking(LightTopics& topics, const OpenRows& rows, Bytes again, PacketRepeat repeat, Callback<void(Result<Looked>)> done)
+      : topics_(topics.anchor_.anchor(&topics)),
+        id_(rows.topic.id),
+        log_(*rows.log),
+        shard_(rows.shard.get()),
+        at_(rows.log->known().start),
+        end_(rows.log->known().end),
+        again_(std::move(again)),
+        repeat_(std::move(repeat)),
+        done_(std::move(done)) {}
+
+  void run() {
+    while (!is_over_ && at_ < end_) {
+      in_call_ = true;
+      came_inline_ = false;
+      log_.read(at_, {.bytes_max = kBytesARead, .end = end_}, [self = shared_from_this()](Result<storage::ReadResult> read) {
+        if (self->topics_.get()) self->take(std::move(read));
+      });
+      in_call_ = false;
+      if (!came_inline_) return;
+    }
+    LightTopics* topics = topics_.get();
+    if (status_.ok())
+      done_(Looked{shard_, found_});
+    else
+      done_(status_.error());
+    topics->finish_looking(id_);
+  }
+
+ private:
+  static constexpr size_t kBytesARead = 256 << 10;
+
+  void take(Result<storage::ReadResult> read) {
+    if (!read.ok()) {
+      // What retention drops meanwhile was too old to be a repeat.
+      if (read.code() == Code::offset_out_of_range && log_.bounds().start > at_)
+        at_ = log_.bounds().start;
+      else
+        fail(read.error());
+    } else {
+      is_over_ = read->pieces.empty();
+      at_ = read->next;
+      for (const Piece& piece : read->pieces) look_at(piece.bytes);
+    }
+    came_inline_ = in_call_;
+    if (!in_call_) run();
+  }
+  void fail(const Error& error) {
+    status_ = error;
+    is_over_ = true;
+  }
+  void look_at(const Bytes& batch) {
+    Result<shard::OpenedRecords> stored = shard::open_records(batch, shard::kOpenedBytesMax);
+    Result<shard::OpenedRecords> again = shard::open_records(again_, shard::kOpenedBytesMax);
+    RecordView repeated;
+    if (!stored || stored->header.is_control() || !again || !again->records.next(repeated)) return;
+    for (RecordView record; stored->records.next(record);) {
+      if (!is_same_packet(record, repeated, repeat_)) continue;
+      found_ = record.offset;
+      is_over_ = true;
+      return;
+    }
+  }
+
+  Anchor<LightTopics> topics_;
+  TopicId id_;
+  storage::RowLog& log_;  // stays open as long as it is looked through
+  shard::Shard* shard_;
+  Offset at_;
+  Offset end_;
+  Bytes again_;
+  PacketRepeat repeat_;
+  Callback<void(Result<Looked>)> done_;
+  std::optional<Offset> found_;
+  Status status_;
+  bool is_over_ = false;
+  bool in_call_ = false;
+  bool came_inline_ = false;
+};
+
+void LightTopics::look_for(LightTopic& topic, Bytes again, PacketRepeat repeat, Callback<void(Result<Looked>)> done) {
+  with(topic, [this, id = topic.id, again = std::move(again), repeat = std::move(repeat),
+               done = std::move(done)](Result<shard::Shard*> shard) mutable {
+    if (!shard) return done(shard.error());
+    OpenRows& rows = *find(id)->rows();
+    rows.is_opening = rows.is_looking = true;
+    std::make_shared<Looking>(*this, rows, std::move(again), std::move(repeat), std::move(done))->run();
+  });
+}
+
+void LightTopics::finish_looking(const TopicId& id) {
+  LightTopic& topic = *find(id);
+  topic.rows()->is_looking = false;
+  finish_opening(topic, {});
 }
 
 // Closes those used longest ago that nobody waits for, when too many are open.

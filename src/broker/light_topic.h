@@ -52,7 +52,8 @@ struct OpenRows final : OpenLight, storage::RowLogOwner, ListHook<> {
   storage::KvBatch::Put row(Offset start, bool has_producers) override;
 
   storage::RowLog* log = nullptr;  // the shard's
-  bool is_opening = false;
+  bool is_opening = false;         // or is looked through
+  bool is_looking = false;
   std::vector<UseShard> waiting;  // while it is
 };
 

@@ -148,7 +148,7 @@ void LightTopics::sweep(WallTime now, size_t visits, Callback<void(std::string_v
       ++visited;
       if (topic.is_persistent) {
         const OpenRows* rows = topic.rows();
-        if (rows && !rows->log) return;  // is being opened
+        if (rows && (rows->is_opening || !rows->log)) return;
         const storage::RowLog::Known& known = rows ? rows->log->known() : topic.known;
         const bool is_used = rows && !(rows->log->is_idle() && rows->shard->is_idle() && !rows->known.targets);
         if (known.start == known.end && !is_used)

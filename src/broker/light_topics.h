@@ -11,6 +11,7 @@
 
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -18,6 +19,7 @@
 #include "broker/fan_out.h"
 #include "broker/light_topic.h"
 #include "broker/options.h"
+#include "broker/packet_repeat.h"
 #include "broker/topic_rules.h"
 #include "shard/shard.h"
 #include "storage/kv.h"
@@ -46,6 +48,13 @@ class LightTopics final : private runtime::Deferred {
     if (!topic.is_persistent) return topic.open->shard->append(std::move(batch), origin, std::move(done));
     append_to_rows(topic, std::move(batch), origin, std::move(done));
   }
+  // Looks through what a persistent topic has for the message of `again`, one record, which may be a repeat. Whoever uses the
+  // topic meanwhile comes behind `done`. Errors: as with().
+  struct Looked {
+    shard::Shard* shard;
+    std::optional<Offset> found;
+  };
+  void look_for(LightTopic& topic, Bytes again, PacketRepeat repeat, Callback<void(Result<Looked>)> done);
   // A stored batch of a transaction that commits: to who follows it, or, where those had it before, to stored sessions alone.
   // The spool's ticket of what those are owed; 0: nothing.
   uint64_t hand_out(const TopicId& id, const Bytes& batch, bool is_told);
@@ -61,6 +70,7 @@ class LightTopics final : private runtime::Deferred {
 
  private:
   class Loading;
+  class Looking;
   struct Settings {
     bool is_persistent = false;
     shard::ShardSettings shard;
@@ -77,6 +87,7 @@ class LightTopics final : private runtime::Deferred {
   void open(LightTopic& topic);
   void open_shard(LightTopic& topic);
   void finish_opening(LightTopic& topic, Status status);
+  void finish_looking(const TopicId& id);
   void touch(OpenRows& rows);
   void close(LightTopic& topic);
   void run_deferred() override;

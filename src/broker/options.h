@@ -154,6 +154,7 @@ struct BrokerMetrics {
   uint64_t fetches_total = 0;
   uint64_t fetches_parked_total = 0;
   uint64_t light_topics_refused_total = 0;
+  uint64_t packets_repeated_total = 0;
   uint64_t takeovers_total = 0;
   int64_t partitions_damaged = 0;
   int64_t fetches_waiting = 0;
@@ -190,6 +191,8 @@ struct BrokerMetrics {
     v.field("partitions_damaged", &M::partitions_damaged,
             {.doc = "Partitions of streams that could not be opened at the start because their log is damaged."});
     v.field("light_topics", &M::light_topics, {.doc = "Light topics."});
+    v.field("packets_repeated_total", &M::packets_repeated_total,
+            {.doc = "QoS 2 messages that came again after a restart and that their persistent light topic had already."});
     v.field("light_topics_open", &M::light_topics_open, {.doc = "Persistent light topics that are open."});
     v.field("subscriptions", &M::subscriptions, {.doc = "Subscriptions of live connections."});
     v.field("shared_subscriptions", &M::shared_subscriptions, {.doc = "Shared subscriptions of live connections."});

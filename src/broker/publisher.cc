@@ -153,6 +153,7 @@ void Publisher::add(const Context& context, Pending& pending, const Message& mes
   const int64_t now_ms = core_.wall_now().ms;
   std::string mark;
   if (message.packet_id != 0 && sessions_) mark = sessions_->begin_packet(context, message.packet_id);
+  if (message.is_repeat && !mark.empty()) pending.repeat = sessions_->repeat_of(context);
   pending.has_marks |= !mark.empty();
   if (pending.route->kind == Kind::stream)
     add_stream_record(pending.builder, message, now_ms, mark);
@@ -205,13 +206,15 @@ void Publisher::publish(const Context& context, Publish request, ReplyTo done) {
       }
       retains.emplace_back(&message, reply);
     }
-    if (route.request != requests_) {
+    const bool is_alone = message.is_repeat || (route.request == requests_ && pending[route.pending].repeat);
+    if (route.request != requests_ || is_alone) {
       route.request = requests_;
       route.pending = count++;
       if (pending.size() < count) pending.emplace_back();
       pending[route.pending].route = &route;
       pending[route.pending].replies.clear();
       pending[route.pending].has_marks = false;
+      pending[route.pending].repeat.reset();
     }
     Pending& part = pending[route.pending];
     add(context, part, message);
@@ -300,7 +303,7 @@ void Publisher::send(Pending& pending, uint64_t connection, const std::shared_pt
   switch (route.kind) {
     case Kind::light_here:
       if (!wants_reply) done = counting_refusals();
-      return lights_.append(*route.light, std::move(batch), origin, owed(std::move(done)));
+      return append_light(*route.light, std::move(batch), origin, std::move(pending.repeat), std::move(done));
     case Kind::stream:
       if (!wants_reply) done = counting_refusals();
       return append_to_stream(route.stream, route.partition, std::move(batch), origin, std::move(done));
@@ -309,14 +312,15 @@ void Publisher::send(Pending& pending, uint64_t connection, const std::shared_pt
       // Nobody waits for the outcome here: what is refused is counted there, and no message comes back.
       if (!wants_reply) {
         core_.send(route.home, [peer, name = *route.name, batch = std::move(batch), origin]() mutable {
-          peer->light_from_elsewhere(name, std::move(batch), origin, peer->counting_refusals());
+          peer->light_from_elsewhere(name, std::move(batch), origin, {}, peer->counting_refusals());
         });
         return;
       }
-      core_.send(route.home, [peer, name = *route.name, batch = std::move(batch), origin, back = core_.index(),
-                              done = std::move(done)]() mutable {
+      core_.send(route.home, [peer, name = *route.name, batch = std::move(batch), origin, repeat = std::move(pending.repeat),
+                              back = core_.index(), done = std::move(done)]() mutable {
         peer->light_from_elsewhere(
-            name, std::move(batch), origin, [peer, back, done = std::move(done)](Result<shard::Appended> result) mutable {
+            name, std::move(batch), origin, std::move(repeat),
+            [peer, back, done = std::move(done)](Result<shard::Appended> result) mutable {
               peer->core_.send(back, [done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
             });
       });
@@ -339,9 +343,33 @@ Publisher::AppendDone Publisher::counting_refusals() {
   };
 }
 
-void Publisher::light_from_elsewhere(const std::string& topic, Bytes batch, uint64_t origin, AppendDone done) {
+// Of a repeat that the topic has, stored sessions are owed what the spool lacks, before it is acknowledged.
+void Publisher::append_light(LightTopic& light, Bytes batch, uint64_t origin, std::optional<PacketRepeat> repeat,
+                             AppendDone done) {
+  if (!repeat || !light.is_persistent) return lights_.append(light, std::move(batch), origin, owed(std::move(done)));
+  auto on_looked = [this, name = std::string(light.name()), batch, origin,
+                    done = std::move(done)](Result<LightTopics::Looked> looked) mutable {
+    if (!looked) return done(looked.error());
+    if (!looked->found) return looked->shard->append(std::move(batch), origin, owed(std::move(done)));
+    ++metrics_.packets_repeated_total;
+    Bytes again = Bytes::copy_of(batch);
+    patch_batch(again, *looked->found, looked->shard->epoch_at(*looked->found));
+    shard::Appended appended{.base_offset = *looked->found, .is_repeat = true};
+    const uint64_t ticket = fan_out_.owe_light_again(name, looked->shard->id(), again, origin);
+    if (ticket == 0) return done(std::move(appended));
+    spools_->mine().when_stored(ticket, [done = std::move(done), appended](const Status& status) mutable {
+      if (!status.ok()) return done(status.error());
+      done(std::move(appended));
+    });
+  };
+  lights_.look_for(light, std::move(batch), std::move(*repeat), std::move(on_looked));
+}
+
+void Publisher::light_from_elsewhere(const std::string& topic, Bytes batch, uint64_t origin, std::optional<PacketRepeat> repeat,
+                                     AppendDone done) {
   Route& route = route_of(topic);
-  if (route.kind == Kind::light_here) return lights_.append(*route.light, std::move(batch), origin, owed(std::move(done)));
+  if (route.kind == Kind::light_here)
+    return append_light(*route.light, std::move(batch), origin, std::move(repeat), std::move(done));
   // The catalog changed while the message was on its way: a stream has the name now.
   done(route.kind == Kind::refused ? route.refusal : Code::unknown_topic);
 }

@@ -64,7 +64,7 @@ class Publisher {
   void append_to_light(CoreIndex home, TopicRef topic, int32_t partition, Bytes batch, uint64_t origin, AppendDone done);
   // A batch for a light topic of this core, made when missing.
   void append_to_light_here(const std::string& topic, Bytes batch, AppendDone done) {
-    light_from_elsewhere(topic, std::move(batch), 0, std::move(done));
+    light_from_elsewhere(topic, std::move(batch), 0, {}, std::move(done));
   }
 
   // Stored sessions are owed the records of a batch that the light topic, of this core, has already.
@@ -106,8 +106,9 @@ class Publisher {
   struct Pending {
     Route* route = nullptr;
     BatchBuilder builder;
-    std::vector<uint32_t> replies;  // which results it answers
-    bool has_marks = false;         // of packets
+    std::vector<uint32_t> replies;       // which results it answers
+    bool has_marks = false;              // of packets
+    std::optional<PacketRepeat> repeat;  // it is one message, and may be one
   };
   struct Operation {
     ReplyTo done;
@@ -134,7 +135,10 @@ class Publisher {
   void retain(const Context& context, const Message& message, uint32_t reply, const std::shared_ptr<Operation>& operation);
   void send(Pending& pending, uint64_t connection, const std::shared_ptr<Operation>& operation);
   AppendDone counting_refusals();
-  void light_from_elsewhere(const std::string& topic, Bytes batch, uint64_t origin, AppendDone done);
+  void light_from_elsewhere(const std::string& topic, Bytes batch, uint64_t origin, std::optional<PacketRepeat> repeat,
+                            AppendDone done);
+  // To a light topic of this core.
+  void append_light(LightTopic& light, Bytes batch, uint64_t origin, std::optional<PacketRepeat> repeat, AppendDone done);
 
   runtime::Core& core_;
   meta::Meta& meta_;

@@ -24,6 +24,7 @@ struct Message {
   bool retain = false;       // becomes the topic's retained message; with an empty payload, clears it
   uint32_t expiry_s = 0;     // 0: never
   uint16_t packet_id = 0;    // QoS 2 of a durable session: kept with the message until Release names it; 0: none
+  bool is_repeat = false;    // the same: the client may have sent it before
 };
 struct Publish {
   std::vector<Message> messages;  // in order; all messages of one read of a socket

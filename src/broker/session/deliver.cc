@@ -301,6 +301,11 @@ std::optional<storage::KvBatch::Put> Sessions::begin_packet_row(const Context& c
                                encode_described(PacketRow{packet_id, sequence_})};
 }
 
+std::optional<PacketRepeat> Sessions::repeat_of(const Context& context) const {
+  const Session* session = of(context);
+  return session && session->is_restored ? std::optional(session->packets.settled()) : std::nullopt;
+}
+
 void Sessions::finish_packets(std::string_view client_id, const std::vector<std::pair<uint16_t, Code>>& packets) {
   const auto found = sessions_.find(client_id);
   if (found == sessions_.end()) {

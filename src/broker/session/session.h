@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "broker/broker.h"
+#include "broker/packet_repeat.h"
 #include "broker/session/leases.h"
 #include "broker/session/spool.h"
 #include "broker/session/stored.h"
@@ -53,6 +54,8 @@ class SessionPackets {
   void restore(uint16_t packet_id, uint64_t sequence);
   void begin_at(uint64_t sequence) { last_ = covered_ = sequence; }
   uint64_t covered() const { return covered_; }  // by the row that was read
+  // Marks that are settled, so that what they came with is no repeat of anything.
+  PacketRepeat settled() const { return {covered_, released_}; }
 
   // Fills the row's part; the row covers everything up to the sequence that it returns.
   uint64_t write_to(ProgressRow& row);
@@ -83,6 +86,7 @@ struct Session {
   uint64_t first_sequence = 0;  // packet marks before it are an older session's
   Context* context = nullptr;   // of the connection that has it; nullptr: away
   uint64_t connection = 0;      // counts the connections it had, to tell answers for an older one
+  bool is_restored = false;     // of an earlier start
   bool is_dirty = false;        // its progress is to be stored
   std::vector<SessionSubscription> subscriptions;
   std::vector<Offset> seen;  // by source: below it all is settled but for the leases

@@ -54,6 +54,7 @@ Status Sessions::load_row(std::string_view key, std::string_view value) {
     session->first_sequence = row->first_sequence;
     session->user = std::move(row->user);
     session->packets.begin_at(row->first_sequence);
+    session->is_restored = true;
     sessions_.emplace(std::move(at->client_id), std::move(session));
     return {};
   }

@@ -51,6 +51,8 @@ class Sessions {
   // Reads this core's sessions; before any is opened. Error: corrupt_storage and those of the rows.
   void load(Callback<void(Status)> done);
 
+  // For who may be told something when this is gone.
+  std::weak_ptr<bool> alive() const { return alive_; }
   bool has(std::string_view client_id) const { return sessions_.contains(client_id); }
   // nullptr: there is none.
   const Session* look_up(std::string_view client_id) const {
@@ -81,7 +83,10 @@ class Sessions {
   // ---- QoS 2 from the client ----
   // A publish with a packet id begins: what its record carries (kPacketHeader). Empty: the context has no session here.
   std::string begin_packet(const Context& context, uint16_t packet_id);
-  // The same where the message becomes a row: what is to be written together with it. nullopt: the context has no session here.
+  // Of a message that the client may have sent before the node's last end; nullopt: not to this session.
+  std::optional<PacketRepeat> repeat_of(const Context& context) const;
+  // A publish with a packet id begins where the message becomes a row: what is to be written together with it. nullopt: the
+  // context has no session here.
   std::optional<storage::KvBatch::Put> begin_packet_row(const Context& context, uint16_t packet_id);
   void finish_packets(std::string_view client_id, const std::vector<std::pair<uint16_t, Code>>& packets);
   void release(Context& context, const Release& request, ReplyTo done);

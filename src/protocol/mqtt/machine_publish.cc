@@ -131,7 +131,10 @@ void Machine::hand_on(const Publish& publish, Outbox& out) {
   message.wants_reply = publish.qos > 0;
   message.qos = publish.qos;
   message.retain = publish.retain;
-  if (publish.qos == 2 && is_durable_) message.packet_id = publish.packet_id;
+  if (publish.qos == 2 && is_durable_) {
+    message.packet_id = publish.packet_id;
+    message.is_repeat = publish.dup;
+  }
   if (publish.properties.raw.empty() && !publish.retain) {
     message.raw_headers = plain_headers(publish.qos);
     message.header_count = 1;
