@@ -64,4 +64,10 @@ DiskStep DiskStep::make_directory(std::string path) {
   return step;
 }
 
+DiskStep DiskStep::sync_all() {
+  DiskStep step;
+  step.kind = Kind::sync_all;
+  return step;
+}
+
 }  // namespace robustmq::runtime

@@ -31,7 +31,7 @@ struct OpenOptions {
 
 // One step of a run: executed in order on the disk's own thread.
 struct DiskStep {
-  enum class Kind : uint8_t { write, sync, truncate, allocate, rename, remove, sync_directory, make_directory };
+  enum class Kind : uint8_t { write, sync, truncate, allocate, rename, remove, sync_directory, make_directory, sync_all };
   Kind kind = Kind::write;
   FilePtr file;               // write, sync, truncate, allocate
   uint64_t position = 0;      // write: where; truncate and allocate: the size
@@ -50,6 +50,9 @@ struct DiskStep {
   static DiskStep remove(std::string path);
   static DiskStep sync_directory(std::string path);
   static DiskStep make_directory(std::string path);  // with its parents; fine when there
+  // All files and names, as sync and sync_directory of each. The system knows this of a whole file system only (syncfs), whoever
+  // writes there: for where very many files are to be synced.
+  static DiskStep sync_all();
 };
 
 struct FileEntry {

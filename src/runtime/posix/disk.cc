@@ -161,6 +161,8 @@ Status run_step(int directory, const DiskStep& step) {
       return sync_directory(directory, step.path);
     case DiskStep::Kind::make_directory:
       return make_directory(directory, step.path);
+    case DiskStep::Kind::sync_all:
+      return syncfs(directory) == 0 ? Status{} : error_of(errno, "sync all of", ".");
   }
   return Code::internal;
 }

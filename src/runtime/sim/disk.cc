@@ -97,7 +97,8 @@ class SimDisk::Front final : public Disk {
     const Operation& operation = queue.front();
     const size_t at = operation.statuses.size();
     const bool is_sync = at < operation.steps.size() && (operation.steps[at].kind == DiskStep::Kind::sync ||
-                                                         operation.steps[at].kind == DiskStep::Kind::sync_directory);
+                                                         operation.steps[at].kind == DiskStep::Kind::sync_directory ||
+                                                         operation.steps[at].kind == DiskStep::Kind::sync_all);
     core_.run_after(disk_.delay_of(is_sync), [this, &queue] { advance(queue); });
   }
   void advance(Queue& queue) {
@@ -266,6 +267,16 @@ Status SimDisk::sync_directory(const std::string& path) {
   return {};
 }
 
+Status SimDisk::sync_all() {
+  Status status;
+  for (auto& [path, entry] : names_) {
+    if (!entry.inode) continue;
+    if (const Status synced = sync(*entry.inode); !synced.ok()) status = synced;
+  }
+  while (status.ok() && !unsynced_names_.empty()) status = sync_directory(std::string(unsynced_names_.begin()->first));
+  return status;
+}
+
 Status SimDisk::make_directory(const std::string& path) {
   for (size_t at = path.find('/');; at = path.find('/', at + 1)) {
     const std::string part = path.substr(0, at);
@@ -321,6 +332,8 @@ Status SimDisk::run(const DiskStep& step) {
       return sync_directory(step.path);
     case DiskStep::Kind::make_directory:
       return make_directory(step.path);
+    case DiskStep::Kind::sync_all:
+      return sync_all();
   }
   return Code::internal;
 }

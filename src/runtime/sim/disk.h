@@ -107,6 +107,7 @@ class SimDisk {
   Status allocate(Inode& inode, uint64_t size);
   Status sync(Inode& inode);
   Status sync_directory(const std::string& path);
+  Status sync_all();
   Status make_directory(const std::string& path);
   Status remove(const std::string& path);
   Status rename(const std::string& from, const std::string& to);

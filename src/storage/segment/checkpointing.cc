@@ -66,7 +66,10 @@ Task<Status> EngineCore::Checkpointing::run_steps(std::vector<DiskStep> steps) {
 Task<Status> EngineCore::Checkpointing::sync_segments() {
   std::vector<DiskStep> steps;
   bool is_folder_due = false;
+  const bool at_once = dirty_.size() > kSyncEachMax;
+  if (at_once) steps.push_back(DiskStep::sync_all());
   for (const Dirty& dirty : dirty_) {
+    if (at_once) break;
     if (dirty.log->is_removed || !dirty.log->find(dirty.base)) continue;
     Result<FilePtr> file =
         co_await wait<Result<FilePtr>>([&](auto done) { engine_.open_segment(dirty.log, dirty.base, false, std::move(done)); });

@@ -42,6 +42,9 @@ class EngineCore::Checkpointing final : public Activity {
   std::vector<Sealed> sealed_;
 };
 
+// Where more files are to be synced, the file system is as a whole (DiskStep::sync_all): one wait in place of as many.
+constexpr size_t kSyncEachMax = 256;
+
 // The steps that put `encoded` in the place of the checkpoint.
 std::vector<runtime::DiskStep> replace_checkpoint_steps(runtime::FilePtr new_file, Bytes encoded, bool skip_sync);
 

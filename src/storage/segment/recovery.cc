@@ -45,11 +45,8 @@ Task<Status> EngineCore::Recovery::recover() {
   status = co_await add_folders();
   if (!status.ok()) co_return status;
   for (const Frame& frame : journal_.frames) apply_frame(frame);
-  for (auto& [id, replay] : replays_) {
-    if (!replay.is_touched && !walks_all_) continue;
-    status = co_await walk(replay);
-    if (!status.ok()) co_return status;
-  }
+  status = co_await walk_all();
+  if (!status.ok()) co_return status;
   for (auto& [id, replay] : replays_) {
     replay.log->start_durable = replay.log->start;
     replay.log->recount();

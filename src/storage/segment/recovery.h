@@ -8,11 +8,14 @@
 // 3. Each log that a frame names is walked from where it was synced: at each offset the frame for it is taken, else what the
 //    segment holds, if it continues the chain and is whole. What was taken is written again: after a failed sync the page cache
 //    may show bytes that never reached the disk. The walk ends where neither continues; the rest is cut and reported.
-// 4. Each walked file is synced, then a new checkpoint is written; only then is the journal used again. Doing it twice changes
+// 4. Each walked file is synced, or, where they are many, the file system; then a new checkpoint is written; only then is the
+// journal used again. Doing it twice changes
 //    nothing, so a crash within it is harmless.
 #pragma once
 
+#include <coroutine>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -58,6 +61,9 @@ class EngineCore::Recovery final : public Activity {
 
   // The walk of one log (recovery_walk.cc).
   struct Walk;
+  class Lane;
+  runtime::Task<Status> walk_all();
+  runtime::Task<> walk_some();
   runtime::Task<Status> walk(Replay& replay);
   runtime::Task<Status> find_files(Walk& walk);
   runtime::Task<Status> jump_to_start(Walk& walk, bool& jumped);
@@ -76,6 +82,13 @@ class EngineCore::Recovery final : public Activity {
   JournalContents journal_;
   std::vector<ShardId> folders_;
   std::map<ShardId, Replay> replays_;
+  bool syncs_at_once_ = false;
+  // Walks side by side: of each log much is waiting for the disk.
+  std::map<ShardId, Replay>::iterator next_walk_;
+  std::vector<std::shared_ptr<Lane>> lanes_;
+  size_t lanes_left_ = 0;
+  std::coroutine_handle<> walked_;
+  Status walk_status_;
 };
 
 }  // namespace robustmq::storage::segment

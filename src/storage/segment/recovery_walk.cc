@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "storage/segment/batch_walker.h"
+#include "storage/segment/checkpointing.h"
 #include "storage/segment/recovery.h"
 
 namespace robustmq::storage::segment {
@@ -17,6 +18,7 @@ namespace {
 constexpr uint64_t kWindowBytes = 256 << 10;
 constexpr size_t kWalkStepsPerRun = 64;
 constexpr uint64_t kBytesPerRun = 4 << 20;
+constexpr size_t kLanes = 8;
 }  // namespace
 
 struct EngineCore::Recovery::Walk {
@@ -37,6 +39,53 @@ struct EngineCore::Recovery::Walk {
   std::vector<DiskStep> writes;
   uint64_t write_bytes = 0;
 };
+
+// Owned by the recovery: what a lane waits for keeps that alive.
+class EngineCore::Recovery::Lane final : public Activity {
+ public:
+  explicit Lane(Recovery& recovery) : recovery_(recovery) {}
+  Task<> run() {
+    co_await recovery_.walk_some();
+    if (--recovery_.lanes_left_ == 0 && recovery_.walked_) recovery_.walked_.resume();
+  }
+
+ private:
+  Recovery& recovery_;
+};
+
+Task<Status> EngineCore::Recovery::walk_all() {
+  const auto walks =
+      std::count_if(replays_.begin(), replays_.end(), [&](const auto& one) { return one.second.is_touched || walks_all_; });
+  syncs_at_once_ = static_cast<size_t>(walks) > kSyncEachMax;
+  next_walk_ = replays_.begin();
+  lanes_left_ = kLanes;
+  for (size_t i = 0; i < kLanes; ++i) {
+    lanes_.push_back(std::make_shared<Lane>(*this));
+    lanes_.back()->start(lanes_.back()->run());
+  }
+  struct Walked {
+    Recovery& recovery;
+    bool await_ready() const { return recovery.lanes_left_ == 0; }
+    void await_suspend(std::coroutine_handle<> waiter) { recovery.walked_ = waiter; }
+    void await_resume() {}
+  };
+  co_await Walked{*this};
+  if (walk_status_.ok() && syncs_at_once_ && !engine_.unsafe_skip_sync()) {
+    std::vector<DiskStep> sync;
+    sync.push_back(DiskStep::sync_all());
+    walk_status_ = co_await run_steps(std::move(sync));
+  }
+  co_return walk_status_;
+}
+
+Task<> EngineCore::Recovery::walk_some() {
+  while (walk_status_.ok() && next_walk_ != replays_.end()) {
+    Replay& replay = (next_walk_++)->second;
+    if (!replay.is_touched && !walks_all_) continue;
+    Status status = co_await walk(replay);
+    if (!status.ok()) walk_status_ = std::move(status);
+  }
+}
 
 Task<Status> EngineCore::Recovery::walk(Replay& replay) {
   Walk walk{replay, *replay.log};
@@ -151,7 +200,7 @@ Task<Status> EngineCore::Recovery::open_active(Walk& walk) {
   if (!file.ok()) co_return file.error();
   walk.active = file.take();
   walk.active_base = base;
-  walk.to_sync.push_back(walk.active);
+  if (!syncs_at_once_) walk.to_sync.push_back(walk.active);
   walk.files.insert({base, {0, walk.log.active().generation}});
   co_return Status();
 }
@@ -323,7 +372,7 @@ Task<Status> EngineCore::Recovery::finish(Walk& walk) {
     log.report += "the journal goes on at offset " + std::to_string(behind->first) + " but nothing leads there from " +
                   std::to_string(log.placed_end) + "\n";
   }
-  if (!engine_.unsafe_skip_sync()) {
+  if (!engine_.unsafe_skip_sync() && !syncs_at_once_) {
     for (FilePtr& file : walk.to_sync) steps.push_back(DiskStep::sync(std::move(file)));
     if (!walk.to_sync.empty() || removes) {
       steps.push_back(DiskStep::sync_directory(log.folder()));
