@@ -96,9 +96,9 @@ int start(const CommandLine& line) {
   const char* skip_sync = std::getenv("ROBUSTMQ_UNSAFE_SKIP_SYNC");  // only tests set it; the node says so loudly
   switches.unsafe_skip_sync = skip_sync && std::string_view(skip_sync) == "1";
   if constexpr (kHasFailpoints) {
-    const char* failpoint = std::getenv("ROBUSTMQ_FAILPOINT");  // tests again: where this process is to end
+    const char* failpoint = std::getenv("ROBUSTMQ_UNSAFE_FAILPOINT");  // tests again: where this process is to end
     if (failpoint && !runtime::posix::arm_failpoint(failpoint)) {
-      complain("ROBUSTMQ_FAILPOINT is none");
+      complain("ROBUSTMQ_UNSAFE_FAILPOINT is none");
       return kWrongUse;
     }
   }

@@ -34,7 +34,7 @@ DECIDED_END = [("transaction_row_Prepare{}", 1), ("transaction_marker", 1), ("tr
 
 def has_failpoints(binary):
     with open(binary, "rb") as f:
-        return b"ROBUSTMQ_FAILPOINT" in f.read()
+        return b"ROBUSTMQ_UNSAFE_FAILPOINT" in f.read()
 
 
 def transact(server, tid, first, second, group, commits):
@@ -98,7 +98,7 @@ class Failpoints(unittest.TestCase):
         for made in admin.create_topics([NewTopic(first, 2, 1), NewTopic(second, 1, 1)]).values():
             made.result(WAIT)
         broker.kill9()
-        broker.env["ROBUSTMQ_FAILPOINT"] = point
+        broker.env["ROBUSTMQ_UNSAFE_FAILPOINT"] = point
         broker.start()
         command = [sys.executable, os.path.abspath(__file__), TRANSACT, self.server, tid, first, second, group, str(int(commits))]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as worker:
@@ -114,7 +114,7 @@ class Failpoints(unittest.TestCase):
                     worker.kill()
                 answered = "answered" in worker.stdout.read()
         self.assertEqual(broker.process.returncode, -9)
-        del broker.env["ROBUSTMQ_FAILPOINT"]
+        del broker.env["ROBUSTMQ_UNSAFE_FAILPOINT"]
         broker.kill9()
         broker.start()
         # The next producer of the id ends what was open.

@@ -65,7 +65,8 @@ class ShareLoad {
     put_no_tags(body);
     put<int8_t>(body, 0);
     put_no_tags(body);
-    Fields answer(std::string_view(call(frame(kAlterConfigs, 1, body, true))));
+    const std::string bytes = call(frame(kAlterConfigs, 1, body, true));
+    Fields answer(bytes);
     answer.take<int32_t>();  // correlation
     answer.skip_tags();
     answer.take<int32_t>();
