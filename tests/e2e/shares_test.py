@@ -237,10 +237,11 @@ class Shares(OneBroker):
             killer = threading.Thread(target=kill)
             if number < kills:
                 killer.start()
+                self.addCleanup(killer.join)
             end = time.monotonic() + 2 * WAIT
             # What had no answer is done, or comes again; nothing is left when the group's lag is 0.
             while killer.is_alive() or len(accepted | unanswered) < self.sent or (number == kills and self.lag() != 0):
-                self.assertLess(time.monotonic(), end, f"{self.sent - len(accepted)} records were not accepted, the lag is {self.lag()}")
+                self.assertLess(time.monotonic(), end, f"{self.sent - len(accepted)} records were not accepted")
                 for member in members:
                     pending = []
                     for message in member.poll(0.2):
@@ -264,7 +265,6 @@ class Shares(OneBroker):
                         failed = {0, 1, 2}
                     for partition, value in pending:
                         (unanswered if partition in failed else accepted).add(value)
-            killer.join() if number < kills else None
         self.assertEqual(accepted | unanswered, set(range(self.sent)))
         print(f"{kills} kills: {self.sent} records, {len(accepted)} accepts answered, {deliveries} deliveries", file=sys.__stdout__, flush=True)
 
