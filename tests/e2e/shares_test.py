@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """librdkafka's share consumer (KIP-932) against a real broker: records shared out, released, accepted for good, over kill -9."""
+import json
 import os
 import random
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -267,6 +269,28 @@ class Shares(OneBroker):
                         (unanswered if partition in failed else accepted).add(value)
         self.assertEqual(accepted | unanswered, set(range(self.sent)))
         print(f"{kills} kills: {self.sent} records, {len(accepted)} accepts answered, {deliveries} deliveries", file=sys.__stdout__, flush=True)
+
+
+class ManyMembers(OneBroker):
+    """robust-bench's share group, small: it fails where a record is accepted twice, or given again after its accept was answered."""
+
+    MEMBERS = 300
+
+    @classmethod
+    def config(cls):
+        return f"[consumer_group]\nshare_members_max = {cls.MEMBERS}\n"
+
+    def test_every_record_is_acknowledged_once(self):
+        bench = os.path.join(os.path.dirname(find_binary()), "robust-bench")
+        command = [bench, "kafka-share", f"--port={self.broker.ports['kafka']}", f"--members={self.MEMBERS}", "--records=6000", "--record_bytes=50",
+                   "--fetch_records=10", "--seconds=60", "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=3 * WAIT)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        report = json.loads(done.stdout)
+        self.assertEqual((report["members"], report["records"], report["deliveries"]), (self.MEMBERS, 6000, 6000))
+        refused = subprocess.run([*command[:2], *command[2:3], f"--members={self.MEMBERS + 1}", "--topic=over", *command[4:]], capture_output=True, text=True,
+                                 check=False, timeout=3 * WAIT)
+        self.assertIn("maximum capacity", refused.stderr)
 
 
 if __name__ == "__main__":

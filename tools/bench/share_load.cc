@@ -17,8 +17,10 @@ namespace {
 constexpr int16_t kProduce = 0, kCreateTopics = 19, kDeleteTopics = 20, kAlterConfigs = 44, kHeartbeat = 76, kShareFetch = 78;
 constexpr int32_t kFetchAnswer = 1, kHeartbeatAnswer = 2;
 constexpr int64_t kHeartbeatEvery = 3 * kSecond;
+constexpr int64_t kFirstBeatsEvery = kSecond / 4;  // without a partition
 constexpr int32_t kFetchWaitMs = 1'000;
 constexpr int kJoinsAtOnce = 64;  // that are not answered
+constexpr int kFillsAtOnce = 64;
 using TopicUuid = std::array<char, 16>;
 
 class ShareLoad {
@@ -79,6 +81,12 @@ class ShareLoad {
     Link link;
     link.connect(options_.port);
     const std::string value(static_cast<size_t>(options_.record_bytes), 'x');
+    const auto take_one = [&] {
+      const std::string answer = link.read_now(static_cast<size_t>(get_at<int32_t>(link.read_now(4), 0)));
+      const auto error = get_at<int16_t>(answer, 4 + 4 + 2 + options_.topic.size() + 4 + 4);
+      if (error != 0) fail(fmt::format("a produce request was refused: error {}", error));
+    };
+    int in_flight = 0;
     for (int left = options_.records, partition = 0; left > 0; partition = (partition + 1) % options_.partitions) {
       const int count = std::min(left, options_.fetch_records);
       BatchBuilder builder;
@@ -97,32 +105,35 @@ class ShareLoad {
       put<int32_t>(body, partition);
       put<int32_t>(body, static_cast<int32_t>(batch.size()));
       body += batch.text();
+      if (in_flight == kFillsAtOnce) {
+        take_one();
+        --in_flight;
+      }
       link.send_now(frame(kProduce, 7, body));
-      const std::string answer = link.read_now(static_cast<size_t>(get_at<int32_t>(link.read_now(4), 0)));
-      const auto error = get_at<int16_t>(answer, 4 + 4 + 2 + options_.topic.size() + 4 + 4);
-      if (error != 0) fail(fmt::format("a produce request was refused: error {}", error));
+      ++in_flight;
       state_[static_cast<size_t>(partition)].resize(state_[static_cast<size_t>(partition)].size() + static_cast<size_t>(count));
       left -= count;
     }
+    for (; in_flight > 0; --in_flight) take_one();
   }
 
   void join() {
     for (int i = 0; i < options_.members; ++i) {
       members_.push_back(std::make_unique<Member>());
       members_.back()->id = fmt::format("member-{:06}", i);
-      members_.back()->link.connect(options_.port);
-      poller_.add(members_.back()->link, static_cast<uint32_t>(i));
     }
     const int64_t end = now_ns() + 600 * kSecond;
     int asked = 0;
     while (joined_ < options_.members) {
       for (; asked < options_.members && asked - joined_ < kJoinsAtOnce; ++asked) {
-        send_heartbeat(*members_[static_cast<size_t>(asked)]);
-        members_[static_cast<size_t>(asked)]->link.flush();
+        Member& member = *members_[static_cast<size_t>(asked)];
+        member.link.connect(options_.port);
+        poller_.add(member.link, static_cast<uint32_t>(asked));
+        send_heartbeat(member);
+        member.link.flush();
       }
-      // Who joined long ago must not fall silent meanwhile.
-      for (int i = 0; i < asked; ++i) beat_if_due(*members_[static_cast<size_t>(i)]);
       turn();
+      beat_all(asked);
       if (now_ns() > end) fail(fmt::format("{} of {} members joined in time", joined_, options_.members));
     }
   }
@@ -133,6 +144,7 @@ class ShareLoad {
     for (auto& member : members_) go_on(*member);
     while (acknowledged_ < static_cast<uint64_t>(options_.records)) {
       turn();
+      beat_all(options_.members);
       if (now_ns() > end_ns) fail(fmt::format("{} of {} records were acknowledged in time", acknowledged_, options_.records));
     }
   }
@@ -197,11 +209,18 @@ class ShareLoad {
   }
 
   void go_on(Member& member) {
-    if (member.is_fetching || member.partitions.empty()) return beat_if_due(member);
     // Before the fetch, which may wait: answers come in the order of the requests.
     beat_if_due(member);
+    if (member.is_fetching || member.partitions.empty()) return;
     send_fetch(member);
     member.link.flush();
+  }
+
+  // Of those that joined: who says nothing for long is dropped, and who has no partition yet is told of it in an answer.
+  void beat_all(int count) {
+    if (now_ns() < beat_all_at_) return;
+    beat_all_at_ = now_ns() + kSecond / 10;
+    for (int i = 0; i < count; ++i) beat_if_due(*members_[static_cast<size_t>(i)]);
   }
 
   void beat_if_due(Member& member) {
@@ -225,7 +244,7 @@ class ShareLoad {
     put_no_tags(body);
     member.link.out() += frame(kHeartbeat, 1, body, true, kHeartbeatAnswer);
     member.is_beating = true;
-    member.beat_at = now_ns() + kHeartbeatEvery;
+    member.beat_at = now_ns() + (member.partitions.empty() ? kFirstBeatsEvery : kHeartbeatEvery);
   }
 
   // What it held is accepted with it.
@@ -386,6 +405,7 @@ class ShareLoad {
   std::vector<std::vector<RecordState>> state_;  // of each partition's records
   int joined_ = 0;
   bool is_sharing_ = false;
+  int64_t beat_all_at_ = 0;
   uint64_t acknowledged_ = 0, deliveries_ = 0, refused_ = 0;
   Samples samples_;
 };
