@@ -36,7 +36,7 @@ class ShareGroup {
 
   // With more members a target is made at most so often: members that come one by one would have it made for each of them.
   static constexpr size_t kEagerMembers = 500;
-  static constexpr Duration kAimPause = Duration::millis(200);
+  static constexpr Duration kAimPause = Duration::seconds(1);
 
   struct Refusal {
     Code code = Code::ok;
