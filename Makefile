@@ -47,7 +47,7 @@ coverage: ## which lines of codecs, connections and framing their tests run; bel
 	@tools/install.sh build test
 	@tools/coverage.sh
 
-crash: ## 200 crash rounds and 20 power cuts on a loop device (needs root)
+crash: ## 200 crash rounds, 20 power cuts on a loop device (needs root), chains over 100 kills (CHAIN_KILLS=n), failpoints
 	@tools/install.sh build test
 	@tools/crash.sh
 

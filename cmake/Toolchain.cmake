@@ -6,7 +6,7 @@ add_compile_options(-Wall -Wextra -Wshadow -Wimplicit-fallthrough -Werror -Wno-m
 add_link_options(-fuse-ld=lld-19 -Wl,--gc-sections)
 
 if(CMAKE_BUILD_TYPE STREQUAL "Release")
-  add_compile_options(-ffunction-sections -fdata-sections -D_GLIBCXX_ASSERTIONS)
+  add_compile_options(-ffunction-sections -fdata-sections -D_GLIBCXX_ASSERTIONS -DROBUSTMQ_NO_FAILPOINTS)
 endif()
 
 if(ROBUSTMQ_SANITIZE STREQUAL "address")

@@ -62,6 +62,7 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
       wills_(core_, rows_),
       delayed_(core_, rows_, meta_, publisher_, retained_, setup.delayed ? *setup.delayed : kDelayedDefaults),
       markers_(core_, locator_, fan_out_, streams_, lights_, transaction_metrics_),
+      dead_letters_(core_, meta_, publisher_, topics_, lease_metrics_),
       queues_(core_, rows_, locator_, lease_metrics_),
       leaser_(core_, locator_, queues_, options_, lease_metrics_),
       queue_readers_(core_, meta_, leaser_, fan_out_, rules_, options_, metrics_),

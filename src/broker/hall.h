@@ -27,6 +27,7 @@
 #include "broker/fetcher.h"
 #include "broker/follow.h"
 #include "broker/interest.h"
+#include "broker/lease/dead_letters.h"
 #include "broker/lease/leaser.h"
 #include "broker/lease/queue_readers.h"
 #include "broker/lease/queues.h"
@@ -186,6 +187,7 @@ class Hall final : public Broker {
   void ask_quotas(AlterQuotas& request, ReplyTo done) { quotas_.alter(std::move(request), std::move(done)); }
   void ask_home(TenantId tenant, Request request, ReplyTo done);
   void send_home(TenantId tenant, Request request, ReplyTo done);
+  void check_share_topics(TenantId tenant, HeartbeatShare request, ReplyTo done);
   void execute_home(TenantId tenant, Request request, ReplyTo done);
 
   // hall_shares.cc
@@ -257,6 +259,7 @@ class Hall final : public Broker {
   TransactionMetrics transaction_metrics_;
   Markers markers_;
   LeaseMetrics lease_metrics_;
+  DeadLetters dead_letters_;
   Queues queues_;
   Leaser leaser_;
   QueueReaders queue_readers_;

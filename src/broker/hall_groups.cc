@@ -22,7 +22,31 @@ std::vector<TopicRef>* topics_of(Request& request) {
 
 // Requests of both go to core 0 and come back. Light topics have no row in the catalog, so they are named in full
 // first.
+// A share group's queues are over streams: a light topic may be forgotten, with what the group was not done with.
+void Hall::check_share_topics(TenantId tenant, HeartbeatShare request, ReplyTo done) {
+  DescribeTopics unknown;
+  for (const std::string& name : *request.topics) {
+    if (!meta_.find(tenant, name)) unknown.topics.push_back({name, {}});
+  }
+  if (unknown.topics.empty()) return send_home(tenant, std::move(request), std::move(done));
+  topics_.describe(std::move(unknown), [this, tenant, request = std::move(request), done = std::move(done)](Reply reply) mutable {
+    const auto* rows = std::get_if<DescribedTopics>(&reply);
+    if (!rows) return done(std::move(reply));
+    for (const DescribedTopic& row : rows->topics) {
+      if (row.code != Code::ok || !row.facts.is_light) continue;
+      ConsumerHeartbeatReply refusal;
+      refusal.code = Code::invalid_argument;
+      refusal.detail = "Topic " + row.facts.name + " is a light topic, which share groups cannot read.";
+      refusal.member_id = request.member_id;
+      return done(std::move(refusal));
+    }
+    send_home(tenant, std::move(request), std::move(done));
+  });
+}
+
 void Hall::ask_home(TenantId tenant, Request request, ReplyTo done) {
+  if (auto* beat = std::get_if<HeartbeatShare>(&request); beat && beat->topics)
+    return check_share_topics(tenant, std::move(*beat), std::move(done));
   std::vector<TopicRef>* topics = topics_of(request);
   const auto is_light = [&](const TopicRef& topic) { return !locator_.locate(topic).stream; };
   if (!topics || std::none_of(topics->begin(), topics->end(), is_light))

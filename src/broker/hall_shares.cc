@@ -20,6 +20,7 @@ void Hall::ask_core(CoreIndex at, Ask ask, Callback<void(T)> done) {
 }
 
 void Hall::introduce_queues() {
+  queues_.set_letters(&dead_letters_);
   queues_.set_wake([this](const QueueWaiter& waiter) {
     core_.send(waiter.core, [asker = halls_[waiter.core], request = waiter.request] { asker->leaser_.on_woken(request); });
   });

@@ -138,6 +138,7 @@ void Hall::finish_start(Status status, Callback<void(Status)> ready) {
   has_started_ = true;
   for (Callback<void()>& told : std::exchange(waiting_for_start_, {})) told();
   if (core_.index() == 0 && status.ok()) queues_.sweep(meta_);
+  if (status.ok()) queues_.resume_letters(meta_);
   if (!transactions_ || !status.ok()) return ready(std::move(status));
   auto telling = std::make_shared<Telling>();
   telling->then = [this, ready = std::move(ready)]() mutable {

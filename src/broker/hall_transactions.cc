@@ -4,6 +4,7 @@
 
 #include "broker/hall.h"
 
+#include "base/failpoint.h"
 #include "broker/gathering.h"
 
 namespace robustmq::broker {
@@ -25,10 +26,17 @@ void Hall::produce_in_transaction(TransactionalProduce request) {
     for (TransactionalBatch& each : request.batches) {
       if (each.at.stream) continue;
       const DescribedTopic* row = rows && next < rows->topics.size() ? &rows->topics[next++] : nullptr;
-      each.topic = row && row->code == Code::ok && row->facts.is_light ? TopicRef{row->facts.name, row->facts.id} : TopicRef{};
+      const bool is_there = row && row->code == Code::ok && row->facts.is_light;
+      // An id of no topic is that, whatever the transaction says of the rest.
+      if (!is_there && !each.topic.id.is_zero()) {
+        std::exchange(each.done, {})(Code::unknown_topic_id);
+        continue;
+      }
+      each.topic = is_there ? TopicRef{row->facts.name, row->facts.id} : TopicRef{};
       each.at.light = each.topic;
     }
-    go(std::move(request));
+    std::erase_if(request.batches, [](const TransactionalBatch& each) { return !each.done; });
+    if (!request.batches.empty()) go(std::move(request));
   });
 }
 
@@ -103,7 +111,10 @@ void Hall::append_in_transaction(CoreIndex asker, uint64_t origin, bool adds, Tr
         // KIP-890: each transaction begins in a new epoch, so what is not known here begins at 0.
         if (adds && view.base_sequence() != 0 && !(*shard)->knows_producer(view.producer_id()))
           return answer(Error{Code::out_of_order_sequence, "the producer is not known here"});
-        (*shard)->append(std::move(bytes), origin, std::move(answer));
+        (*shard)->append(std::move(bytes), origin, [answer = std::move(answer)](Result<shard::Appended> appended) mutable {
+          failpoint("transaction_appended");
+          answer(std::move(appended));
+        });
       });
 }
 

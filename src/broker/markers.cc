@@ -1,5 +1,6 @@
 #include "broker/markers.h"
 
+#include "base/failpoint.h"
 #include "base/topic_names.h"
 
 #include <algorithm>
@@ -158,6 +159,7 @@ void Markers::finish_part(const std::shared_ptr<Job>& job) {
   const auto known = handed_out_.find({job->id, job->marker.producer});
   if (known != handed_out_.end()) known->second.owed = std::max(known->second.owed, std::min(job->read, job->not_owed));
   if (!job->status.ok()) return finish(*job, std::move(job->status));
+  failpoint("transaction_handed_out");
   append(job);
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/failpoint.h"
 #include "base/wire.h"
 #include "broker/group/coordinator.h"
 #include "broker/group/pattern.h"
@@ -135,8 +136,11 @@ void Transactions::carry_out() {
   while (machine_.has_outputs()) {
     TransactionMachine::Outputs outputs = machine_.take_outputs();
     for (TransactionMachine::Outputs::Write& write : outputs.writes) {
-      auto written = [this, alive = alive_, key = write.key](const Status& status) {
+      const std::string_view state = write.row ? enum_name(write.row->state) : "gone";
+      failpoint("transaction_write_", state);
+      auto written = [this, alive = alive_, key = write.key, state](const Status& status) {
         if (!*alive) return;
+        failpoint("transaction_row_", state);
         machine_.written(key, status.code(), core_.wall_now());
         carry_out();
       };
@@ -178,7 +182,14 @@ void Transactions::end(const Key& key) {
   // The row may change while it is walked.
   const std::vector<TransactionPartition> partitions = row->partitions;
   const std::vector<std::string> groups = row->groups;
+  auto told = [finish_one](std::string_view point) {
+    return [finish_one, point](const Status& status) {
+      failpoint(point);
+      finish_one(status);
+    };
+  };
   for (const TransactionPartition& each : partitions) {
+    failpoint("transaction_marker");
     Located topic;
     if (each.is_light) {
       topic.light = {each.topic, each.id};
@@ -189,11 +200,11 @@ void Transactions::end(const Key& key) {
         continue;
       }
     }
-    markers_.write(topic, each.partition, marker, finish_one);
+    markers_.write(topic, each.partition, marker, told("transaction_marker_written"));
   }
   for (const std::string& group : groups) {
     if (groups_)
-      groups_->end_transaction(key.first, group, marker.producer, marker.commits, finish_one);
+      groups_->end_transaction(key.first, group, marker.producer, marker.commits, told("transaction_offsets_shown"));
     else
       finish_one({});
   }
@@ -244,10 +255,12 @@ void Transactions::execute(TenantId tenant, Request request, ReplyTo done) {
   if (auto* ending = std::get_if<EndTransaction>(&request)) {
     const ProducerOf& producer = ending->producer;
     if (is_bad(producer.transactional_id)) return done(EndedTransaction{Code::invalid_argument, -1, -1});
-    return ask(
-        {tenant, producer.transactional_id},
-        TransactionMachine::End{producer.id, producer.epoch, ending->commits, ending->bumps_epoch},
-        [done = std::move(done)](const Answer& answer) mutable { done(EndedTransaction{answer.code, answer.id, answer.epoch}); });
+    return ask({tenant, producer.transactional_id},
+               TransactionMachine::End{producer.id, producer.epoch, ending->commits, ending->bumps_epoch},
+               [done = std::move(done)](const Answer& answer) mutable {
+                 failpoint("transaction_end_answered");
+                 done(EndedTransaction{answer.code, answer.id, answer.epoch});
+               });
   }
   if (auto* offsets = std::get_if<CommitInTransaction>(&request)) return commit(tenant, std::move(*offsets), std::move(done));
   if (auto* asked = std::get_if<DescribeTransactions>(&request)) {

@@ -114,6 +114,24 @@ TEST_F(TransactionsTest, Case55OneBadTopicAndNoneIsAdded) {
   EXPECT_EQ(rig.ask_for<TransactionReply>(client, AddOffsetsToTransaction{wrong, "g"}).code, Code::invalid_producer_mapping);
 }
 
+TEST_F(TransactionsTest, AnIdOfNoTopicIsThatAndTheRestGoesOn) {
+  begin();
+  Client& a = kafka(1);
+  Producer producer{"tid"};
+  ASSERT_EQ(init(a, producer), Code::ok);
+  Produce request = produce_request(producer, "t", 0, {"goes on"});
+  request.topics.push_back({"", Uuid::random(1, 2)});
+  request.partitions.push_back({1, 0, batch_of({"lost"}, &producer, 0), {}});
+  const auto reply = rig.ask_for<Produced>(a, std::move(request));
+  EXPECT_EQ(reply.partitions.at(0).code, Code::ok);
+  EXPECT_EQ(reply.partitions.at(1).code, Code::unknown_topic_id);
+  Produce alone = produce_request(producer, "t", 0, {"lost"});
+  alone.topics = {{"", Uuid::random(1, 3)}};
+  EXPECT_EQ(rig.ask_for<Produced>(a, std::move(alone)).partitions.at(0).code, Code::unknown_topic_id);
+  EXPECT_EQ(end(a, producer, true), Code::ok);
+  EXPECT_EQ(read(a, "t", 0), Values{"goes on"});
+}
+
 TEST_F(TransactionsTest, Case56ACommitAfterATimeoutFails) {
   begin(1);
   Client& client = kafka();

@@ -69,6 +69,7 @@ struct TopicConfig {
   double dirty_ratio_min = 0.5;
   int64_t compaction_lag_min_ms = 0;
   int64_t compaction_lag_max_ms = INT64_MAX;
+  bool takes_dead_letters = false;
 
   bool operator==(const TopicConfig&) const = default;
   template <class V>
@@ -105,6 +106,8 @@ struct TopicConfig {
             {.doc = "Age below which records are not compacted.", .unit = "ms", .min = 0});
     v.field("compaction_lag_max_ms", &TopicConfig::compaction_lag_max_ms,
             {.doc = "Age at which records are compacted, however few they are.", .unit = "ms", .min = 1});
+    v.field("takes_dead_letters", &TopicConfig::takes_dead_letters,
+            {.doc = "Whether dead letters of share groups may be written to it."});
   }
 };
 

@@ -10,7 +10,9 @@
 #include <filesystem>
 #include <string>
 
+#include "base/failpoint.h"
 #include "config/config.h"
+#include "runtime/posix/failpoints.h"
 #include "server/command_line.h"
 #include "server/files.h"
 #include "server/options.h"
@@ -93,6 +95,13 @@ int start(const CommandLine& line) {
   NodeSwitches switches;
   const char* skip_sync = std::getenv("ROBUSTMQ_UNSAFE_SKIP_SYNC");  // only tests set it; the node says so loudly
   switches.unsafe_skip_sync = skip_sync && std::string_view(skip_sync) == "1";
+  if constexpr (kHasFailpoints) {
+    const char* failpoint = std::getenv("ROBUSTMQ_UNSAFE_FAILPOINT");  // tests again: where this process is to end
+    if (failpoint && !runtime::posix::arm_failpoint(failpoint)) {
+      complain("ROBUSTMQ_UNSAFE_FAILPOINT is none");
+      return kWrongUse;
+    }
+  }
   return run_server(*options, switches);
 }
 

@@ -19,7 +19,7 @@ import warnings
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODULES = ("checker_test", "story_test", "node_test", "interop_test", "listeners_test", "quic_test", "users_test", "light_test", "sessions_test", "extensions_test", "streams_test",
-           "queues_test", "consumers_test", "shares_test", "quotas_test", "transactions_test", "compaction_test", "badinput_test")
+           "queues_test", "consumers_test", "shares_test", "quotas_test", "transactions_test", "failpoints_test", "compaction_test", "badinput_test")
 
 
 class Result(unittest.TestResult):

@@ -179,9 +179,11 @@ class Transactions(unittest.TestCase):
 
 @unittest.skipIf(ck is None, "python3-confluent-kafka is not installed")
 class Crashes(unittest.TestCase):
-    """A chain in its own process; it and the broker are killed again and again. Output equals input."""
+    """A chain in its own process; it and the broker are killed again and again. Output equals input, and no committed offset goes back.
+    CHAIN_KILLS says how often each is killed."""
 
-    ROUNDS = 6
+    KILLS = 6
+    KILLS_SANITIZED = 3
 
     def test_a_chain_over_kills_is_exact(self):
         with scratch("transaction-crashes") as home:
@@ -194,9 +196,10 @@ class Crashes(unittest.TestCase):
             source, target, tid, group = (unique(n) for n in ("source", "target", "tid", "group"))
             create(server, 2, source, target)
             total, sent = 0, ck.Producer({"bootstrap.servers": server, "enable.idempotence": True})
-            rounds = 3 if is_sanitized(broker.binary) else self.ROUNDS
+            kills = int(os.environ.get("CHAIN_KILLS", self.KILLS_SANITIZED if is_sanitized(broker.binary) else self.KILLS))
+            committed = {}
             try:
-                for round_number in range(rounds):
+                for round_number in range(kills):
                     for _ in range(20):
                         sent.produce(source, str(total).encode(), partition=total % 2)
                         total += 1
@@ -206,12 +209,19 @@ class Crashes(unittest.TestCase):
                     began = time.monotonic()
                     while lines < 1 + round_number % 3 and time.monotonic() - began < WAIT and worker.stdout.readline():
                         lines += 1
-                    if round_number % 2:
-                        broker.kill9()
-                        broker.start()
-                    worker.send_signal(signal.SIGKILL)
+                    # Both die in each round, one or the other first; or both at once.
+                    if round_number % 3 == 0:
+                        worker.send_signal(signal.SIGKILL)
+                    broker.kill9()
+                    if round_number % 3 == 1:
+                        worker.send_signal(signal.SIGKILL)
+                    broker.start()
+                    if round_number % 3 == 2:
+                        time.sleep(0.1 * (round_number % 7))  # somewhere in what it does again
+                        worker.send_signal(signal.SIGKILL)
                     worker.wait(WAIT)
                     worker.stdout.close()
+                    self.check_offsets(server, group, source, committed)
                 worker = self.start_chain(server, tid, source, target, group, 1)
                 expected = sorted(f"{i}!".encode() for i in range(total))
                 got = read_all(server, target, total, patience=3 * WAIT)
@@ -219,8 +229,16 @@ class Crashes(unittest.TestCase):
                 worker.wait(WAIT)
                 worker.stdout.close()
                 self.assertEqual(sorted(got), expected)
+                print(f"{kills} kills of the broker and of the chain: {total} records in, {len(got)} out, each once", file=sys.__stdout__, flush=True)
             finally:
                 broker.kill9()
+
+    def check_offsets(self, server, group, source, committed):
+        consumer = ck.Consumer({"bootstrap.servers": server, "group.id": group})
+        for partition in consumer.committed([ck.TopicPartition(source, p) for p in range(2)], WAIT):
+            self.assertGreaterEqual(max(partition.offset, 0), committed.get(partition.partition, 0), "a committed offset went back")
+            committed[partition.partition] = max(partition.offset, 0)
+        consumer.close()
 
     @staticmethod
     def start_chain(server, tid, source, target, group, count):

@@ -9,6 +9,7 @@
 #include "tools/bench/kafka_load.h"
 #include "tools/bench/measure.h"
 #include "tools/bench/mqtt_load.h"
+#include "tools/bench/share_load.h"
 #include "tools/bench/topics_load.h"
 
 int robust_bench_main(int argc, char** argv);
@@ -39,6 +40,8 @@ MQTT (3.1.1, any broker)
 Kafka (acks=all; one connection and one partition each)
   kafka-produce   record batches of --batch_bytes; CPU seconds of the broker per GB
   kafka-fetch     reads back what was produced before (--fill_mib)
+  kafka-share     one share group of --members members, a connection each, over --partitions: what was filled in (--records of
+                  --record_bytes) is fetched, acknowledged and judged (each accepted once); at most --seconds
   bare-produce    the same against the bare loop: recv, CRC, write, fdatasync (no broker, no --port; writes into --dir)
   bare-fetch      the same against the bare loop: read, send
 
@@ -47,6 +50,7 @@ Options (default)
   --rate=N (1000)  --connections=N (10000)  --topics=N (1000000)
   --partitions=N (4)  --requests=N in flight a connection (4)  --record_bytes=N (1024)  --batch_bytes=N (65536)
   --fetch_bytes=N (1048576)  --fill_mib=N (256)  --topic=NAME (bench)  --dir=DIR (.)
+  --members=N (100)  --records=N (100000)  --fetch_records=N a fetch (50)
   --seconds=N (5)  --warmup_s=N (1)  --cpu=N: run on this core only  --json: one JSON object instead of lines
 
 Examples
@@ -90,6 +94,9 @@ void take_option(Options& options, std::string_view argument) {
       {"--batch_bytes", &options.batch_bytes},
       {"--fetch_bytes", &options.fetch_bytes},
       {"--fill_mib", &options.fill_mib},
+      {"--members", &options.members},
+      {"--records", &options.records},
+      {"--fetch_records", &options.fetch_records},
   };
   const std::pair<std::string_view, double*> real[] = {
       {"--rate", &options.rate}, {"--seconds", &options.seconds}, {"--warmup_s", &options.warmup_s}};
@@ -123,7 +130,8 @@ void check(const Options& options) {
   if (options.qos > 2) fail("--qos is 0, 1 or 2");
   if (options.port == 0 && !options.command.starts_with("bare-")) fail("--port of the broker is needed");
   if (options.publishers < 1 || options.subscribers < 1 || options.window < 1 || options.partitions < 1 || options.requests < 1 ||
-      options.connections < 1 || options.topics < 1 || options.record_bytes < 1 || options.rate <= 0) {
+      options.connections < 1 || options.topics < 1 || options.members < 1 || options.records < 1 || options.fetch_records < 1 ||
+      options.record_bytes < 1 || options.rate <= 0) {
     fail("a count is zero");
   }
   if (options.topic.size() > 100) fail("--topic has at most 100 characters");
@@ -161,6 +169,7 @@ static int run(int argc, char** argv) {
       {"mqtt-topics", [&] { return run_mqtt_topics(options); }},
       {"kafka-produce", [&] { return run_kafka_produce(options, false); }},
       {"kafka-fetch", [&] { return run_kafka_fetch(options, false); }},
+      {"kafka-share", [&] { return run_kafka_share(options); }},
       {"bare-produce", [&] { return run_kafka_produce(options, true); }},
       {"bare-fetch", [&] { return run_kafka_fetch(options, true); }},
   };

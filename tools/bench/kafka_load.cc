@@ -7,42 +7,12 @@
 
 #include "base/batch.h"
 #include "tools/bench/bare_loop.h"
+#include "tools/bench/kafka_bytes.h"
 #include "tools/bench/link.h"
 
 namespace robustmq::bench {
 
 namespace {
-
-template <class T>
-void put(std::string& out, T value) {
-  for (int shift = 8 * (static_cast<int>(sizeof(T)) - 1); shift >= 0; shift -= 8) {
-    out += static_cast<char>(static_cast<uint64_t>(value) >> shift);
-  }
-}
-
-void put_text(std::string& out, std::string_view text) {
-  put<int16_t>(out, static_cast<int16_t>(text.size()));
-  out += text;
-}
-
-template <class T>
-T get(std::string_view data, size_t at) {
-  uint64_t value = 0;
-  for (size_t i = 0; i < sizeof(T); ++i) value = value << 8 | static_cast<uint8_t>(data[at + i]);
-  return static_cast<T>(value);
-}
-
-// A request with its size before it; the correlation id is always 1, since answers come in order.
-std::string frame(int16_t key, int16_t version, std::string_view body) {
-  std::string out;
-  put<int32_t>(out, static_cast<int32_t>(body.size()) + 2 + 2 + 4 + 2 + 5);
-  put<int16_t>(out, key);
-  put<int16_t>(out, version);
-  put<int32_t>(out, 1);
-  put_text(out, "bench");
-  out += body;
-  return out;
-}
 
 // As many records of `record_bytes` as fit into `batch_bytes`, incompressible enough.
 Bytes make_batch(const Options& options, int32_t& records) {
@@ -79,7 +49,7 @@ class KafkaLoad {
     put<int32_t>(body, 10'000);
     put<int8_t>(body, 0);
     const std::string answer = call(frame(19, 4, body));
-    const auto error = get<int16_t>(answer, 4 + 4 + 4 + 4 + 2 + options_.topic.size());
+    const auto error = get_at<int16_t>(answer, 4 + 4 + 4 + 4 + 2 + options_.topic.size());
     if (error != 0) fail(fmt::format("creating the topic {}: error {}", options_.topic, error));
   }
 
@@ -139,7 +109,7 @@ class KafkaLoad {
     Link link;
     link.connect(port_);
     link.send_now(request);
-    const auto size = get<int32_t>(link.read_now(4), 0);
+    const auto size = get_at<int32_t>(link.read_now(4), 0);
     return "size" + link.read_now(static_cast<size_t>(size));
   }
 
@@ -185,7 +155,7 @@ class KafkaLoad {
   // Size, correlation, topics (1), name, partitions (1), index, error: an answer is looked at up to here.
   size_t produce_head() const { return 4 + 4 + 4 + 2 + options_.topic.size() + 4 + 4 + 2; }
   void take_produced(Member& member) {
-    const auto error = get<int16_t>(member.head, produce_head() - 2);
+    const auto error = get_at<int16_t>(member.head, produce_head() - 2);
     if (error != 0) fail(fmt::format("a produce request was refused: error {}", error));
     member.produced += records_;
     done_bytes_ += batch_.size();
@@ -196,9 +166,9 @@ class KafkaLoad {
   size_t fetch_head() const { return 4 + 4 + 4 + 2 + 4 + 4 + 2 + options_.topic.size() + 4 + 4 + 2 + 24 + 4 + 4 + 4; }
   void take_fetched(Member& member) {
     const size_t at = fetch_head();
-    const auto error = get<int16_t>(member.head, at - 4 - 4 - 4 - 24 - 2);
+    const auto error = get_at<int16_t>(member.head, at - 4 - 4 - 4 - 24 - 2);
     if (error != 0) fail(fmt::format("a fetch request was refused: error {}", error));
-    const auto length = get<int32_t>(member.head, at - 4);
+    const auto length = get_at<int32_t>(member.head, at - 4);
     const int64_t batches = length / static_cast<int64_t>(batch_.size());
     if (batches == 0)
       fail(fmt::format("a fetch at {} of {} brought {} bytes, less than one batch", member.next, member.end, length));
@@ -239,7 +209,7 @@ class KafkaLoad {
       member.head += data.substr(0, wanted);
       data.remove_prefix(wanted);
       if (member.head.size() < head) return data;
-      member.skip = 4 + static_cast<uint64_t>(get<int32_t>(member.head, 0)) - head;
+      member.skip = 4 + static_cast<uint64_t>(get_at<int32_t>(member.head, 0)) - head;
     }
     const size_t skipped = std::min<size_t>(member.skip, data.size());
     member.skip -= skipped;

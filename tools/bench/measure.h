@@ -31,6 +31,9 @@ struct Options {
   int requests = 4;           // Kafka: requests in flight a connection
   int fetch_bytes = 1 << 20;  // Kafka: most bytes a partition in one answer
   int fill_mib = 256;         // Kafka fetch: what is produced before
+  int members = 100;          // of kafka-share
+  int records = 100'000;      // of kafka-share, in all
+  int fetch_records = 50;     // most in one answer of kafka-share
   std::string topic = "bench";
   std::string dir = ".";  // of the bare loop's files
   bool json = false;

@@ -4,6 +4,7 @@
 #include "base/wire.h"
 #include "broker/group/coordinator_entry.h"
 #include "broker/group/share_start.h"
+#include "meta/topic_check.h"
 
 namespace robustmq::broker {
 namespace {
@@ -50,6 +51,10 @@ constexpr TextField kTexts[] = {
     {"share_auto_offset_reset", &GroupConfig::share_auto_offset_reset, "latest",
      [](const std::string& value) { return start_of(value).has_value(); }},
     {"share_renew_acknowledge_enable", &GroupConfig::share_renew_acknowledge_enable, "true",
+     [](const std::string& value) { return value == "true" || value == "false"; }},
+    {"share_dead_letter_topic", &GroupConfig::share_dead_letter_topic, "",
+     [](const std::string& value) { return value.empty() || (meta::check_topic_name(value).ok() && !value.starts_with("__")); }},
+    {"share_dead_letter_copies", &GroupConfig::share_dead_letter_copies, "false",
      [](const std::string& value) { return value == "true" || value == "false"; }},
 };
 
@@ -105,6 +110,9 @@ Status GroupCoordinator::changed_config(TenantId tenant, const ConfigureTopics::
   if (effective(kFields[kConsumerHeartbeat], config, options_) >= effective(kFields[kConsumerSession], config, options_) ||
       effective(kFields[kShareHeartbeat], config, options_) >= effective(kFields[kShareSession], config, options_))
     return Error{Code::invalid_config, "the session timeout must be longer than the heartbeat interval"};
+  if (const std::string& topic = config.share_dead_letter_topic;
+      !topic.empty() && !topic.starts_with(options_.share_dead_letter_prefix))
+    return Error{Code::invalid_config, "the dead letter topic's name must begin with " + options_.share_dead_letter_prefix};
   const bool is_new = config != GroupConfig{} && !configs_.contains({tenant, wanted.name});
   if (is_new && configs_.size() >= static_cast<size_t>(options_.configs_max))
     return Error{Code::quota_exceeded, "the number of groups with settings is at its limit"};
@@ -185,6 +193,8 @@ QueueSettings GroupCoordinator::settings_of(TenantId tenant, const std::string& 
   settings.read_committed =
       is_queue ? config.share_isolation_level != "read_uncommitted" : config.share_isolation_level == "read_committed";
   settings.may_renew = config.share_renew_acknowledge_enable != "false";
+  settings.dead_letters = {config.share_dead_letter_topic, options_.share_dead_letter_prefix,
+                           options_.share_dead_letter_topics_made, config.share_dead_letter_copies == "true"};
   return settings;
 }
 

@@ -22,6 +22,8 @@ struct GroupConfig {
   std::string share_isolation_level;  // empty, here and below: as without it
   std::string share_auto_offset_reset;
   std::string share_renew_acknowledge_enable;
+  std::string share_dead_letter_topic;
+  std::string share_dead_letter_copies;
 
   bool operator==(const GroupConfig&) const = default;
   template <class V>
@@ -37,6 +39,8 @@ struct GroupConfig {
     v.field("share_isolation_level", &G::share_isolation_level);
     v.field("share_auto_offset_reset", &G::share_auto_offset_reset);
     v.field("share_renew_acknowledge_enable", &G::share_renew_acknowledge_enable);
+    v.field("share_dead_letter_topic", &G::share_dead_letter_topic);
+    v.field("share_dead_letter_copies", &G::share_dead_letter_copies);
   }
 };
 

@@ -60,6 +60,8 @@ struct GroupOptions {
   int32_t share_partition_max_record_locks = 2'000;
   int32_t share_partition_max_record_locks_min = 100;
   int32_t share_partition_max_record_locks_max = 10'000;
+  std::string share_dead_letter_prefix = "dlq.";
+  bool share_dead_letter_topics_made = false;
   int32_t configs_max = 10'000;
   int64_t lag_check_ms = 10'000;
   int32_t lag_series_max = 2'000;
@@ -163,6 +165,10 @@ struct GroupOptions {
             {.doc = "Least such number that a share group may be given.", .min = 1, .max = 100'000});
     v.field("share_partition_max_record_locks_max", &G::share_partition_max_record_locks_max,
             {.doc = "Largest such number that a share group may be given.", .min = 1, .max = 100'000});
+    v.field("share_dead_letter_prefix", &G::share_dead_letter_prefix,
+            {.doc = "What the name of a share group's dead letter topic must begin with; empty: anything."});
+    v.field("share_dead_letter_topics_made", &G::share_dead_letter_topics_made,
+            {.doc = "Whether a share group's dead letter topic is made where it is not there."});
     v.field("lag_check_ms", &G::lag_check_ms,
             {.doc = "How often the lag of consumer groups and share groups in `/metrics` is looked at; 0: never.",
              .unit = "ms",

@@ -54,7 +54,7 @@ ConsumerHeartbeatReply ShareGroup::heartbeat(const HeartbeatShare& request, cons
     members_.erase(at);
     target_.erase(request.member_id);
     --metrics_.members;
-    aim(true);
+    aim_soon(now);
     reply.member_epoch = kShareLeave;
     return reply;
   }
@@ -80,7 +80,7 @@ ConsumerHeartbeatReply ShareGroup::heartbeat(const HeartbeatShare& request, cons
   std::vector<std::string> topics = request.topics ? in_order(*request.topics) : member.topics;
   if (is_new || topics != member.topics) {
     member.topics = std::move(topics);
-    aim(true);
+    aim_soon(now);
   } else if (topics_are_news_) {
     aim(false);
   }
@@ -116,12 +116,28 @@ void ShareGroup::tick(Instant now) {
     --metrics_.members;
     at = members_.erase(at);
   }
-  if (members_.size() != before) aim(true);
+  if (members_.size() != before) aim_soon(now);
+  if (aim_at_ <= now) {
+    next_aim_ = now + kAimPause;
+    aim(true);
+  }
+  next_timer_ = std::min(next_timer_, aim_at_);
+}
+
+void ShareGroup::aim_soon(Instant now) {
+  if (members_.size() > kEagerMembers && now < next_aim_) {
+    aim_at_ = next_aim_;
+    next_timer_ = std::min(next_timer_, aim_at_);
+    return;
+  }
+  next_aim_ = now + kAimPause;
+  aim(true);
 }
 
 // A new epoch with a new target where what is followed differs, or `anyway`.
 void ShareGroup::aim(bool anyway) {
   topics_are_news_ = false;
+  aim_at_ = Instant::never();
   AssignmentInput input;
   std::map<std::string, std::optional<FollowableTopic>, std::less<>> looked_up;
   for (const auto& [id, member] : members_) {

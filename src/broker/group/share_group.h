@@ -1,9 +1,9 @@
 // ShareGroup: one share group (KIP-932), as a pure machine: heartbeats and time in, answers and the next timer out. Pure.
 //
 // Members say what they follow; with each change the group's epoch rises, and the assignor (share_assignor.h) says who reads
-// which partitions. Nothing has to be given back before it is given to another: the queues see to it that a record is one
-// member's at a time. So a member walks to the group's epoch with its next heartbeat. A member that is silent for the session
-// timeout is dropped.
+// which partitions; in a large group (kEagerMembers) the changes of kAimPause together. Nothing has to be given back before it is
+// given to another: the queues see to it that a record is one member's at a time. So a member walks to the group's epoch with its
+// next heartbeat. A member that is silent for the session timeout is dropped.
 //
 // Members are not stored: after a crash they are unknown, and join again. What is stored is that the group is there, and over
 // which topics it has queues. Limits: GroupOptions::share_members_max, member_bytes_max.
@@ -33,6 +33,10 @@ class ShareGroup {
       : options_(options), metrics_(metrics), topics_(topics) {}
   ShareGroup(const ShareGroup&) = delete;
   ~ShareGroup();
+
+  // With more members a target is made at most so often: members that come one by one would have it made for each of them.
+  static constexpr size_t kEagerMembers = 500;
+  static constexpr Duration kAimPause = Duration::seconds(1);
 
   struct Refusal {
     Code code = Code::ok;
@@ -87,6 +91,7 @@ class ShareGroup {
     Instant deadline{};
   };
   void aim(bool anyway);
+  void aim_soon(Instant now);
 
   const GroupOptions& options_;
   GroupMetrics& metrics_;
@@ -100,6 +105,8 @@ class ShareGroup {
   bool has_news_ = true;
   bool topics_are_news_ = false;
   Instant next_timer_ = Instant::never();
+  Instant aim_at_ = Instant::never();  // a target is wanted
+  Instant next_aim_{};                 // the earliest time of the next one in a large group
 };
 
 }  // namespace robustmq::broker

@@ -158,6 +158,37 @@ TEST(ShareGroup, TakesTenThousandMembers) {
   for (const auto& [shard, count] : readers) EXPECT_EQ(count, 625);
 }
 
+TEST(ShareGroup, MakesOneTargetForManyMembersThatComeTogether) {
+  Lab lab;
+  lab.options.share_members_max = 10'000;
+  lab.topics.add("t", 16);
+  std::map<std::string, int32_t> epochs;
+  std::map<std::string, int32_t> had;  // the partition that it was given first
+  for (int i = 0; i < 5'000; ++i) {
+    const std::string id = "m" + std::to_string(10'000 + i);
+    const auto reply = lab.beat(id, 0);
+    ASSERT_EQ(reply.code, Code::ok);
+    ASSERT_GT(reply.member_epoch, 0);
+    epochs[id] = reply.member_epoch;
+    if (Lab::count(reply) > 0) had[id] = reply.assignment->at(0).partitions.at(0);
+  }
+  EXPECT_LT(lab.metrics.rebalances_total, ShareGroup::kEagerMembers + 5);
+  lab.pass(ShareGroup::kAimPause.ns / 1'000'000);
+  std::map<int32_t, int> readers;
+  for (const auto& [id, epoch] : epochs) {
+    const auto reply = lab.beat(id, epoch);
+    if (!reply.assignment) {  // as it was
+      ASSERT_TRUE(had.contains(id)) << id;
+      ++readers[had[id]];
+      continue;
+    }
+    ASSERT_EQ(Lab::count(reply), 1u) << id;
+    ++readers[reply.assignment->at(0).partitions.at(0)];
+  }
+  EXPECT_EQ(readers.size(), 16u);
+  EXPECT_EQ(lab.group().epoch(), static_cast<int32_t>(lab.metrics.rebalances_total));
+}
+
 TEST(ShareAssignor, IsFairAndKeepsWhatItCan) {
   std::mt19937 random(5);
   const TopicId one = Uuid::random(1, 1), two = Uuid::random(1, 2);

@@ -1,6 +1,7 @@
 // GroupCoordinator: what a commit names, and offsets that are committed in transactions.
 #include <algorithm>
 
+#include "base/failpoint.h"
 #include "broker/group/coordinator.h"
 
 namespace robustmq::broker {
@@ -64,6 +65,7 @@ void GroupCoordinator::commit_in_transaction(TenantId tenant, ProducerId produce
   if (find_or_make(tenant, request.group) == nullptr) return refuse(Code::quota_exceeded);
   pending_.add(tenant, request.group, producer, std::move(changes),
                [reply = std::move(reply), done = std::move(done)](const Status& status) mutable {
+                 failpoint("transaction_offsets_pending");
                  for (Code& result : reply.offsets) {
                    if (result == Code::ok) result = status.code();
                  }

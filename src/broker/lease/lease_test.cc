@@ -311,5 +311,21 @@ TEST_F(LeaseTest, WaitsForTheBytesAskedAndHoldsWhatItHas) {
   EXPECT_FALSE(lease(b, "b", 9).empty());
 }
 
+TEST_F(LeaseTest, ALightTopicIsRefusedByName) {
+  begin();
+  Client& device = rig.connect("device");
+  rig.open(device, {.client_id = "device"});
+  EXPECT_EQ(rig.publish(device, "plant/line1", "x", 1), Code::ok);
+  HeartbeatShare request;
+  request.group = "light";
+  request.member_id = "a";
+  request.topics = {"t", "plant.line1"};
+  const auto reply = rig.ask_for<ConsumerHeartbeatReply>(kafka(1), request);
+  EXPECT_EQ(reply.code, Code::invalid_argument);
+  EXPECT_NE(reply.detail.find("plant.line1"), std::string::npos) << reply.detail;
+  request.topics = {"t", "not.there.yet"};
+  EXPECT_EQ(rig.ask_for<ConsumerHeartbeatReply>(kafka(1), request).code, Code::ok);
+}
+
 }  // namespace
 }  // namespace robustmq::broker::test

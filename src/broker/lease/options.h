@@ -16,6 +16,10 @@ struct LeaseMetrics {
   uint64_t connections_lost_total = 0;
   uint64_t queues_made_total = 0;
   uint64_t queues_failed_total = 0;
+  int64_t dead_letters_waiting = 0;
+  uint64_t dead_letters_written_total = 0;
+  uint64_t dead_letters_failed_total = 0;
+  uint64_t dead_letters_without_copy_total = 0;
 
   template <class V>
   static void describe(V& v) {
@@ -29,6 +33,15 @@ struct LeaseMetrics {
     v.field("queues_made_total", &M::queues_made_total, {.doc = "Queues over partitions that were used for the first time."});
     v.field("queues_failed_total", &M::queues_failed_total,
             {.doc = "Times a queue was closed because its rows could not be read or written; it is opened with its next use."});
+    v.field("dead_letters_waiting", &M::dead_letters_waiting,
+            {.doc = "Dead records of open queues whose dead letters are not written yet."});
+    v.field("dead_letters_written_total", &M::dead_letters_written_total, {.doc = "Dead letters written."});
+    v.field(
+        "dead_letters_failed_total", &M::dead_letters_failed_total,
+        {.doc = "Times dead letters could not be written: their topic is missing, takes none or failed. They are tried again."});
+    v.field("dead_letters_without_copy_total", &M::dead_letters_without_copy_total,
+            {.doc = "Dead letters that were to have their record's key and value and have not: it is gone from the log, or with "
+                    "them the letter is over the topic's largest batch."});
   }
 };
 

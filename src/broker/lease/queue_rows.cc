@@ -44,6 +44,17 @@ std::optional<std::pair<TenantId, TopicId>> topic_of_queue_row(std::string_view 
   return std::pair(tenant, topic);
 }
 
+std::optional<QueueKey> queue_of_row(std::string_view key) {
+  constexpr size_t kShardBytes = 4 + sizeof(TopicId::bytes) + 4;
+  const auto topic = topic_of_queue_row(key);
+  if (!topic || key.size() < kQueueRows.size() + kShardBytes + 2) return std::nullopt;
+  const std::string_view rest = key.substr(kQueueRows.size() + kShardBytes);
+  const size_t length = static_cast<size_t>(storage::big_endian(rest.substr(0, 2)));
+  if (rest.size() < 2 + length) return std::nullopt;
+  const auto partition = static_cast<int32_t>(storage::big_endian(key.substr(kQueueRows.size() + kShardBytes - 4, 4)));
+  return QueueKey{topic->first, {topic->second, partition}, std::string(rest.substr(2, length))};
+}
+
 std::string snapshot_key(const QueueKey& queue) { return queue_rows_of(queue) + kSnapshot; }
 
 std::string change_key(const QueueKey& queue, uint64_t number) {

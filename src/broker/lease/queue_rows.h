@@ -32,6 +32,8 @@ std::string queue_rows_of(TenantId tenant, const TopicId& topic);  // of those o
 std::string queue_rows_of(TenantId tenant, const ShardId& shard);  // over a partition
 std::string queue_rows_of(const QueueKey& queue);                  // of one queue
 std::optional<std::pair<TenantId, TopicId>> topic_of_queue_row(std::string_view key);
+// Of which queue a row is; nullopt: it is none.
+std::optional<QueueKey> queue_of_row(std::string_view key);
 
 std::string snapshot_key(const QueueKey& queue);
 std::string change_key(const QueueKey& queue, uint64_t number);

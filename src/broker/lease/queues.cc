@@ -63,8 +63,15 @@ Queues::~Queues() { *alive_ = false; }
 
 void Queues::ask_settings(const QueueKey& queue, Callback<void(Result<QueueSettings>)> done) { ask_(queue, std::move(done)); }
 
-void Queues::on_closed(const QueueKey& key) {
+void Queues::write_letters(const QueueKey& queue, const std::string& source, const QueueSettings::DeadLetters& to,
+                           std::vector<DeadLetter> letters, DeadLetters::Done done) {
+  if (!letters_) return done(Code::not_supported, 0);
+  letters_->write(queue, source, to, std::move(letters), std::move(done));
+}
+
+void Queues::on_closed(const QueueKey& key, bool owes_letters) {
   const auto found = queues_.find(key);
+  if (owes_letters) owing_[key] = found->second->topic();
   std::unique_ptr<ShardQueue> gone = std::move(found->second);
   queues_.erase(found);
   core_.post([gone = std::move(gone)] {});  // it is on the stack
@@ -183,6 +190,7 @@ void Queues::seek(QueueKey key, std::shared_ptr<const meta::Topic> topic, Offset
 
 void Queues::remove(const QueueKey& key, Callback<void(Code)> done) {
   if (const auto found = queues_.find(key); found != queues_.end()) found->second->close(Code::group_not_found);
+  owing_.erase(key);
   removing_.insert(key);
   const std::string first = queue_rows_of(key);
   storage::KvBatch batch;
@@ -207,6 +215,7 @@ void Queues::remove_topic(const meta::Topic& topic) {
     gone.push_back(at->first);
   for (const QueueKey& key : gone) {
     if (const auto found = queues_.find(key); found != queues_.end()) found->second->close(Code::unknown_topic_id);
+    owing_.erase(key);
   }
   if (!gone.empty()) return remove_rows(topic);
   const std::string first = queue_rows_of(topic.tenant, topic.id);
@@ -234,6 +243,34 @@ void Queues::tidy() {
     if (queue->is_idle_since(then)) idle.push_back(key);
   }
   for (const QueueKey& key : idle) queues_.at(key)->close(Code::shutting_down);
+  for (const auto& [key, topic] : std::exchange(owing_, {})) open_again(key, topic);
+}
+
+void Queues::open_again(const QueueKey& key, std::shared_ptr<const meta::Topic> topic) {
+  with(key, topic, false, [this, alive = alive_, key, topic](const Result<ShardQueue*>& queue) {
+    const bool is_gone = queue.ok() || queue.code() == Code::not_found || queue.code() == Code::group_not_found ||
+                         queue.code() == Code::unknown_topic || queue.code() == Code::unknown_topic_id;
+    if (*alive && !is_gone) owing_[key] = topic;
+  });
+}
+
+// From queue to queue: one row of each is looked at.
+void Queues::resume_from(const meta::Meta& meta, std::string from) {
+  rows_.scan(std::move(from), storage::end_of(std::string(kQueueRows)), 1,
+             [this, alive = alive_, &meta](Result<storage::KvRows> rows) {
+               if (!*alive || !rows.ok() || rows->empty()) return;
+               const std::optional<QueueKey> key = queue_of_row(rows->front().first);
+               if (!key) return;
+               const auto topic = meta.find(key->shard.topic);
+               if (topic && home_of(key->shard, core_.count()) == core_.index()) {
+                 ask_(*key, [this, alive, key, topic](const Result<QueueSettings>& settings) {
+                   if (!*alive) return;
+                   if (settings.code() == Code::coordinator_loading) owing_[*key] = topic;
+                   if (settings.ok() && !settings->dead_letters.topic.empty()) open_again(*key, topic);
+                 });
+               }
+               resume_from(meta, storage::end_of(queue_rows_of(*key)));
+             });
 }
 
 void Queues::sweep(const meta::Meta& meta) { sweep_from(meta, std::string(kQueueRows)); }

@@ -40,6 +40,8 @@ class Queues final : private QueueEvents {
 
   // Who knows the settings of a queue, and whether it is to be.
   void set_settings(Callback<void(const QueueKey&, Callback<void(Result<QueueSettings>)>)> ask) { ask_ = std::move(ask); }
+  // Who writes dead letters.
+  void set_letters(DeadLetters* letters) { letters_ = letters; }
   // Who is told that there may be something for a request.
   void set_wake(Callback<void(const QueueWaiter&)> wake) { wake_ = std::move(wake); }
 
@@ -70,6 +72,8 @@ class Queues final : private QueueEvents {
   void tidy();
   // Removes rows of topics that are not there any more: a crash came between their end and that of their rows.
   void sweep(const meta::Meta& meta);
+  // Opens the queues that may owe dead letters since before the start.
+  void resume_letters(const meta::Meta& meta) { resume_from(meta, std::string(kQueueRows)); }
 
   const queue::QueueMetrics& queue_metrics() const { return queue_metrics_; }
   size_t size() const { return queues_.size(); }
@@ -81,13 +85,17 @@ class Queues final : private QueueEvents {
 
   void ask_settings(const QueueKey& queue, Callback<void(Result<QueueSettings>)> done) override;
   void wake(const QueueWaiter& waiter) override { wake_(waiter); }
-  void on_closed(const QueueKey& queue) override;
+  void on_closed(const QueueKey& queue, bool owes_letters) override;
+  void write_letters(const QueueKey& queue, const std::string& source, const QueueSettings::DeadLetters& to,
+                     std::vector<DeadLetter> letters, DeadLetters::Done done) override;
 
   void with(const QueueKey& key, const std::shared_ptr<const meta::Topic>& topic, bool may_make,
             Callback<void(Result<ShardQueue*>)> use, bool from_start = false);
   ShardQueue* find_open(const QueueKey& key) const;
   void remove_rows(const meta::Topic& topic);
   void sweep_from(const meta::Meta& meta, std::string from);
+  void resume_from(const meta::Meta& meta, std::string from);
+  void open_again(const QueueKey& key, std::shared_ptr<const meta::Topic> topic);
 
   runtime::Core& core_;
   Rows& rows_;
@@ -98,6 +106,8 @@ class Queues final : private QueueEvents {
   Callback<void(const QueueWaiter&)> wake_;
   std::map<QueueKey, std::unique_ptr<ShardQueue>> queues_;
   std::multiset<QueueKey> removing_;
+  DeadLetters* letters_ = nullptr;
+  std::map<QueueKey, std::shared_ptr<const meta::Topic>> owing_;  // that closed while they owed letters: opened again by tidy()
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -29,7 +29,9 @@ ShardQueue::ShardQueue(const Setup& setup, QueueKey key, std::shared_ptr<const m
 
 ShardQueue::~ShardQueue() {
   anchor_.cut();
-  if (!is_over_) --metrics_.queues_open;  // a closed one may outlive what it counts in
+  if (is_over_) return;
+  metrics_.dead_letters_waiting -= letters_owed_;
+  --metrics_.queues_open;  // a closed one may outlive what it counts in
 }
 
 // ---- Opening ----
@@ -153,7 +155,8 @@ void ShardQueue::close(Code code) {
   anchor_.cut();
   timer_.cancel();
   unlink();
-  events_.on_closed(key_);
+  metrics_.dead_letters_waiting -= letters_owed_;
+  events_.on_closed(key_, letters_owed_ > 0);
   std::vector<Callback<void(Code)>> told = std::move(writing_);
   for (Callback<void(Code)>& each : behind_) told.push_back(std::move(each));
   for (Opening& each : opening_) told.push_back(std::move(each.use));
@@ -176,7 +179,7 @@ void ShardQueue::take_outputs() {
   queue::Outputs& outputs = queue_->outputs();
   for (queue::Delta& delta : outputs.deltas) pending_.push_back(std::move(delta));
   outputs.deltas.clear();
-  outputs.deaths.clear();
+  if (!outputs.deaths.empty()) owe(std::exchange(outputs.deaths, {}));
   if (!pending_.empty() && !is_writing_) write();
   arm();
 }
@@ -249,6 +252,7 @@ void ShardQueue::wake_next() {
 void ShardQueue::look_at(const shard::Shard& shard) {
   const shard::ShardBounds bounds = shard.bounds();
   end_ = settings_.read_committed ? bounds.last_stable : bounds.high_watermark;
+  log_start_ = bounds.log_start;
   if (bounds.log_start <= queue_->start()) return;
   queue_->trim(bounds.log_start, now());
   take_outputs();
@@ -280,6 +284,7 @@ void ShardQueue::arm() {
   if (is_over_) return;
   Instant next = queue_->next_timer(now());
   if (window_) next = std::min(next, window_until_);
+  if (letters_owed_ > 0 && !is_lettering_) next = std::min(next, letters_not_before_);
   if (next == Instant::never()) return timer_.cancel();
   core_.arm(timer_, next);
 }
@@ -288,12 +293,13 @@ void ShardQueue::on_timer() {
   if (core_.now() >= window_until_) window_.reset();
   queue_->tick(now());
   take_outputs();
+  settle_letters();
   wake_next();
 }
 
 bool ShardQueue::is_idle_since(Instant then) const {
   return is_open_ && used_at_ <= then && consumers_.empty() && line_.empty() && waiters_.empty() && !is_writing_ &&
-         queue_->count(queue::State::leased) == 0;
+         letters_owed_ == 0 && queue_->count(queue::State::leased) == 0;
 }
 
 // ---- For who looks after it ----
@@ -305,8 +311,11 @@ void ShardQueue::configure(const QueueSettings& settings) {
   options_.lease_ms_max = std::max(kLeaseMsMax, settings.lease_ms);
   options_.delivery_limit = settings.delivery_limit;
   options_.limit_counts_releases = true;
+  options_.is_death_confirmed = !settings.dead_letters.topic.empty();
+  letters_not_before_ = {};  // what stood in the way may be gone
   options_.in_flight_max = settings.in_flight_max;
   options_.ranges_max = std::max(options_.ranges_max, 4 * settings.in_flight_max);
+  if (is_open_) arm();
 }
 
 void ShardQueue::describe(Callback<void(QueueFacts)> done) {
@@ -325,6 +334,9 @@ void ShardQueue::describe(Callback<void(QueueFacts)> done) {
 void ShardQueue::seek(Offset to, Callback<void(Code)> done) {
   if (to < 0 || to == INT64_MAX) return done(Code::invalid_argument);
   queue_->seek(to, now());
+  metrics_.dead_letters_waiting -= letters_owed_ - static_cast<int64_t>(letters_.size());
+  letters_owed_ = static_cast<int64_t>(letters_.size());
+  owed_.clear();  // of those that are being written, none is dead any more
   take_outputs();
   flush(std::move(done));
   wake_next();

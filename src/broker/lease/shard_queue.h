@@ -9,6 +9,8 @@
 //  1. An answer that something was settled comes when it is durable. Leases are not stored: after a crash nobody has any.
 //  2. What could not be written is not so: the queue closes with the error, and its next use reads the rows.
 //  3. Nothing is leased to a consumer that has left, however long the reading took.
+//  4. Where dead letters go somewhere, a record that died is dead, durably, before its letter is written, and done when that is
+//     durable. A crash in between writes it again. What cannot be written is tried again for ever; the record stays dead.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +24,7 @@
 #include <vector>
 
 #include "base/anchor.h"
+#include "broker/lease/dead_letters.h"
 #include "broker/lease/options.h"
 #include "broker/lease/queue_rows.h"
 #include "broker/lease/window.h"
@@ -79,8 +82,11 @@ class QueueEvents {
   virtual void ask_settings(const QueueKey& queue, Callback<void(Result<QueueSettings>)> done) = 0;
   // There may be something for it; to be told in a later turn.
   virtual void wake(const QueueWaiter& waiter) = 0;
-  // It is closed, and answers nothing any more; it is destroyed in a later turn.
-  virtual void on_closed(const QueueKey& queue) = 0;
+  // It is closed, and answers nothing any more; it is destroyed in a later turn. `owes_letters`: dead letters of it are not
+  // written yet.
+  virtual void on_closed(const QueueKey& queue, bool owes_letters) = 0;
+  virtual void write_letters(const QueueKey& queue, const std::string& source, const QueueSettings::DeadLetters& to,
+                             std::vector<DeadLetter> letters, DeadLetters::Done done) = 0;
 
  protected:
   ~QueueEvents() = default;
@@ -123,12 +129,19 @@ class ShardQueue final : private shard::Watcher {
 
   const QueueSettings& settings() const { return settings_; }
   bool is_open() const { return is_open_; }
+  const std::shared_ptr<const meta::Topic>& topic() const { return topic_; }
   // Nobody has or wants anything of it since then.
   bool is_idle_since(Instant then) const;
 
   static constexpr uint64_t kWindowBytes = 256 << 10;  // read at once
   static constexpr Duration kWindowKept = Duration::seconds(1);
   static constexpr uint64_t kSnapshotEveryBytes = 16 << 10;  // of changes, at least
+  // Of one writing of dead letters: letters, and bytes of their copies; and the pause behind one that failed, at first and at
+  // most.
+  static constexpr size_t kLettersMax = 500;
+  static constexpr size_t kLetterBytesMax = 1 << 20;
+  static constexpr Duration kLetterPause = Duration::seconds(1);
+  static constexpr Duration kLetterPauseMax = Duration::seconds(30);
 
  private:
   struct Consumer {
@@ -185,6 +198,17 @@ class ShardQueue final : private shard::Watcher {
   std::optional<Offset> next_offset() const;
   bool is_known(const Serving& one) const;
 
+  // shard_queue_dead.cc
+  void owe(std::vector<queue::Outputs::Death> deaths);
+  void settle_letters();
+  void begin_letters();
+  void take_letters();
+  void copy_next();
+  void copy_from(Offset at, const Bytes& bytes);
+  void write_letters();
+  void finish_letters(const Status& status, size_t written);
+  void pay(Offset first, Offset last);
+
   runtime::Core& core_;
   Rows& rows_;
   Locator& locator_;
@@ -222,6 +246,16 @@ class ShardQueue final : private shard::Watcher {
   uint64_t first_change_ = 0;  // whose row may be there
   uint64_t changed_bytes_ = 0;
   uint64_t snapshot_bytes_ = 0;
+
+  std::deque<queue::Outputs::Death> owed_;  // whose letters are not being written
+  std::vector<DeadLetter> letters_;         // being written
+  size_t copied_ = 0;                       // of them were looked up in the log
+  size_t copied_bytes_ = 0;
+  bool is_lettering_ = false;
+  int64_t letters_owed_ = 0;  // in both
+  Instant letters_not_before_{};
+  Duration letter_pause_ = kLetterPause;
+  Offset log_start_ = 0;  // when the shard was looked at last
 
   runtime::Timer timer_;
   AnchorOwner<ShardQueue> anchor_;

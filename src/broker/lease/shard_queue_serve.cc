@@ -216,8 +216,9 @@ void ShardQueue::settle(const std::string& consumer, const std::vector<SettleRan
       break;
     }
     // What lies before the first record that is not done is done, or gone from the log.
-    if (range.last < queue_->start()) continue;
-    range.first = std::max(range.first, queue_->start());
+    const Offset open_from = std::max(queue_->start(), log_start_);
+    if (range.last < open_from) continue;
+    range.first = std::max(range.first, open_from);
     if (range.what == SettleRange::What::renew && !settings_.may_renew) code = Code::invalid_argument;
     if (!queue_->holds(id, range.first, range.last)) code = Code::not_found;
     if (code != Code::ok) break;

@@ -29,6 +29,15 @@ struct QueueSettings {
   int64_t in_flight_max = 2'000;
   bool read_committed = false;  // nothing at or past the last stable offset, and nothing that was aborted
   bool may_renew = true;
+  // Where records that died go: rejected, or at the limit of deliveries. One is done when its dead letter is durable.
+  struct DeadLetters {
+    std::string topic;      // a stream that takes them (meta::TopicConfig::takes_dead_letters); empty: nowhere
+    std::string prefix;     // what its name must begin with
+    bool may_make = false;  // where it is not there
+    bool copies = false;    // with the record's key and value
+    bool operator==(const DeadLetters&) const = default;
+  };
+  DeadLetters dead_letters;
   bool operator==(const QueueSettings&) const = default;
 };
 

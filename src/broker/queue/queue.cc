@@ -306,6 +306,7 @@ void Queue::trim(Offset upto, Now now) {
     std::set<ConsumerId> holders;
     change(start_, std::min(upto, end_) - 1, [&](Offset at, Range& range) {
       if (range.holder != 0) holders.insert(range.holder);
+      if (range.state == State::dead && options_.is_death_confirmed) return;
       if (range.state != State::done) finish(at, range);
     });
     for (const ConsumerId id : holders) refresh(consumers_.at(id));

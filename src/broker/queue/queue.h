@@ -246,7 +246,7 @@ class Queue {
   void seek(Offset to, Now now);
   // Open messages below `upto` are done; leased ones stay with their holders. Returns how many.
   int64_t purge(Offset upto, Now now);
-  // The log no longer has what is below `upto`: done, leased or not.
+  // The log no longer has what is below `upto`: done, leased or not. Dead messages that wait for confirm_dead() go on to.
   void trim(Offset upto, Now now);
   void pause();
   void resume(Now now);

@@ -262,7 +262,8 @@ void Model::step() {
   } else if (verb < 93) {
     const Offset first = open_.empty() ? end_ : open_.begin()->first;
     const Offset upto = first + static_cast<Offset>(pick(6));
-    std::erase_if(open_, [&](const auto& e) { return e.first < upto; });
+    std::erase_if(open_, [&](const auto& e) { return e.first < upto && e.second.state != State::dead; });
+    drop_done();
     queue_->trim(upto, now_);
     end_ = std::max(end_, upto);
   } else if (verb < 94) {

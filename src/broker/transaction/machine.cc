@@ -153,7 +153,7 @@ void TransactionMachine::on(const Key& key, Entry& entry, Ticket ticket, const I
   if (row.is_prepared()) return refuse(ticket, Code::concurrent_transactions);
   const bool is_retry = is_known && !is_new && row.last_epoch >= 0 && init.epoch == row.last_epoch && init.epoch != row.epoch;
   if (is_known && !is_new && init.epoch != row.epoch && !is_retry) return refuse(ticket, Code::fenced_producer);
-  if (row.state == State::ongoing) return fence(key, entry, ticket, now);
+  if (row.state == State::ongoing) return fence(key, entry, ticket, now, is_known);
   TransactionRow next = row;
   next.timeout_ms = init.timeout_ms;
   next.changed_ms = now.ms;
@@ -273,14 +273,19 @@ void TransactionMachine::prepare(const Key& key, Entry& entry, Ticket ticket, co
   write(key, entry, std::move(next), ticket);
 }
 
-// A newer producer, or time, ends what is open. The markers' epoch fences whoever had it.
-void TransactionMachine::fence(const Key& key, Entry& entry, Ticket ticket, WallTime now) {
+// A newer producer, or time, ends what is open. The markers' epoch fences whoever had it. `is_own`: it is the producer itself
+// that begins anew, and is known by its last epoch when it comes again.
+void TransactionMachine::fence(const Key& key, Entry& entry, Ticket ticket, WallTime now, bool is_own) {
   TransactionRow next = entry.row;
   next.state = State::prepare_abort;
   next.changed_ms = now.ms;
-  next.last_epoch = -1;
+  next.last_epoch = is_own ? entry.row.epoch : int16_t{-1};
   next.last_producer_id = -1;
   next.epoch = static_cast<int16_t>(std::min<int>(entry.row.epoch + 1, INT16_MAX));
+  if (is_own && is_used_up(entry.row.epoch)) {
+    next.next_producer_id = take_spare();
+    if (next.next_producer_id < 0) return refuse(ticket, Code::overloaded);
+  }
   write(key, entry, std::move(next), ticket, Code::concurrent_transactions);
 }
 
@@ -356,7 +361,7 @@ void TransactionMachine::tick(WallTime now) {
     Entry& entry = *entries_.at(key);
     if (entry.row.state == State::ongoing) {
       ++metrics_.timed_out_total;
-      fence(key, entry, 0, now);
+      fence(key, entry, 0, now, false);
       continue;
     }
     entry.is_writing = true;

@@ -9,7 +9,8 @@
 // KIP-890, each EndTxn, and the markers then carry the new one, so that nothing of the transaction can come behind them. The last
 // usable epoch is followed by a new producer id. A retry of what gave a new epoch is known by the last epoch and gets the same
 // answer; after a timeout or a takeover there is no last epoch, so the older producer hears that it is fenced and never of a
-// success.
+// success. A producer that names its own epoch in InitProducerId while its transaction is open is no other one (KIP-360): the
+// transaction is aborted as by EndTxn, and it goes on in the next epoch when it asks again.
 //
 // One row of an id is written at a time; requests that come meanwhile wait in order, at most kWaitingMax, more get
 // concurrent_transactions, as any but a wrong one does while a transaction is being ended.
@@ -137,7 +138,7 @@ class TransactionMachine {
   void on(const Key& key, Entry& entry, Ticket ticket, const Add& add, WallTime now);
   void on(const Key& key, Entry& entry, Ticket ticket, const End& end, WallTime now);
   void prepare(const Key& key, Entry& entry, Ticket ticket, const End& end, WallTime now);
-  void fence(const Key& key, Entry& entry, Ticket ticket, WallTime now);
+  void fence(const Key& key, Entry& entry, Ticket ticket, WallTime now, bool is_own);
   void write(const Key& key, Entry& entry, TransactionRow next, Ticket writer, Code answer = Code::ok);
   void refuse(Ticket ticket, Code code);
   void answer_end(Entry& entry, const TransactionRow& complete);

@@ -137,6 +137,37 @@ TEST(Case54TransactionMachine, InitAbortsWhatIsOpenAndIsToldToComeAgain) {
   EXPECT_EQ(rig.add(first.id, first.epoch, 1), Code::fenced_producer);
 }
 
+TEST(Case54TransactionMachine, AProducerThatBeginsAnewInItsOwnTransactionGoesOnInTheNextEpoch) {
+  Rig rig;
+  const auto first = rig.init();
+  ASSERT_EQ(rig.add(first.id, first.epoch, 1), Code::ok);
+  EXPECT_EQ(rig.init(first.id, first.epoch).code, Code::concurrent_transactions);
+  EXPECT_EQ(rig.row().state, State::complete_abort);
+  EXPECT_EQ(rig.end(first.id, first.epoch, true, true).code, Code::invalid_transaction_state) << "never of a success";
+  rig.restart();
+  const auto again = rig.init(first.id, first.epoch);
+  ASSERT_EQ(again.code, Code::ok);
+  EXPECT_EQ(again.id, first.id);
+  EXPECT_EQ(again.epoch, first.epoch + 1);
+  EXPECT_EQ(rig.add(first.id, first.epoch, 1), Code::fenced_producer) << "what it sent before";
+  ASSERT_EQ(rig.add(again.id, again.epoch, 2), Code::ok);
+  EXPECT_EQ(rig.init(first.id, first.epoch).code, Code::fenced_producer) << "it has gone on since";
+  EXPECT_EQ(rig.end(again.id, again.epoch, true, false).code, Code::ok);
+}
+
+TEST(Case54TransactionMachine, AProducerThatBeginsAnewInItsLastEpochGetsAnotherId) {
+  Rig rig;
+  const auto first = rig.init();
+  rig.kept[kKey].epoch = Machine::kLastEpoch;
+  rig.restart();
+  ASSERT_EQ(rig.add(first.id, Machine::kLastEpoch, 1), Code::ok);
+  EXPECT_EQ(rig.init(first.id, Machine::kLastEpoch).code, Code::concurrent_transactions);
+  const auto again = rig.init(first.id, Machine::kLastEpoch);
+  ASSERT_EQ(again.code, Code::ok);
+  EXPECT_NE(again.id, first.id);
+  EXPECT_EQ(again.epoch, 0);
+}
+
 TEST(Case54TransactionMachine, TimeoutsAreBounded) {
   Rig rig;
   EXPECT_EQ(rig.answer(Machine::Init{rig.options.timeout_max_ms + 1, -1, -1}).code, Code::invalid_transaction_timeout);
@@ -436,7 +467,8 @@ TEST(TransactionMachine, KeepsItsPromisesToRandomClients) {
       int16_t epoch = -1;
       int32_t number = 0;  // of its transaction; 0: none
       int32_t adding = 0;  // of a partition whose addition is not answered: it is asked again
-      int ending = 0;      // 1 commits, -1 aborts: asked and not answered
+      bool begins_anew = false;
+      int ending = 0;  // 1 commits, -1 aborts: asked and not answered
     };
     Client clients[2];
     clients[0].bumps = random() % 2;
@@ -491,6 +523,20 @@ TEST(TransactionMachine, KeepsItsPromisesToRandomClients) {
         client.epoch = answer->epoch;
         client.number = client.adding = client.ending = 0;
         newest = who;
+        return;
+      }
+      if (client.begins_anew || (client.ending == 0 && random() % 12 == 0)) {
+        // Begins anew under its own epoch, as clients do behind an error: what is open is aborted, by its own will.
+        const auto answer = ask(Machine::Init{1000, client.id, client.epoch}, may_fail);
+        if (answer && answer->code == Code::ok) {
+          EXPECT_EQ(newest, who) << "an older producer was let in";
+          client.id = answer->id;
+          client.epoch = answer->epoch;
+          client.number = client.adding = 0;
+        } else if (answer && answer->code == Code::fenced_producer) {
+          client.id = -1;
+        }
+        client.begins_anew = client.id >= 0 && (!answer || answer->code != Code::ok);
         return;
       }
       const bool adds = client.ending == 0 && (client.number == 0 || client.adding != 0 || random() % 2);

@@ -20,11 +20,13 @@ const Row* find(const Row (&rows)[N], std::string_view Row::* name, std::string_
 
 }  // namespace
 
-const TopicSetting kTopicSettings[14] = {
+const TopicSetting kTopicSettings[15] = {
     {"cleanup.policy", "cleanup_policy", ConfigType::list, "log.cleanup.policy",
      "delete drops old records, compact keeps of each key the newest; both, or none, may be given."},
     {"delete.retention.ms", "delete_retention_ms", ConfigType::int64, "log.cleaner.delete.retention.ms",
      "How long compaction leaves a tombstone after it first met it."},
+    {"errors.deadletterqueue.group.enable", "takes_dead_letters", ConfigType::boolean, "",
+     "Whether dead letters of share groups may be written to it."},
     {"max.compaction.lag.ms", "compaction_lag_max_ms", ConfigType::int64, "log.cleaner.max.compaction.lag.ms",
      "Age at which records are compacted, however few they are."},
     {"max.message.bytes", "message_bytes_max", ConfigType::int32, "message.max.bytes", "Largest record batch taken, as stored."},

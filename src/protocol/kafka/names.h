@@ -43,7 +43,7 @@ struct FixedSetting {
   std::string_view doc;
 };
 
-extern const TopicSetting kTopicSettings[14];
+extern const TopicSetting kTopicSettings[15];
 extern const KeptTopicSetting kKeptTopicSettings[17];
 extern const FixedSetting kFixedTopicSettings[3];
 

@@ -120,7 +120,7 @@ class DescribeConfigsExchange final : public ExchangeOf<DescribeConfigsRequest> 
       const std::string_view value = *values_.back();
       const int8_t source = setting.is_default ? kDefaultConfig : kDynamicTopicConfig;
       Config* config = add(row, resource, known->kafka_name, value, source, known->type, known->doc);
-      if (!config || !request_.include_synonyms) continue;
+      if (!config || !request_.include_synonyms || (setting.is_default && known->synonym.empty())) continue;
       config->synonyms.push_back({setting.is_default ? known->synonym : known->kafka_name, value, source});
     }
     for (const KeptTopicSetting& kept : kKeptTopicSettings) {

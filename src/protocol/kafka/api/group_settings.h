@@ -39,6 +39,11 @@ constexpr GroupSetting kGroupSettings[] = {
      ConfigType::string},
     {"share.renew.acknowledge.enable", "share_renew_acknowledge_enable", "", "Whether members may renew their locks.",
      ConfigType::boolean},
+    {"errors.deadletterqueue.topic.name", "share_dead_letter_topic", "",
+     "Topic that gets a dead letter for each record that was rejected or reached the limit of deliveries; empty: none.",
+     ConfigType::string},
+    {"errors.deadletterqueue.copy.record.enable", "share_dead_letter_copies", "",
+     "Whether dead letters have the key and the value of their record.", ConfigType::boolean},
 };
 
 constexpr const GroupSetting* group_setting_of_kafka(std::string_view name) {
