@@ -6,7 +6,7 @@ RUN_PRESET ?= release
 JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check format docs sim fuzz coverage crash soak interop-more bench bench-topics package clean
+.PHONY: help run build test check format docs sim fuzz coverage crash soak interop-more bench bench-kafka bench-topics package clean
 
 help: ## list the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,11 @@ interop-more: ## Kafka's own tools, many clients, and a real Kafka as the oracle
 bench: ## compare with Mosquitto and with the bare loop; prints ratios
 	@tools/install.sh build test bench
 	@tools/bench.sh $(ARGS)
+
+bench-kafka: ## compare with Apache Kafka (from Maven Central) and with the bare loop: CPU a GB, latencies, catch-up, start
+	@tools/install.sh build test
+	@tools/build.sh release robust
+	@/usr/bin/python3 tools/bench/compare_kafka.py $(ARGS)
 
 bench-topics: ## a million light topics, in memory and persistent: memory, CPU, rate, start after kill -9
 	@tools/install.sh build test
