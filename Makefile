@@ -56,7 +56,7 @@ soak: ## an hour of mixed load, then nothing may be left of it (SOAK_SECONDS=n f
 	@tools/build.sh release robust
 	@python3 tests/e2e/soak.py --server build/release/bin/robust-server --seconds $${SOAK_SECONDS:-3600}
 
-interop-more: ## Kafka's own tools, many clients, and a real Kafka as the oracle (needs Maven Central, PyPI, the Go proxy once)
+interop-more: ## Kafka's own tools, many clients, and a real Kafka as the oracle (needs Maven Central, PyPI, the Go proxy, crates.io once)
 	@tools/install.sh build test
 	@tools/build.sh $(RUN_PRESET) robust
 	@/usr/bin/python3 tests/interop_more/run.py --server build/$(RUN_PRESET)/bin/robust-server $(ARGS)

@@ -1,4 +1,4 @@
-"""Where what is driven comes from: Maven Central, PyPI and the Go proxy, each asked once; what came is kept under build/interop."""
+"""Where what is driven comes from: Maven Central, PyPI, the Go proxy and crates.io, each asked once; what came is kept under build/interop."""
 import glob
 import os
 import subprocess
@@ -78,3 +78,11 @@ def go(name):
     if not os.path.exists(out) or max(map(os.path.getmtime, glob.glob(source + "/*") + glob.glob(HERE + "/go/report/*"))) > os.path.getmtime(out):
         run(["go", "build", "-p", "2", "-o", out, "."], "the Go proxy is not at hand", cwd=source, env=env)
     return out
+
+
+def rust(name):
+    """The program rust/NAME, built; crates are kept where cargo keeps them."""
+    source, out = os.path.join(HERE, "rust"), os.path.join(KEPT, "rust")
+    run(["cargo", "build", "--quiet", "--locked", "-j", "2", "--manifest-path", os.path.join(source, "Cargo.toml"), "-p", name + "-client", "--target-dir", out],
+        "crates.io is not at hand", timeout=1800)
+    return os.path.join(out, "debug", name + "-client")
