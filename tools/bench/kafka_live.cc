@@ -13,7 +13,7 @@ namespace robustmq::bench {
 
 namespace {
 
-constexpr int64_t kDrainNs = 10 * kSecond;  // how long the last answers may take
+constexpr int64_t kDrainNs = 30 * kSecond;  // how long the last answers may take
 
 class LiveLoad {
  public:
@@ -42,7 +42,7 @@ class LiveLoad {
     end_to_end_.clear();
     size_t turn = 0;
     for (int64_t now = due_ns; now < end_ns || !is_done(); now = now_ns()) {
-      if (now > end_ns + kDrainNs) fail("the last batches were not acknowledged and read within 10 s");
+      if (now > end_ns + kDrainNs) fail("the last batches were not acknowledged and read within 30 s");
       for (; due_ns <= now && due_ns < end_ns; due_ns += gap_ns, ++turn) send(*lanes_[turn % lanes_.size()], due_ns);
       flush();
       wait(due_ns < end_ns ? std::max<int64_t>(due_ns - now_ns(), 0) : kSecond / 1000);
