@@ -87,6 +87,8 @@ Task<void> sends_a_file(Core* core, std::string* heard, bool* would_block, bool 
   std::vector<Bytes> pieces{Bytes::copy_of(text)};
   co_await run_steps(core, steps_of(DiskStep::write(file, 0, std::move(pieces))));
   EXPECT_EQ(resident_bytes(static_cast<const PosixFile&>(*file).descriptor(), 100, 15'000'000), 15'000'000u);
+  EXPECT_EQ(resident_bytes(static_cast<const PosixFile&>(*file).descriptor(), 15'999'000, 1'000'000), 1'000'000u)
+      << "past the end";
   if (is_cold && !evict(*file, text.size())) co_return;
 
   std::unique_ptr<Talker> server;

@@ -9,8 +9,8 @@ namespace robustmq::runtime::posix {
 
 constexpr size_t kReadAheadBytes = 1 << 20;  // brought in for a sender that waits; as much again is begun after it
 
-// How many of the `size` bytes from `position` on are in the page cache, looked at every 64 KiB and at the end: a smaller hole
-// in between is not seen. What lies beyond the file's end counts as there. Does not wait.
+// How many of the `size` bytes from `position` on are in the page cache and read. Of at most 64 KiB the first and the last are
+// looked at; of more, every page. What cannot be told counts as there. Does not wait. About 8 us a MiB.
 size_t resident_bytes(int descriptor, uint64_t position, size_t size);
 
 // Returns when `size` bytes from `position` on have been read into the page cache, or cannot be; begins to read the
