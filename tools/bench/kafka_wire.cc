@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
 
 #include "base/batch.h"
@@ -88,6 +89,8 @@ Bytes make_batch(const Options& options, int32_t& records) {
   BatchBuilder builder;
   uint64_t state = 88172645463325252ULL;
   std::string value(static_cast<size_t>(options.record_bytes), '\0');
+  const int64_t now_ms =
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   records = 0;
   do {
     for (char& c : value) {
@@ -96,7 +99,7 @@ Bytes make_batch(const Options& options, int32_t& records) {
       state ^= state << 17;
       c = static_cast<char>(state);
     }
-    builder.begin_record(1'700'000'000'000, std::nullopt, as_bytes(value));
+    builder.begin_record(now_ms, std::nullopt, as_bytes(value));
     builder.end_record();
     ++records;
   } while (static_cast<int>(builder.size_bytes() + kBatchHeaderBytes) + options.record_bytes + 16 <= options.batch_bytes);

@@ -18,7 +18,8 @@ T get_number(std::string_view data, size_t at) {
   return static_cast<T>(value);
 }
 
-// As many records of `record_bytes` as fit into `batch_bytes`, one at least, incompressible enough.
+// As many records of `record_bytes` as fit into `batch_bytes`, one at least, incompressible enough. Their time is now, or
+// retention takes them.
 Bytes make_batch(const Options& options, int32_t& records);
 
 // Makes options.topic with options.partitions and waits until each has a leader that answers. Fails on any error.
