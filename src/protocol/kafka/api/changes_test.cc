@@ -383,6 +383,19 @@ TEST(UpdateFeatures, ChangesNone) {
   }
 }
 
+TEST(UpdateFeatures, RefusesWaysThatAreNone) {
+  for (const int8_t way : {0, 4, -1}) {
+    ConnectionHarness link;
+    UpdateFeaturesRequest request;
+    auto& update = request.feature_updates.emplace_back();
+    update.feature = "group.version";
+    update.max_version_level = 1;
+    update.upgrade_type = way;
+    link.feed(request_bytes(request, 1, 1));
+    EXPECT_EQ(link.take<UpdateFeaturesResponse>(1).body.error_code, wire(K::invalid_update_version));
+  }
+}
+
 TEST(Case63GroupConfigs, AreDescribedAndAltered) {
   DescribeConfigsRequest describe;
   describe.include_synonyms = true;

@@ -80,7 +80,9 @@ class UpdateFeaturesExchange final : public ExchangeOf<UpdateFeaturesRequest> {
     UpdateFeaturesResponse response;
     response.error_message.reset();
     for (const auto& update : request_.feature_updates) {
-      const std::string_view problem = problem_of(update.feature, update.max_version_level);
+      const bool is_a_way = version() == 0 || (update.upgrade_type >= 1 && update.upgrade_type <= 3);
+      const std::string_view problem =
+          is_a_way ? problem_of(update.feature, update.max_version_level) : "this is no way to change a feature";
       const KafkaError error = problem.empty() ? KafkaError::none : KafkaError::invalid_update_version;
       if (error != KafkaError::none && response.error_code == 0) {
         response.error_code = wire(error);
