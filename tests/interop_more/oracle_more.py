@@ -7,7 +7,7 @@ import frames
 from wire import batches_of, records_of
 
 TRIES = 100  # how often a share group's member asks before it takes nothing for an answer
-QUIET = 8  # fetches that bring nothing before it has all
+QUIET, QUIET_AT_FIRST = 8, 40  # fetches that bring nothing before it has all
 
 
 def operation(*args, **more):
@@ -96,7 +96,7 @@ class Member:
                             else:
                                 control.append((row["PartitionIndex"], offset, 0))
             quiet = 0 if found else quiet + 1
-            if quiet == QUIET:
+            if quiet == (QUIET if given else QUIET_AT_FIRST):
                 break
         return given, control
 
