@@ -6,7 +6,7 @@ RUN_PRESET ?= release
 JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check format docs sim fuzz coverage crash soak interop-more bench bench-idle bench-instructions bench-topics package clean
+.PHONY: help run build test check format docs sim fuzz coverage crash soak interop-more bench bench-idle bench-instructions bench-kafka bench-partitions bench-topics package clean
 
 help: ## list the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,7 +56,7 @@ soak: ## an hour of mixed load, then nothing may be left of it (SOAK_SECONDS=n f
 	@tools/build.sh release robust
 	@python3 tests/e2e/soak.py --server build/release/bin/robust-server --seconds $${SOAK_SECONDS:-3600}
 
-interop-more: ## Kafka's own tools, many clients, and a real Kafka as the oracle (needs Maven Central, PyPI, the Go proxy once)
+interop-more: ## Kafka's own tools, many clients, and a real Kafka as the oracle (needs Maven Central, PyPI, the Go proxy, crates.io once)
 	@tools/install.sh build test
 	@tools/build.sh $(RUN_PRESET) robust
 	@/usr/bin/python3 tests/interop_more/run.py --server build/$(RUN_PRESET)/bin/robust-server $(ARGS)
@@ -74,6 +74,16 @@ bench-instructions: ## user instructions a delivered message, counted by callgri
 	@tools/install.sh build test bench
 	@tools/build.sh release robust
 	@/usr/bin/python3 tools/bench/instructions.py $(ARGS)
+
+bench-kafka: ## compare with Apache Kafka (from Maven Central) and with the bare loop: CPU a GB, latencies, catch-up, start
+	@tools/install.sh build test
+	@tools/build.sh release robust
+	@/usr/bin/python3 tools/bench/compare_kafka.py $(ARGS)
+
+bench-partitions: ## 100,000 partitions on one node: memory, descriptors, start after kill -9, records a second
+	@tools/install.sh build test
+	@tools/build.sh release robust
+	@/usr/bin/python3 tools/bench/partitions.py $(ARGS)
 
 bench-topics: ## a million light topics, in memory and persistent: memory, CPU, rate, start after kill -9
 	@tools/install.sh build test

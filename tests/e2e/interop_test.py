@@ -525,7 +525,8 @@ class BenchTool(WithBroker):
         kafka_port = self.broker.ports["kafka"]
         for command in ("mqtt-pairs --qos=0", "mqtt-pairs --qos=1", "mqtt-pairs --qos=2", "mqtt-fan-out", "mqtt-fan-in", "mqtt-shared --qos=1",
                         "mqtt-offline --qos=1", "mqtt-sessions --connections=20", "mqtt-latency --rate=500",
-                        "mqtt-idle --connections=50", "kafka-produce", "kafka-fetch --fill_mib=4", f"bare-produce --dir={self.home}"):
+                        "mqtt-idle --connections=50", "kafka-produce", "kafka-fetch --fill_mib=4", "kafka-live --rate_mb=2",
+                        "kafka-fill --fill_mib=4 --topic=benchold", "kafka-catch-up --rate_mb=0 --topic=benchold", f"bare-produce --dir={self.home}"):
             port = kafka_port if command.startswith("kafka") else self.mqtt
             pid = [] if command.startswith("bare") else [f"--pid={self.broker.pid}"]
             done = subprocess.run([tool, *command.split(), f"--port={port}", *pid, "--seconds=0.2", "--warmup_s=0.1", "--publishers=10",

@@ -3,6 +3,7 @@ import struct
 import time
 
 import frames
+import oracle_more
 from wire import crc32c, record_batch
 
 NOW = int(time.time() * 1000)
@@ -10,10 +11,12 @@ TOPICS, GROUPS, CONSUMERS, SHARES, TRANSACTIONS = 6, 3, 2, 2, 3
 
 
 class Operation:
-    def __init__(self, world, name, build, label="", after=None, reads=False, changes_topics=False, slots=(), low=0, high=99):
+    """One request, or with `play` a short exchange that gives what came of it. `ends`: its names are not used again, whatever the answers."""
+
+    def __init__(self, world, name, build, label="", after=None, reads=False, changes_topics=False, slots=(), low=0, high=99, play=None, ends=False):
         least, most = frames.versions(name)
         self.name, self.version, self.build = name, world.random.randint(max(least, low), min(most, high)), build
-        self.label, self.after, self.reads, self.changes_topics, self.slots = label, after, reads, changes_topics, list(slots)
+        self.label, self.after, self.reads, self.changes_topics, self.slots, self.play, self.ends = label, after, reads, changes_topics, list(slots), play, ends
         self.told = label or str(build(Nobody()))[:600]
 
 
@@ -35,9 +38,10 @@ def batch(world, records, pid=-1, epoch=-1, sequence=-1, attributes=0, at=NOW):
     return bytes(data)
 
 
-class World:
+class World(oracle_more.More):
     def __init__(self, random, run):
         self.random, self.run, self.born, self.count = random, run, {}, 0
+        self.apart = {""}  # names that the two sides know different things of; a group without one is refused here in a transaction
         self.draws = [(weight, getattr(self, name)) for name, weight in WEIGHTS.items()]
         self.to_make = [f"t{i}" for i in range(TOPICS - 1)]  # topics that are made before anything else
 
@@ -49,6 +53,7 @@ class World:
 
     def retire(self, slots):
         for slot in slots:
+            self.apart.add(self.name(slot))
             self.born[slot] = self.born.get(slot, 0) + 1
             if slot[0] == "t":
                 self.to_make.append(slot)
@@ -438,12 +443,14 @@ class World:
     def add_partitions_to_txn(self):
         slots, tid = self.tid()
         more, name = self.known_topic()
-        wrong, partition = self.wrong(), self.partition()
+        wrong, partition, verify = self.wrong(), self.partition(), self.one_of(False, False, True)
 
         def build(side):
             pid, epoch = self.of_transaction(tid, side, wrong)
-            return {"V3AndBelowTransactionalId": tid, "V3AndBelowProducerId": pid, "V3AndBelowProducerEpoch": epoch, "V3AndBelowTopics": [{"Name": name, "Partitions": [partition]}]}
-        return Operation(self, "AddPartitionsToTxn", build, label=f"{wrong} {tid} {name}-{partition}", slots=slots + more, high=3)
+            topics = [{"Name": name, "Partitions": [partition]}]
+            return {"V3AndBelowTransactionalId": tid, "V3AndBelowProducerId": pid, "V3AndBelowProducerEpoch": epoch, "V3AndBelowTopics": topics,
+                    "Transactions": [{"TransactionalId": tid, "ProducerId": pid, "ProducerEpoch": epoch, "VerifyOnly": verify, "Topics": topics}]}
+        return Operation(self, "AddPartitionsToTxn", build, label=f"{wrong} {'verify' if verify else 'add'} {tid} {name}-{partition}", slots=slots + more)
 
     def add_offsets_to_txn(self):
         slots, tid = self.tid()
@@ -556,5 +563,6 @@ WEIGHTS = {
     "delete_records": 1, "describe_producers": 2, "join_group": 4, "sync_group": 3, "heartbeat": 3, "leave_group": 1, "offset_commit": 5, "offset_fetch": 4,
     "offset_delete": 1, "describe_groups": 2, "list_groups": 1, "delete_groups": 1, "find_coordinator": 1, "consumer_group_heartbeat": 5, "consumer_group_describe": 2,
     "add_partitions_to_txn": 3, "add_offsets_to_txn": 2, "transactional": 5, "txn_offset_commit": 3, "end_txn": 4, "describe_transactions": 2, "list_transactions": 1,
-    "share_group_heartbeat": 3, "share_group_describe": 1, "share_offsets": 2,
+    "share_group_heartbeat": 3, "share_group_describe": 1, "share_offsets": 2, "share_fetch": 2, "share_acknowledge": 2, "fetch_session": 2, "write_txn_markers": 1,
+    "describe_client_quotas": 2, "alter_client_quotas": 2, "update_features": 0.5, "api_versions": 0.3,
 }

@@ -1,4 +1,4 @@
-"""Where what is driven comes from: Maven Central, PyPI and the Go proxy, each asked once; what came is kept under build/interop."""
+"""Where what is driven comes from: Maven Central, PyPI, the Go proxy and crates.io, each asked once; what came is kept under build/interop."""
 import glob
 import os
 import subprocess
@@ -45,10 +45,13 @@ def jars(version, whole=True):
     return os.path.join(stamped(directory, lambda: run(command, "Maven Central is not at hand")), "*")
 
 
-def java(class_path, main, *args, heap="512m"):
+BRIEF = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")  # Java's options for what runs briefly
+
+
+def java(class_path, main, *args, heap="512m", options=BRIEF):
     """The command that runs a main class."""
     log = [f"-Dlog4j2.configurationFile={HERE}/log4j2.properties", f"-Dlog4j.configuration=file:{HERE}/log4j.properties"]
-    return ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", f"-Xmx{heap}", *log, "-cp", class_path, main, *args]
+    return ["java", *options, f"-Xmx{heap}", *log, "-cp", class_path, main, *args]
 
 
 def classes(version, class_path, *names):
@@ -69,9 +72,17 @@ def wheel(requirement):
 
 
 def go(name):
-    """The program go/NAME, built; its modules are kept beside it."""
+    """The program go/NAME, built with what all share (go/report); its modules are kept beside it."""
     source, out = os.path.join(HERE, "go", name), os.path.join(KEPT, "go", name)
     env = {**os.environ, "GOMODCACHE": os.path.join(KEPT, "go", "modules"), "GOFLAGS": "-modcacherw"}
-    if not os.path.exists(out) or max(map(os.path.getmtime, glob.glob(source + "/*"))) > os.path.getmtime(out):
+    if not os.path.exists(out) or max(map(os.path.getmtime, glob.glob(source + "/*") + glob.glob(HERE + "/go/report/*"))) > os.path.getmtime(out):
         run(["go", "build", "-p", "2", "-o", out, "."], "the Go proxy is not at hand", cwd=source, env=env)
     return out
+
+
+def rust(name):
+    """The program rust/NAME, built; crates are kept where cargo keeps them."""
+    source, out = os.path.join(HERE, "rust"), os.path.join(KEPT, "rust")
+    run(["cargo", "build", "--quiet", "--locked", "-j", "2", "--manifest-path", os.path.join(source, "Cargo.toml"), "-p", name + "-client", "--target-dir", out],
+        "crates.io is not at hand", timeout=1800)
+    return os.path.join(out, "debug", name + "-client")

@@ -68,20 +68,47 @@ group.initial.rebalance.delay.ms=0
 """
 
 
+class RealKafka:
+    """A Kafka of one node, broker and controller in one process, in `home`. `more` are lines of its configuration, `options` are Java's."""
+
+    def __init__(self, home, class_path, more="", options=places.BRIEF):
+        os.makedirs(home)
+        self.home, self.port, controller, config = home, free_port(), free_port(), os.path.join(home, "kafka.properties")
+        self.data, self.node = os.path.join(home, "data"), None
+        with open(config, "w") as f:
+            f.write(KAFKA.format(port=self.port, controller=controller, data=self.data) + more)
+        places.run(places.java(class_path, "kafka.tools.StorageTool", "format", "-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c", config), "Kafka's storage is not formatted")
+        self.command = places.java(class_path, "kafka.Kafka", config, heap="1g", options=options)
+
+    def launch(self):
+        """Starts the process and does not wait for it to listen."""
+        self.node = Process(self.command, os.path.join(self.home, "kafka.log"), self.home)
+
+    def start(self):
+        self.launch()
+        self.node.wait_until(lambda: answers(self.port), "it listens")
+        return self
+
+    @property
+    def pid(self):
+        return self.node.process.pid
+
+    def kill9(self):
+        self.node.kill9()
+
+    def stop(self):
+        if self.node:
+            self.node.stop()
+
+
 @contextlib.contextmanager
-def real_kafka(home, class_path, more=""):
+def real_kafka(home, class_path):
     """A Kafka of one node in `home`; gives its address."""
-    os.makedirs(home)
-    port, controller, config = free_port(), free_port(), os.path.join(home, "kafka.properties")
-    with open(config, "w") as f:
-        f.write(KAFKA.format(port=port, controller=controller, data=os.path.join(home, "data")) + more)
-    places.run(places.java(class_path, "kafka.tools.StorageTool", "format", "-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c", config), "Kafka's storage is not formatted")
-    node = Process(places.java(class_path, "kafka.Kafka", config, heap="1g"), os.path.join(home, "kafka.log"), home)
+    kafka = RealKafka(home, class_path)
     try:
-        node.wait_until(lambda: answers(port), "it listens")
-        yield f"127.0.0.1:{port}"
+        yield f"127.0.0.1:{kafka.start().port}"
     finally:
-        node.stop()
+        kafka.stop()
 
 
 def answers(port):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Drives Kafka's own tools and many clients against one RobustMQ, and a real Kafka beside it as the oracle. Not part of `make test`: it needs Maven Central, PyPI
-and the Go proxy once; each part that cannot be had is named, with the reason. Ends with a plain line: "interop-more: N passed, N failed, N left out"."""
+"""Drives Kafka's own tools and many clients against one RobustMQ, and a real Kafka beside it as the oracle. Not part of `make test`: it needs Maven Central, PyPI,
+the Go proxy and crates.io once; each part that cannot be had is named, with the reason. Ends with a plain line: "interop-more: N passed, N failed, N left out"."""
 import argparse
 import os
 import re
@@ -90,6 +90,10 @@ def part_go(run, name):
     run.program(name, [places.go(name), run.server])
 
 
+def part_rust(run, name):
+    run.program(name, [places.rust(name), run.server])
+
+
 def part_oracle(run, version):
     import oracle
     with real_kafka(os.path.join(run.home, "real-oracle"), places.jars(version)) as kafka:
@@ -107,6 +111,7 @@ PARTS = {
     "mirror": (part_mirror, versions.KAFKA),
     **{p: (part_python, p) for p in versions.PYTHON},
     **{g: (part_go, g) for g in ("franz-go", "sarama", "kafka-go")},
+    **{r: (part_rust, r) for r in ("krafka", "rskafka")},
     "oracle": (part_oracle, versions.KAFKA),
     f"tools-{versions.KAFKA}": (part_tools, versions.KAFKA),
     f"tools-{versions.KAFKA_BEFORE}": (part_tools, versions.KAFKA_BEFORE),

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <functional>
 
+#include "tools/bench/kafka_live.h"
 #include "tools/bench/kafka_load.h"
 #include "tools/bench/measure.h"
 #include "tools/bench/mqtt_load.h"
@@ -42,12 +43,16 @@ Kafka (acks=all; one connection and one partition each)
   kafka-fetch     reads back what was produced before (--fill_mib)
   kafka-share     one share group of --members members, a connection each, over --partitions: what was filled in (--records of
                   --record_bytes) is fetched, acknowledged and judged (each accepted once); at most --seconds
-  bare-produce    the same against the bare loop: recv, CRC, write, fdatasync (no broker, no --port; writes into --dir)
-  bare-fetch      the same against the bare loop: read, send
+  kafka-live      open loop at --rate_mb MB/s with a reader at the end of each partition: latency of produce and end to end,
+                  counted from when each batch was due
+  kafka-fill      makes the topic and leaves --fill_mib in it, for:
+  kafka-catch-up  reads that once from its beginning, at most --rate_mb MB/s (0: no limit)
+  bare-produce    kafka-produce against the bare loop: recv, CRC, write, fdatasync (no broker, no --port; writes into --dir)
+  bare-fetch      kafka-fetch against the bare loop: read, send
 
 Options (default)
   --qos=0|1|2 (0)  --publishers=N (100)  --subscribers=N (100)  --size_bytes=N (64)  --window=N (4)
-  --rate=N (1000)  --connections=N (10000)  --topics=N (1000000)
+  --rate=N (1000)  --rate_mb=N (20)  --connections=N (10000)  --topics=N (1000000)
   --partitions=N (4)  --requests=N in flight a connection (4)  --record_bytes=N (1024)  --batch_bytes=N (65536)
   --fetch_bytes=N (1048576)  --fill_mib=N (256)  --topic=NAME (bench)  --dir=DIR (.)
   --members=N (100)  --records=N (100000)  --fetch_records=N a fetch (50)
@@ -98,8 +103,10 @@ void take_option(Options& options, std::string_view argument) {
       {"--records", &options.records},
       {"--fetch_records", &options.fetch_records},
   };
-  const std::pair<std::string_view, double*> real[] = {
-      {"--rate", &options.rate}, {"--seconds", &options.seconds}, {"--warmup_s", &options.warmup_s}};
+  const std::pair<std::string_view, double*> real[] = {{"--rate", &options.rate},
+                                                       {"--rate_mb", &options.rate_mb},
+                                                       {"--seconds", &options.seconds},
+                                                       {"--warmup_s", &options.warmup_s}};
   if (argument == "--json") {
     options.json = true;
     return;
@@ -134,6 +141,7 @@ void check(const Options& options) {
       options.record_bytes < 1 || options.rate <= 0) {
     fail("a count is zero");
   }
+  if (options.command == "kafka-live" && options.rate_mb <= 0) fail("--rate_mb is zero");
   if (options.topic.size() > 100) fail("--topic has at most 100 characters");
   if (options.batch_bytes > options.fetch_bytes || options.batch_bytes > 900 << 10)
     fail("--batch_bytes is at most --fetch_bytes and 900 KiB");
@@ -170,6 +178,9 @@ static int run(int argc, char** argv) {
       {"kafka-produce", [&] { return run_kafka_produce(options, false); }},
       {"kafka-fetch", [&] { return run_kafka_fetch(options, false); }},
       {"kafka-share", [&] { return run_kafka_share(options); }},
+      {"kafka-live", [&] { return run_kafka_live(options); }},
+      {"kafka-fill", [&] { return run_kafka_fill(options); }},
+      {"kafka-catch-up", [&] { return run_kafka_catch_up(options); }},
       {"bare-produce", [&] { return run_kafka_produce(options, true); }},
       {"bare-fetch", [&] { return run_kafka_fetch(options, true); }},
   };

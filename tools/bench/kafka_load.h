@@ -10,4 +10,7 @@ namespace robustmq::bench {
 Report run_kafka_produce(const Options& options, bool is_bare);
 Report run_kafka_fetch(const Options& options, bool is_bare);
 
+// Makes the topic and produces --fill_mib into it; it stays.
+Report run_kafka_fill(const Options& options);
+
 }  // namespace robustmq::bench

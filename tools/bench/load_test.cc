@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "tools/bench/kafka_load.h"
+#include "tools/bench/kafka_wire.h"
 #include "tools/bench/measure.h"
 
 namespace robustmq::bench {
@@ -53,6 +54,21 @@ TEST(KafkaLoad, ProducesToTheBareLoop) {
 TEST(KafkaLoad, FetchesFromTheBareLoopRoundAndRound) {
   const Report report = run_kafka_fetch(tiny(), true);
   EXPECT_GT(value_of(report, "MBs"), 4) << "more than was filled in";
+}
+
+// Sizes of 10 and of 6 bytes, of which the first 6 are looked at.
+TEST(Answers, AreFoundWhereverTheyAreCut) {
+  const std::string stream = std::string("\0\0\0\6ABCDEF", 10) + std::string("\0\0\0\2ab", 6);
+  for (size_t cut = 0; cut <= stream.size(); ++cut) {
+    Answers answers;
+    std::string heads;
+    for (std::string_view data : {std::string_view(stream).substr(0, cut), std::string_view(stream).substr(cut)}) {
+      while (!data.empty()) {
+        if (answers.take(data, 6)) heads += answers.head().substr(4);
+      }
+    }
+    EXPECT_EQ(heads, "ABab") << "cut at " << cut;
+  }
 }
 
 }  // namespace

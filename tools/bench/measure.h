@@ -21,6 +21,7 @@ struct Options {
   int size_bytes = 64;      // MQTT payload
   int window = 4;           // messages in flight a publisher
   double rate = 1000;       // messages a second, open loop
+  double rate_mb = 20;      // Kafka: MB (1e6 bytes of batches) a second, open loop
   double seconds = 5;       // measured time
   double warmup_s = 1;      // before it
   int connections = 10000;  // of mqtt-idle
@@ -30,7 +31,7 @@ struct Options {
   int batch_bytes = 64 << 10;
   int requests = 4;           // Kafka: requests in flight a connection
   int fetch_bytes = 1 << 20;  // Kafka: most bytes a partition in one answer
-  int fill_mib = 256;         // Kafka fetch: what is produced before
+  int fill_mib = 256;         // Kafka fetch and fill: what is produced before
   int members = 100;          // of kafka-share
   int records = 100'000;      // of kafka-share, in all
   int fetch_records = 50;     // most in one answer of kafka-share

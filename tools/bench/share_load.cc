@@ -8,13 +8,14 @@
 
 #include "base/batch.h"
 #include "tools/bench/kafka_bytes.h"
+#include "tools/bench/kafka_wire.h"
 #include "tools/bench/link.h"
 
 namespace robustmq::bench {
 
 namespace {
 
-constexpr int16_t kProduce = 0, kCreateTopics = 19, kDeleteTopics = 20, kAlterConfigs = 44, kHeartbeat = 76, kShareFetch = 78;
+constexpr int16_t kAlterConfigs = 44, kHeartbeat = 76, kShareFetch = 78;
 constexpr int32_t kFetchAnswer = 1, kHeartbeatAnswer = 2;
 constexpr int64_t kHeartbeatEvery = 3 * kSecond;
 constexpr int64_t kFirstBeatsEvery = kSecond / 4;  // without a partition
@@ -29,29 +30,6 @@ class ShareLoad {
       : options_(options),
         group_(fmt::format("{}-{}", options.topic, now_ns())),
         state_(static_cast<size_t>(options.partitions)) {}
-
-  void create_topic() {
-    std::string body;
-    put<int32_t>(body, 1);
-    put_text(body, options_.topic);
-    put<int32_t>(body, options_.partitions);
-    put<int16_t>(body, 1);
-    put<int32_t>(body, 0);
-    put<int32_t>(body, 0);
-    put<int32_t>(body, 10'000);
-    put<int8_t>(body, 0);
-    const std::string answer = call(frame(kCreateTopics, 4, body));
-    const auto error = get_at<int16_t>(answer, 4 + 4 + 4 + 2 + options_.topic.size());
-    if (error != 0) fail(fmt::format("creating the topic {}: error {}", options_.topic, error));
-  }
-
-  void delete_topic() {
-    std::string body;
-    put<int32_t>(body, 1);
-    put_text(body, options_.topic);
-    put<int32_t>(body, 10'000);
-    call(frame(kDeleteTopics, 3, body));
-  }
 
   // The group begins with what is there, and may have as many records in flight as the node lets it.
   void configure_group() {
@@ -91,25 +69,15 @@ class ShareLoad {
       const int count = std::min(left, options_.fetch_records);
       BatchBuilder builder;
       for (int i = 0; i < count; ++i) {
-        builder.begin_record(1'700'000'000'000 + i, std::nullopt, as_bytes(value));
+        builder.begin_record(wall_ms(), std::nullopt, as_bytes(value));
         builder.end_record();
       }
       const Bytes batch = builder.finish();
-      std::string body;
-      put<int16_t>(body, -1);
-      put<int16_t>(body, -1);
-      put<int32_t>(body, 30'000);
-      put<int32_t>(body, 1);
-      put_text(body, options_.topic);
-      put<int32_t>(body, 1);
-      put<int32_t>(body, partition);
-      put<int32_t>(body, static_cast<int32_t>(batch.size()));
-      body += batch.text();
       if (in_flight == kFillsAtOnce) {
         take_one();
         --in_flight;
       }
-      link.send_now(frame(kProduce, 7, body));
+      link.send_now(produce_request(options_, partition, batch));
       ++in_flight;
       state_[static_cast<size_t>(partition)].resize(state_[static_cast<size_t>(partition)].size() + static_cast<size_t>(count));
       left -= count;
@@ -414,7 +382,7 @@ class ShareLoad {
 
 Report run_kafka_share(const Options& options) {
   ShareLoad load(options);
-  load.create_topic();
+  create_topic(options);
   load.configure_group();
   load.fill();
   const int64_t before_kb = options.pid ? status_kb(options.pid, "VmRSS") : 0;
@@ -433,7 +401,7 @@ Report run_kafka_share(const Options& options) {
   report.add("fetch_p99_us", load.samples().percentile_us(99));
   if (options.pid)
     report.add("broker_kb_a_member", static_cast<double>(status_kb(options.pid, "VmRSS") - before_kb) / options.members);
-  load.delete_topic();
+  delete_topic(options);
   return report;
 }
 

@@ -1,4 +1,5 @@
 // Sockets of the real world, on loopback: talking, files sent, listeners that cores share, descriptors that run out.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -13,7 +14,9 @@
 #include <vector>
 
 #include "runtime/net.h"
+#include "runtime/posix/disk.h"
 #include "runtime/posix/posix_rig.h"
+#include "runtime/posix/read_ahead.h"
 #include "runtime/posix/socket.h"
 
 namespace robustmq::runtime::posix {
@@ -69,12 +72,24 @@ std::string long_text(size_t size) {
 
 TEST(PosixSocket, IsSmall) { EXPECT_LE(sizeof(PosixSocket), 64u); }
 
-Task<void> sends_a_file(Core* core, std::string* heard, bool* would_block) {
+// Writes a file back and drops it from memory. False where the file system keeps it, as one in memory does.
+bool evict(const File& file, size_t size) {
+  const int descriptor = static_cast<const PosixFile&>(file).descriptor();
+  fdatasync(descriptor);
+  posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED);
+  return resident_bytes(descriptor, 0, size) == 0;
+}
+
+Task<void> sends_a_file(Core* core, std::string* heard, bool* would_block, bool is_cold) {
   Result<FilePtr> opened = co_await open_file(core, "file", {.create = true});
   FilePtr file = opened.take();
   std::string text = long_text(16'000'000);
   std::vector<Bytes> pieces{Bytes::copy_of(text)};
   co_await run_steps(core, steps_of(DiskStep::write(file, 0, std::move(pieces))));
+  EXPECT_EQ(resident_bytes(static_cast<const PosixFile&>(*file).descriptor(), 100, 15'000'000), 15'000'000u);
+  EXPECT_EQ(resident_bytes(static_cast<const PosixFile&>(*file).descriptor(), 15'999'000, 1'000'000), 1'000'000u)
+      << "past the end";
+  if (is_cold && !evict(*file, text.size())) co_return;
 
   std::unique_ptr<Talker> server;
   auto listener = core->net().listen({"127.0.0.1", 0}, {}, [&](std::unique_ptr<Socket> socket) {
@@ -109,8 +124,49 @@ TEST(PosixSocket, SendsMemoryAndStoredRangesWithPartialWrites) {
   std::string heard;
   bool would_block = false;
   run_on_core({.cores = 1, .data_directory = directory.path},
-              [&](Core& core) { return sends_a_file(&core, &heard, &would_block); });
+              [&](Core& core) { return sends_a_file(&core, &heard, &would_block, false); });
   EXPECT_TRUE(would_block);
+}
+
+TEST(PosixSocket, SendsWhatIsNotInMemoryWhenAWorkerHasReadIt) {
+  TempDirectory directory;
+  std::string heard;
+  bool would_block = false;
+  run_on_core({.cores = 1, .data_directory = directory.path},
+              [&](Core& core) { return sends_a_file(&core, &heard, &would_block, true); });
+  if (heard.empty()) GTEST_SKIP() << "the file system keeps its files in memory";
+  EXPECT_TRUE(would_block);
+}
+
+Task<void> ends_while_it_waits(Core* core, bool* was_cold) {
+  Result<FilePtr> opened = co_await open_file(core, "file", {.create = true});
+  FilePtr file = opened.take();
+  std::vector<Bytes> pieces{Bytes::copy_of(long_text(4'000'000))};
+  co_await run_steps(core, steps_of(DiskStep::write(file, 0, std::move(pieces))));
+  *was_cold = evict(*file, 4'000'000);
+  int ends[2];
+  EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+  auto talker = std::make_unique<Talker>(std::make_unique<PosixSocket>(static_cast<PosixCore&>(*core), ends[0]));
+  Pieces range;
+  range.push_back(Piece::of(StoredRange{file, 0}, 4'000'000));
+  talker->say(std::move(range));
+  if (*was_cold) {
+    EXPECT_TRUE(talker->would_block);
+    EXPECT_EQ(talker->skip, 0u);
+    const Piece again = Piece::of(StoredRange{file, 0}, 1000);
+    EXPECT_EQ(talker->socket->write({&again, 1}, 0).kind, IoResult::Kind::would_block) << "until the worker is done";
+  }
+  talker.reset();
+  // What was asked of the worker comes back to nobody.
+  Result<Bytes> read = co_await completion<Result<Bytes>>([&](auto done) { core->disk().read(file, 0, 10, std::move(done)); });
+  EXPECT_TRUE(read.ok());
+  close(ends[1]);
+}
+
+TEST(PosixSocket, MayEndWhileAWorkerReadsForIt) {
+  TempDirectory directory;
+  bool was_cold = false;
+  run_on_core({.cores = 1, .data_directory = directory.path}, [&](Core& core) { return ends_while_it_waits(&core, &was_cold); });
 }
 
 TEST(PosixNet, CoresShareAnEndpointThatNobodyElseMayTake) {

@@ -8,10 +8,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <memory>
 
 #include "base/check.h"
 #include "runtime/posix/address.h"
 #include "runtime/posix/disk.h"
+#include "runtime/posix/read_ahead.h"
 
 namespace robustmq::runtime::posix {
 
@@ -47,19 +49,33 @@ ssize_t send_memory(int descriptor, std::span<const Piece> pieces, size_t skip, 
   return sendmsg(descriptor, &message, MSG_NOSIGNAL | (more_follows ? MSG_MORE : 0));
 }
 
-ssize_t send_stored(int descriptor, const Piece& piece, size_t skip, size_t* asked) {
+int descriptor_of(const Piece& piece) {
   const auto* file = dynamic_cast<const PosixFile*>(piece.stored.source.get());
   ROBUSTMQ_CHECK(file != nullptr, "a stored range of another disk");
+  return file->descriptor();
+}
+
+// Sends what is in the page cache. `*asked` is 0 when nothing of it is there.
+ssize_t send_stored(int descriptor, const Piece& piece, size_t skip, size_t* asked) {
+  const int file = descriptor_of(piece);
   off_t position = static_cast<off_t>(piece.stored.position + skip);
-  *asked = std::min<uint64_t>(piece.size - skip, kWriteAtOnce);
+  *asked = resident_bytes(file, piece.stored.position + skip, std::min<uint64_t>(piece.size - skip, kWriteAtOnce));
   if (*asked == 0) return 0;
-  ssize_t n = sendfile(descriptor, file->descriptor(), &position, *asked);
+  ssize_t n = sendfile(descriptor, file, &position, *asked);
   // The file ends before the range does: it was cut, and the peer can get nothing sensible any more.
   if (n == 0) errno = EIO;
   return n == 0 ? -1 : n;
 }
 
 }  // namespace
+
+struct PosixSocket::Ahead {
+  explicit Ahead(PosixSocket& owner) : socket(&owner) {}
+  ~Ahead() {
+    if (socket) socket->ahead_ = nullptr;
+  }
+  PosixSocket* socket;  // null once it has ended or left the core
+};
 
 PosixDetachedSocket::~PosixDetachedSocket() {
   if (descriptor_ >= 0) close(descriptor_);
@@ -74,12 +90,34 @@ PosixSocket::~PosixSocket() {
 }
 
 void PosixSocket::leave_core() {
+  if (ahead_) ahead_->socket = nullptr;
+  ahead_ = nullptr;
   core_.forget(this);
   if (watched_ != 0) core_.unwatch(descriptor_);
   watched_ = 0;
 }
 
-uint32_t PosixSocket::wanted_events() const { return (wants_read_ ? EPOLLIN : 0u) | (wants_write_ ? EPOLLOUT : 0u); }
+uint32_t PosixSocket::wanted_events() const { return (wants_read_ ? EPOLLIN : 0u) | (wants_write_ && !ahead_ ? EPOLLOUT : 0u); }
+
+void PosixSocket::read_ahead(const Piece& piece, size_t skip) {
+  auto ahead = std::make_unique<Ahead>(*this);
+  ahead_ = ahead.get();
+  const size_t size = std::min<uint64_t>(piece.size - skip, kReadAheadBytes);
+  // The piece keeps the file open.
+  core_.shared().reads->run(
+      [core = &core_, piece = piece, position = piece.stored.position + skip, size, ahead = std::move(ahead)]() mutable {
+        bring_in(descriptor_of(piece), position, size);
+        core->complete([ahead = std::move(ahead)] {
+          if (PosixSocket* socket = ahead->socket) socket->on_read_ahead();
+        });
+      });
+}
+
+void PosixSocket::on_read_ahead() {
+  ahead_->socket = nullptr;
+  ahead_ = nullptr;
+  if (wants_write_) want_write(true);
+}
 
 void PosixSocket::start(SocketEvents& events) {
   events_ = &events;
@@ -101,7 +139,7 @@ void PosixSocket::want_read(bool on) {
 
 void PosixSocket::want_write(bool on) {
   wants_write_ = on;
-  if (!on || !events_ || (watched_ & EPOLLOUT)) return;
+  if (!on || !events_ || ahead_ || (watched_ & EPOLLOUT)) return;
   uint32_t wanted = watched_ | EPOLLOUT;
   if (watched_ == 0)
     core_.watch(descriptor_, wanted, *this);
@@ -127,7 +165,7 @@ void PosixSocket::on_events(uint32_t events) {
     else
       core_.rewatch(descriptor_, wanted, *this);
   }
-  bool is_writable = (events & (EPOLLOUT | kDead)) && wants_write_;
+  bool is_writable = (events & (EPOLLOUT | kDead)) && wants_write_ && !ahead_;
   bool is_readable = (events & (EPOLLIN | kDead)) && wants_read_;
   PosixCore& core = core_;
   Pollable* self = this;
@@ -145,10 +183,15 @@ IoResult PosixSocket::read(std::span<uint8_t> into) {
 IoResult PosixSocket::write(std::span<const Piece> pieces, size_t skip_bytes_of_first) {
   size_t moved = 0;
   size_t skip = skip_bytes_of_first;
+  if (ahead_) return {IoResult::Kind::would_block};
   while (!pieces.empty() && moved < kWriteAtOnce) {
     size_t asked = 0;
     ssize_t n = pieces[0].is_stored() ? send_stored(descriptor_, pieces[0], skip, &asked)
                                       : send_memory(descriptor_, pieces, skip, &asked);
+    if (asked == 0 && pieces[0].is_stored() && pieces[0].size > skip) {
+      read_ahead(pieces[0], skip);
+      return {moved > 0 ? IoResult::Kind::moved : IoResult::Kind::would_block, moved};
+    }
     if (n < 0) {
       IoResult result = outcome_of(n);
       if (moved > 0 && result.kind == IoResult::Kind::would_block) return {IoResult::Kind::moved, moved};

@@ -1,4 +1,7 @@
-// PosixSocket: a connected TCP socket on one core. 48 bytes.
+// PosixSocket: a connected TCP socket on one core. 56 bytes.
+//
+// A stored range that is not in the page cache is brought in by a thread of the reads' worker before it is sent (read_ahead.h);
+// until then the socket would block. So a reader far behind waits for the disk, and its core does not.
 //
 // Interest is lazy: switching reading or writing off costs no system call until an event comes that nobody wants.
 #pragma once
@@ -35,12 +38,17 @@ class PosixSocket final : public Socket, private Pollable {
   std::unique_ptr<DetachedSocket> detach() override;
 
  private:
+  struct Ahead;  // a range being brought in for this socket
+
   void on_events(uint32_t events) override;
   uint32_t wanted_events() const;
   void leave_core();
+  void read_ahead(const Piece& piece, size_t skip);
+  void on_read_ahead();
 
   PosixCore& core_;
   SocketEvents* events_ = nullptr;
+  Ahead* ahead_ = nullptr;  // owned by what comes back from the worker
   int descriptor_;
   uint32_t watched_ = 0;  // what the epoll set knows; 0: not in it
   bool wants_read_ = true;

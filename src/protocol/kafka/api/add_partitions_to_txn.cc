@@ -10,7 +10,6 @@ namespace {
 
 constexpr int kFirstVersionWithFenced = 2;
 constexpr int kFirstVersionOfBrokers = 4;
-constexpr int kFirstVersionWithAbortable = 5;
 
 class AddPartitionsToTxnExchange final : public ExchangeOf<AddPartitionsToTxnRequest> {
  public:
@@ -73,8 +72,7 @@ class AddPartitionsToTxnExchange final : public ExchangeOf<AddPartitionsToTxnReq
 
  private:
   KafkaError error_of(Code code, bool verify_only) const {
-    if (verify_only && code == Code::invalid_transaction_state && version() >= kFirstVersionWithAbortable)
-      return KafkaError::transaction_abortable;
+    if (verify_only && code == Code::invalid_transaction_state) return KafkaError::transaction_abortable;
     return transaction_error_of(code, version() >= kFirstVersionWithFenced);
   }
 };

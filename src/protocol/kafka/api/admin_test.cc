@@ -96,8 +96,15 @@ TEST(CreateTopics, RefusesWhatATopicCannotHave) {
     topic.replication_factor = factor;
     return topic;
   };
+  auto without_partitions = [](int16_t factor) {
+    Topic topic = plain("t");
+    topic.num_partitions = 0;
+    topic.replication_factor = factor;
+    return topic;
+  };
   for (const Case& one :
-       {Case{with_config("no.such.setting", "1"), K::invalid_config},
+       {Case{with_config("no.such.setting", "1"), K::invalid_config}, Case{without_partitions(3), K::invalid_partitions},
+        Case{without_partitions(0), K::invalid_replication_factor},
         Case{with_config("retention.ms", std::nullopt), K::invalid_config},
         Case{with_config("compression.type", "gzip"), K::invalid_config},
         Case{with_config("message.timestamp.type", "Never"), K::invalid_config},

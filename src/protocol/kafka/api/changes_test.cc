@@ -374,12 +374,25 @@ TEST(UpdateFeatures, ChangesNone) {
       link.feed(request_bytes(request, version, 1));
       const auto answer = link.take<UpdateFeaturesResponse>(version);
       EXPECT_EQ(answer.fault, "");
-      EXPECT_EQ(answer.body.error_code, version >= 2 ? wire(one.error) : 0);
-      ASSERT_EQ(answer.body.results.size(), version >= 2 ? 0u : 1u);
-      if (version < 2) {
-        EXPECT_EQ(answer.body.results[0].error_code, wire(one.error));
+      EXPECT_EQ(answer.body.error_code, wire(one.error));
+      ASSERT_EQ(answer.body.results.size(), version >= 2 || one.error != K::none ? 0u : 1u);
+      if (!answer.body.results.empty()) {
+        EXPECT_EQ(answer.body.results[0].error_code, 0);
       }
     }
+  }
+}
+
+TEST(UpdateFeatures, RefusesWaysThatAreNone) {
+  for (const int8_t way : {0, 4, -1}) {
+    ConnectionHarness link;
+    UpdateFeaturesRequest request;
+    auto& update = request.feature_updates.emplace_back();
+    update.feature = "group.version";
+    update.max_version_level = 1;
+    update.upgrade_type = way;
+    link.feed(request_bytes(request, 1, 1));
+    EXPECT_EQ(link.take<UpdateFeaturesResponse>(1).body.error_code, wire(K::invalid_update_version));
   }
 }
 
@@ -431,6 +444,15 @@ TEST(Case63GroupConfigs, AreDescribedAndAltered) {
 }
 
 // ---- Groups ----
+
+TEST(Case49OffsetDelete, RefusesAGroupWithoutANameAtOnce) {
+  OffsetDeleteRequest request;
+  request.topics.push_back({"t", {{0}}});
+  ConnectionHarness link;
+  link.feed(request_bytes(request, 0, 1));
+  EXPECT_TRUE(link.calls().empty());
+  EXPECT_EQ(link.take<OffsetDeleteResponse>(0).body.error_code, wire(K::invalid_group_id));
+}
 
 TEST(Case49OffsetDelete, TellsAFollowedTopicFromANonEmptyGroup) {
   OffsetDeleteRequest request;

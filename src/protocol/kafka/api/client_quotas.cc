@@ -1,9 +1,10 @@
 // DescribeClientQuotas 0-1 and AlterClientQuotas 0-1: Kafka's names for entities and kinds of quotas, and its errors. Pure.
 //
 // An entity has one to two parts, each once: "user" and "client-id", or "ip" alone; a null name is the default. Of each entity
-// all operations are done or none; of an operation named twice the last one holds.
+// all operations are done or none; one that is named twice is refused, and removing what is no quota does nothing.
 #include <map>
 #include <optional>
+#include <set>
 
 #include "protocol/kafka/api/makers.h"
 #include "protocol/kafka/frames/alter_client_quotas.h"
@@ -173,8 +174,11 @@ class AlterClientQuotasExchange final : public ExchangeOf<AlterClientQuotasReque
       *part = data.entity_name ? QuotaPart::of(std::string(*data.entity_name)) : QuotaPart::of_any();
     }
     std::map<QuotaKind, std::optional<double>> changes;
+    std::set<std::string_view> named;
     for (const auto& op : entry.ops) {
+      if (!named.insert(op.key).second) return {KafkaError::invalid_request, "Duplicate quota key " + std::string(op.key)};
       const std::optional<QuotaKind> kind = kind_of(op.key);
+      if (!kind && op.remove) continue;
       if (!kind) return {KafkaError::invalid_request, "Invalid configuration key " + std::string(op.key)};
       changes[*kind] = op.remove ? std::nullopt : std::optional(op.value);
     }

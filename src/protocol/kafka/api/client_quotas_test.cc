@@ -68,14 +68,20 @@ TEST(Case67AlterClientQuotas, RefusesWhatHasNoPlaceWithoutAsking) {
   EXPECT_EQ(answer.body.entries[2].error_message, "Invalid configuration key leader.replication.throttled.rate");
 }
 
-TEST(Case67AlterClientQuotas, OfAnOperationNamedTwiceTheLastHolds) {
+TEST(Case67AlterClientQuotas, RefusesAnOperationNamedTwiceAndPassesOverRemovingWhatIsNone) {
   ConnectionHarness link;
   AlterClientQuotasRequest request;
-  request.entries.push_back(Entry{{{"user", "u"}}, {{"producer_byte_rate", 1, false}, {"producer_byte_rate", 2, false}}});
+  request.entries.push_back(Entry{{{"user", "u"}}, {{"producer_byte_rate", 1, false}, {"producer_byte_rate", 2, true}}});
+  request.entries.push_back(Entry{{{"user", "v"}}, {{"nosuch", 1, true}, {"producer_byte_rate", 2, false}}});
   link.feed(request_bytes(request, 1, 1));
   const auto asked = link.take_call<broker::AlterQuotas>();
+  ASSERT_EQ(asked.entries.size(), 1u);
   ASSERT_EQ(asked.entries[0].changes.size(), 1u);
   EXPECT_EQ(asked.entries[0].changes[0].second, 2.0);
+  link.reply_to_taken(broker::AlteredQuotas{{{}}});
+  const auto answer = link.take<AlterClientQuotasResponse>(1);
+  EXPECT_EQ(answer.body.entries.at(0).error_code, wire(K::invalid_request));
+  EXPECT_EQ(answer.body.entries.at(1).error_code, 0);
 }
 
 TEST(Case67DescribeClientQuotas, AsksByItsComponents) {

@@ -80,15 +80,17 @@ class UpdateFeaturesExchange final : public ExchangeOf<UpdateFeaturesRequest> {
     UpdateFeaturesResponse response;
     response.error_message.reset();
     for (const auto& update : request_.feature_updates) {
-      const std::string_view problem = problem_of(update.feature, update.max_version_level);
+      const bool is_a_way = version() == 0 || (update.upgrade_type >= 1 && update.upgrade_type <= 3);
+      const std::string_view problem =
+          is_a_way ? problem_of(update.feature, update.max_version_level) : "this is no way to change a feature";
       const KafkaError error = problem.empty() ? KafkaError::none : KafkaError::invalid_update_version;
-      if (version() < 2) {
-        response.results.push_back({update.feature, wire(error), text_or_null(problem)});
-      } else if (error != KafkaError::none && response.error_code == 0) {
+      if (error != KafkaError::none && response.error_code == 0) {
         response.error_code = wire(error);
         response.error_message = problem;
       }
+      if (version() < 2) response.results.push_back({update.feature, wire(error), std::nullopt});
     }
+    if (response.error_code != 0) response.results.clear();  // one that fails fails all, and is told for all
     answer(response);
   }
 

@@ -11,6 +11,11 @@ class OffsetDeleteExchange final : public ExchangeOf<OffsetDeleteRequest> {
   using ExchangeOf::ExchangeOf;
 
   void start(Outbox& out) override {
+    if (request_.group_id.empty()) {
+      OffsetDeleteResponse response;
+      response.error_code = wire(KafkaError::invalid_group_id);
+      return answer(response);
+    }
     broker::DeleteOffsets remove;
     remove.group = request_.group_id;
     for (const auto& topic : request_.topics) {

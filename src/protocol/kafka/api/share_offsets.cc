@@ -135,7 +135,7 @@ class DeleteShareGroupOffsetsExchange final : public ExchangeOf<DeleteShareGroup
       auto& row = response.responses.emplace_back();
       row.topic_name = request_.topics[i].topic_name;
       const Code result = i < deleted->topics.size() ? deleted->topics[i].second : Code::internal;
-      if (i < deleted->topics.size()) row.topic_id = deleted->topics[i].first;
+      if (result == Code::ok) row.topic_id = deleted->topics[i].first;
       row.error_code = wire_error(result);
       if (result != Code::ok) row.error_message = code_text(result);
     }

@@ -369,6 +369,19 @@ TEST(ShareGroupOffsets, MapEveryVersion) {
     link.reply_to_taken(broker::DeletedShareOffsets{Code::group_not_empty, {}, {}});
     EXPECT_EQ(link.take<DeleteShareGroupOffsetsResponse>(0).body.error_code, wire(K::non_empty_group));
   }
+  {
+    ConnectionHarness link;
+    DeleteShareGroupOffsetsRequest request;
+    request.group_id = "g";
+    request.topics = {{"t"}, {"without"}};
+    link.feed(request_bytes(request, 0, 1));
+    link.take_call<broker::DeleteShareOffsets>();
+    link.reply_to_taken(broker::DeletedShareOffsets{Code::ok, {}, {{uuid(5), Code::ok}, {uuid(6), Code::unknown_topic}}});
+    const auto answer = link.take<DeleteShareGroupOffsetsResponse>(0);
+    EXPECT_EQ(answer.body.responses.at(0).topic_id, uuid(5));
+    EXPECT_EQ(answer.body.responses.at(1).topic_id, Uuid{}) << "an id beside an error says nothing";
+    EXPECT_EQ(answer.body.responses.at(1).error_code, wire(K::unknown_topic_or_partition));
+  }
 }
 
 }  // namespace

@@ -126,6 +126,9 @@ class CreateTopicsExchange final : public ExchangeOf<CreateTopicsRequest> {
       if (!read.our_name.empty()) one.settings.emplace_back(std::move(read.our_name), std::move(read.value));
     }
     if (!topic.assignments.empty()) return read_assignments(topic, one);
+    const bool is_factor = topic.replication_factor > 0 || topic.replication_factor == -1;
+    if (is_factor && topic.num_partitions < 1 && topic.num_partitions != -1)
+      return {KafkaError::invalid_partitions, "a topic has one partition at least"};
     if (topic.replication_factor != 1 && topic.replication_factor != -1)
       return {KafkaError::invalid_replication_factor, "the replication factor is 1 in this version"};
     return {};

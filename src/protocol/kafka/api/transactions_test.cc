@@ -132,8 +132,7 @@ TEST(AddPartitionsToTxn, NewerOnesHaveSeveralAndMayVerify) {
     const auto& results = answer.body.results_by_transaction;
     ASSERT_EQ(results.size(), 2u);
     EXPECT_EQ(results[0].topic_results[0].results_by_partition[0].partition_error_code, 0);
-    EXPECT_EQ(results[1].topic_results[0].results_by_partition[0].partition_error_code,
-              wire(version >= 5 ? K::transaction_abortable : K::invalid_txn_state));
+    EXPECT_EQ(results[1].topic_results[0].results_by_partition[0].partition_error_code, wire(K::transaction_abortable));
   }
 }
 

@@ -2,6 +2,10 @@ module robustmq/interop/franz-go
 
 go 1.26.8
 
+require robustmq/interop/report v0.0.0
+
+replace robustmq/interop/report => ../report
+
 require (
 	github.com/twmb/franz-go v1.22.2
 	github.com/twmb/franz-go/pkg/kadm v1.19.0

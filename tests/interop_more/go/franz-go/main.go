@@ -11,6 +11,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	. "robustmq/interop/report"
 )
 
 var (
@@ -20,16 +22,16 @@ var (
 
 func client(opts ...kgo.Opt) *kgo.Client {
 	made, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(server)}, opts...)...)
-	must(err)
+	Must(err)
 	return made
 }
 
 func create(name string, partitions int32) string {
-	topic := unique(name)
+	topic := Unique(name)
 	c := client()
 	defer c.Close()
 	_, err := kadm.NewClient(c).CreateTopic(ctx, partitions, 1, nil, topic)
-	must(err)
+	Must(err)
 	return topic
 }
 
@@ -54,24 +56,24 @@ func codecs() error {
 		for i := 0; i < 500; i++ {
 			value := fmt.Sprintf("%s-%d-%s;", name, i, strings.Repeat("x", i%97))
 			sent[name] += value
-			c.Produce(ctx, &kgo.Record{Topic: topic, Key: []byte(name), Value: []byte(value), Headers: []kgo.RecordHeader{{Key: "n", Value: []byte(name)}}}, func(_ *kgo.Record, err error) { must(err) })
+			c.Produce(ctx, &kgo.Record{Topic: topic, Key: []byte(name), Value: []byte(value), Headers: []kgo.RecordHeader{{Key: "n", Value: []byte(name)}}}, func(_ *kgo.Record, err error) { Must(err) })
 		}
-		must(c.Flush(ctx))
+		Must(c.Flush(ctx))
 		c.Close()
 	}
 	c := client(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	defer c.Close()
 	for _, r := range read(c, 2500) {
 		got[string(r.Key)] += string(r.Value)
-		same(string(r.Headers[0].Value), string(r.Key), "header")
+		Same(string(r.Headers[0].Value), string(r.Key), "header")
 	}
-	same(got, sent, "records by codec")
+	Same(got, sent, "records by codec")
 	return nil
 }
 
 func groups(opts ...kgo.Opt) error {
-	topic, group := create("groups", 6), unique("group")
-	values := &seen{values: map[string]int{}}
+	topic, group := create("groups", 6), Unique("group")
+	values := &Seen{}
 	producer := client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	defer producer.Close()
 	admin := kadm.NewClient(producer)
@@ -88,7 +90,7 @@ func groups(opts ...kgo.Opt) error {
 					if fetches.IsClientClosed() {
 						return
 					}
-					fetches.EachRecord(func(r *kgo.Record) { values.add(string(r.Value)) })
+					fetches.EachRecord(func(r *kgo.Record) { values.Add(string(r.Value)) })
 				}
 			}()
 		}
@@ -96,24 +98,24 @@ func groups(opts ...kgo.Opt) error {
 			members[0].Close()
 			members = members[1:]
 		}
-		wait(fmt.Sprint(wanted, " members"), func() bool {
+		Wait(fmt.Sprint(wanted, " members"), func() bool {
 			described, err := admin.DescribeConsumerGroups(ctx, group)
 			if len(opts) == 0 {
 				old, failure := admin.DescribeGroups(ctx, group)
-				must(failure)
+				Must(failure)
 				return len(old[group].Members) == wanted && old[group].State == "Stable"
 			}
-			must(err)
+			Must(err)
 			return len(described[group].Members) == wanted && described[group].State == "Stable"
 		})
 		for i := 0; i < 60; i++ {
-			must(producer.ProduceSync(ctx, &kgo.Record{Topic: topic, Partition: int32(i % 6), Value: fmt.Append(nil, sent)}).FirstErr())
+			Must(producer.ProduceSync(ctx, &kgo.Record{Topic: topic, Partition: int32(i % 6), Value: fmt.Append(nil, sent)}).FirstErr())
 			sent++
 		}
-		wait("all that was sent", func() bool { return values.different() == sent })
-		wait("all committed", func() bool {
+		Wait("all that was sent", func() bool { return values.Different() == sent })
+		Wait("all committed", func() bool {
 			lag, err := admin.Lag(ctx, group)
-			must(err)
+			Must(err)
 			return lag[group].Lag.Total() == 0
 		})
 	}
@@ -125,29 +127,29 @@ func groups(opts ...kgo.Opt) error {
 }
 
 func transactions() error {
-	source, target, tid := create("source", 2), create("target", 2), unique("tid")
+	source, target, tid := create("source", 2), create("target", 2), Unique("tid")
 	fill := client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	for i := 0; i < 100; i++ {
-		must(fill.ProduceSync(ctx, &kgo.Record{Topic: source, Partition: int32(i % 2), Value: fmt.Append(nil, i)}).FirstErr())
+		Must(fill.ProduceSync(ctx, &kgo.Record{Topic: source, Partition: int32(i % 2), Value: fmt.Append(nil, i)}).FirstErr())
 	}
 	fill.Close()
-	chain, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(server), kgo.TransactionalID(tid), kgo.ConsumerGroup(unique("chain")), kgo.ConsumeTopics(source),
+	chain, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(server), kgo.TransactionalID(tid), kgo.ConsumerGroup(Unique("chain")), kgo.ConsumeTopics(source),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.RequireStableFetchOffsets())
-	must(err)
+	Must(err)
 	done, turn := 0, 0
 	for done < 100 {
 		fetches := chain.PollRecords(ctx, 10)
-		must(chain.Begin())
+		Must(chain.Begin())
 		fetches.EachRecord(func(r *kgo.Record) {
 			chain.Produce(ctx, &kgo.Record{Topic: target, Value: append(r.Value, '!')}, func(_ *kgo.Record, err error) {
 				if !errors.Is(err, kgo.ErrAborting) { // an aborted transaction drops what it holds
-					must(err)
+					Must(err)
 				}
 			})
 		})
 		turn++
 		committed, err := chain.End(ctx, kgo.TransactionEndTry(turn%4 != 0))
-		must(err)
+		Must(err)
 		if committed {
 			done += fetches.NumRecords()
 		}
@@ -159,14 +161,14 @@ func transactions() error {
 	for _, r := range records {
 		values[string(r.Value)] = true
 	}
-	same([]int{len(records), len(values)}, []int{100, 100}, "values, each once")
+	Same([]int{len(records), len(values)}, []int{100, 100}, "values, each once")
 	chain.Close()
 
 	first, second := client(kgo.TransactionalID(tid)), client(kgo.TransactionalID(tid))
-	must(first.BeginTransaction())
-	must(first.ProduceSync(ctx, &kgo.Record{Topic: target, Value: []byte("zombie")}).FirstErr())
-	must(second.BeginTransaction())
-	must(second.ProduceSync(ctx, &kgo.Record{Topic: target, Value: []byte("after")}).FirstErr())
+	Must(first.BeginTransaction())
+	Must(first.ProduceSync(ctx, &kgo.Record{Topic: target, Value: []byte("zombie")}).FirstErr())
+	Must(second.BeginTransaction())
+	Must(second.ProduceSync(ctx, &kgo.Record{Topic: target, Value: []byte("after")}).FirstErr())
 	err = first.EndTransaction(ctx, kgo.TryCommit)
 	if err == nil {
 		return errors.New("a zombie committed")
@@ -175,66 +177,66 @@ func transactions() error {
 }
 
 func admin() error {
-	topic, group := create("admin", 2), unique("admin")
+	topic, group := create("admin", 2), Unique("admin")
 	c := client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	defer c.Close()
 	a := kadm.NewClient(c)
 	grown, err := a.UpdatePartitions(ctx, 4, topic)
-	must(err)
-	must(grown[topic].Err)
+	Must(err)
+	Must(grown[topic].Err)
 	topics, err := a.ListTopics(ctx, topic)
-	must(err)
-	same(len(topics[topic].Partitions), 4, "partitions")
+	Must(err)
+	Same(len(topics[topic].Partitions), 4, "partitions")
 	value := "123456"
 	changed, err := a.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "retention.ms", Value: &value}}, topic)
-	must(err)
-	must(changed[0].Err)
+	Must(err)
+	Must(changed[0].Err)
 	configs, err := a.DescribeTopicConfigs(ctx, topic)
-	must(err)
+	Must(err)
 	for _, one := range configs[0].Configs {
 		if one.Key == "retention.ms" {
-			same(*one.Value, value, "retention.ms")
+			Same(*one.Value, value, "retention.ms")
 		}
 	}
 	for i := 0; i < 10; i++ {
-		must(c.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: []byte("x"), Timestamp: time.UnixMilli(1700000000000 + int64(i))}).FirstErr())
+		Must(c.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: []byte("x"), Timestamp: time.UnixMilli(1700000000000 + int64(i))}).FirstErr())
 	}
 	ends, err := a.ListEndOffsets(ctx, topic)
-	must(err)
-	same(ends[topic][0].Offset, 10, "latest")
+	Must(err)
+	Same(ends[topic][0].Offset, 10, "latest")
 	timed, err := a.ListOffsetsAfterMilli(ctx, 1700000000004, topic)
-	must(err)
-	same(timed[topic][0].Offset, 4, "by time")
+	Must(err)
+	Same(timed[topic][0].Offset, 4, "by time")
 	var upTo kadm.Offsets
 	upTo.AddOffset(topic, 0, 3, -1)
 	_, err = a.DeleteRecords(ctx, upTo)
-	must(err)
+	Must(err)
 	starts, err := a.ListStartOffsets(ctx, topic)
-	must(err)
-	same(starts[topic][0].Offset, 3, "earliest")
+	Must(err)
+	Same(starts[topic][0].Offset, 3, "earliest")
 	var at kadm.Offsets
 	at.AddOffset(topic, 0, 5, -1)
-	must(a.CommitAllOffsets(ctx, group, at))
+	Must(a.CommitAllOffsets(ctx, group, at))
 	kept, err := a.FetchOffsets(ctx, group)
-	must(err)
-	same(kept[topic][0].At, 5, "offset of the group")
+	Must(err)
+	Same(kept[topic][0].At, 5, "offset of the group")
 	_, err = a.DeleteGroup(ctx, group)
-	must(err)
+	Must(err)
 	_, err = a.DescribeAllLogDirs(ctx, nil)
-	must(err)
+	Must(err)
 	_, err = a.ListGroups(ctx)
-	must(err)
+	Must(err)
 	_, err = a.DeleteTopics(ctx, topic)
 	return err
 }
 
 func main() {
-	step("codecs", codecs)
-	step("groups", func() error { return groups() })
-	step("groups consumer", func() error {
+	Step("codecs", codecs)
+	Step("groups", func() error { return groups() })
+	Step("groups consumer", func() error {
 		return groups(kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer()))
 	})
-	step("transactions", transactions)
-	step("admin", admin)
-	end()
+	Step("transactions", transactions)
+	Step("admin", admin)
+	End()
 }

@@ -2,6 +2,10 @@ module robustmq/interop/kafka-go
 
 go 1.26.8
 
+require robustmq/interop/report v0.0.0
+
+replace robustmq/interop/report => ../report
+
 require github.com/segmentio/kafka-go v0.4.51
 
 require (

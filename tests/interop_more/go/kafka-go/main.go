@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	. "robustmq/interop/report"
 )
 
 var (
@@ -18,10 +20,10 @@ var (
 )
 
 func create(name string, partitions int) string {
-	topic := unique(name)
+	topic := Unique(name)
 	made, err := client.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{Topic: topic, NumPartitions: partitions, ReplicationFactor: 1}}})
-	must(err)
-	must(made.Errors[topic])
+	Must(err)
+	Must(made.Errors[topic])
 	return topic
 }
 
@@ -36,8 +38,8 @@ func codecs() error {
 			sent += value
 			all = append(all, kafka.Message{Value: []byte(value), Headers: []kafka.Header{{Key: "n", Value: []byte{byte(i)}}}})
 		}
-		must(w.WriteMessages(ctx, all...))
-		must(w.Close())
+		Must(w.WriteMessages(ctx, all...))
+		Must(w.Close())
 	}
 	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{server}, Topic: topic, MaxWait: 200 * time.Millisecond})
 	defer r.Close()
@@ -45,16 +47,16 @@ func codecs() error {
 	defer cancel()
 	for i := 0; i < 2500; i++ {
 		m, err := r.ReadMessage(limited)
-		must(err)
+		Must(err)
 		got += string(m.Value)
-		same(m.Headers[0].Value, []byte{byte(i % 500)}, "header")
+		Same(m.Headers[0].Value, []byte{byte(i % 500)}, "header")
 	}
-	same(got, sent, "records by codec")
+	Same(got, sent, "records by codec")
 	return nil
 }
 
 func groups() error {
-	topic, group, values := create("groups", 6), unique("group"), &seen{values: map[string]int{}}
+	topic, group, values := create("groups", 6), Unique("group"), &Seen{}
 	w := &kafka.Writer{Addr: kafka.TCP(server), Topic: topic, RequiredAcks: kafka.RequireAll, BatchTimeout: 5 * time.Millisecond, Balancer: &kafka.RoundRobin{}}
 	defer w.Close()
 	var members []*kafka.Reader
@@ -70,7 +72,7 @@ func groups() error {
 					if err != nil {
 						return
 					}
-					values.add(string(m.Value))
+					values.Add(string(m.Value))
 					if err := r.CommitMessages(ctx, m); err != nil {
 						return
 					}
@@ -78,12 +80,12 @@ func groups() error {
 			}()
 		}
 		for len(members) > wanted {
-			must(members[0].Close())
+			Must(members[0].Close())
 			members = members[1:]
 		}
-		wait(fmt.Sprint(wanted, " members that share"), func() bool {
+		Wait(fmt.Sprint(wanted, " members that share"), func() bool {
 			described, err := client.DescribeGroups(ctx, &kafka.DescribeGroupsRequest{GroupIDs: []string{group}})
-			must(err)
+			Must(err)
 			return described.Groups[0].GroupState == "Stable" && len(described.Groups[0].Members) == wanted
 		})
 		var all []kafka.Message
@@ -91,56 +93,56 @@ func groups() error {
 			all = append(all, kafka.Message{Value: fmt.Append(nil, sent)})
 			sent++
 		}
-		must(w.WriteMessages(ctx, all...))
-		wait("all that was sent", func() bool { return values.different() == sent })
+		Must(w.WriteMessages(ctx, all...))
+		Wait("all that was sent", func() bool { return values.Different() == sent })
 	}
 	for _, r := range members {
-		must(r.Close())
+		Must(r.Close())
 	}
 	gone, err := client.DeleteGroups(ctx, &kafka.DeleteGroupsRequest{GroupIDs: []string{group}})
-	must(err)
+	Must(err)
 	return gone.Errors[group]
 }
 
 func admin() error {
 	topic := create("admin", 2)
 	grown, err := client.CreatePartitions(ctx, &kafka.CreatePartitionsRequest{Topics: []kafka.TopicPartitionsConfig{{Name: topic, Count: 4}}})
-	must(err)
-	must(grown.Errors[topic])
-	wait("4 partitions", func() bool { // it answers from a cache that is some seconds old
+	Must(err)
+	Must(grown.Errors[topic])
+	Wait("4 partitions", func() bool { // it answers from a cache that is some seconds old
 		found, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
-		must(err)
+		Must(err)
 		return len(found.Topics[0].Partitions) == 4
 	})
 	changed, err := client.IncrementalAlterConfigs(ctx, &kafka.IncrementalAlterConfigsRequest{Resources: []kafka.IncrementalAlterConfigsRequestResource{{ResourceType: kafka.ResourceTypeTopic, ResourceName: topic,
 		Configs: []kafka.IncrementalAlterConfigsRequestConfig{{Name: "retention.ms", Value: "123456", ConfigOperation: kafka.ConfigOperationSet}}}}})
-	must(err)
-	must(changed.Resources[0].Error)
+	Must(err)
+	Must(changed.Resources[0].Error)
 	described, err := client.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{Resources: []kafka.DescribeConfigRequestResource{{ResourceType: kafka.ResourceTypeTopic, ResourceName: topic, ConfigNames: []string{"retention.ms"}}}})
-	must(err)
-	same(described.Resources[0].ConfigEntries[0].ConfigValue, "123456", "retention.ms")
+	Must(err)
+	Same(described.Resources[0].ConfigEntries[0].ConfigValue, "123456", "retention.ms")
 	w := &kafka.Writer{Addr: kafka.TCP(server), Topic: topic, RequiredAcks: kafka.RequireAll, BatchTimeout: 5 * time.Millisecond}
 	for i := 0; i < 10; i++ {
-		must(w.WriteMessages(ctx, kafka.Message{Key: []byte("k"), Value: []byte("x")}))
+		Must(w.WriteMessages(ctx, kafka.Message{Key: []byte("k"), Value: []byte("x")}))
 	}
-	must(w.Close())
+	Must(w.Close())
 	offsets, err := client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: {kafka.LastOffsetOf(0), kafka.LastOffsetOf(1), kafka.LastOffsetOf(2), kafka.LastOffsetOf(3)}}})
-	must(err)
+	Must(err)
 	total := int64(0)
 	for _, one := range offsets.Topics[topic] {
 		total += one.LastOffset
 	}
-	same(total, 10, "offsets")
+	Same(total, 10, "offsets")
 	_, err = client.ListGroups(ctx, &kafka.ListGroupsRequest{})
-	must(err)
+	Must(err)
 	gone, err := client.DeleteTopics(ctx, &kafka.DeleteTopicsRequest{Topics: []string{topic}})
-	must(err)
+	Must(err)
 	return gone.Errors[topic]
 }
 
 func main() {
-	step("codecs", codecs)
-	step("groups", groups)
-	step("admin", admin)
-	end()
+	Step("codecs", codecs)
+	Step("groups", groups)
+	Step("admin", admin)
+	End()
 }

@@ -2,6 +2,10 @@ module robustmq/interop/sarama
 
 go 1.26.8
 
+require robustmq/interop/report v0.0.0
+
+replace robustmq/interop/report => ../report
+
 require github.com/IBM/sarama v1.61.1
 
 require (

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+
+	. "robustmq/interop/report"
 )
 
 var servers = []string{os.Args[1]}
@@ -29,27 +31,27 @@ func config() *sarama.Config {
 
 func clusterAdmin() sarama.ClusterAdmin {
 	a, err := sarama.NewClusterAdmin(servers, config())
-	must(err)
+	Must(err)
 	return a
 }
 
 func create(name string, partitions int32) string {
-	topic, a := unique(name), clusterAdmin()
+	topic, a := Unique(name), clusterAdmin()
 	defer a.Close()
-	must(a.CreateTopic(topic, &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: 1}, false))
+	Must(a.CreateTopic(topic, &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: 1}, false))
 	return topic
 }
 
 func send(p sarama.SyncProducer, topic string, partition int32, value string) {
 	_, _, err := p.SendMessage(&sarama.ProducerMessage{Topic: topic, Partition: partition, Value: sarama.StringEncoder(value)})
-	must(err)
+	Must(err)
 }
 
 func producer(change func(*sarama.Config)) sarama.SyncProducer {
 	c := config()
 	change(c)
 	p, err := sarama.NewSyncProducer(servers, c)
-	must(err)
+	Must(err)
 	return p
 }
 
@@ -57,10 +59,10 @@ func read(topic string, partition int32, count int, isolation sarama.IsolationLe
 	conf := config()
 	conf.Consumer.IsolationLevel = isolation
 	c, err := sarama.NewConsumer(servers, conf)
-	must(err)
+	Must(err)
 	defer c.Close()
 	p, err := c.ConsumePartition(topic, partition, sarama.OffsetOldest)
-	must(err)
+	Must(err)
 	defer p.Close()
 	for len(out) < count {
 		select {
@@ -86,19 +88,19 @@ func codecs() error {
 			sent += value
 			all = append(all, &sarama.ProducerMessage{Topic: topic, Value: sarama.StringEncoder(value), Headers: []sarama.RecordHeader{{Key: []byte("n"), Value: []byte{byte(i)}}}})
 		}
-		must(p.SendMessages(all))
-		must(p.Close())
+		Must(p.SendMessages(all))
+		Must(p.Close())
 	}
 	for i, m := range read(topic, 0, 2500, sarama.ReadUncommitted) {
 		got += string(m.Value)
-		same(m.Headers[0].Value, []byte{byte(i % 500)}, "header")
+		Same(m.Headers[0].Value, []byte{byte(i % 500)}, "header")
 	}
-	same(got, sent, "records by codec")
+	Same(got, sent, "records by codec")
 	return nil
 }
 
 type member struct {
-	values *seen
+	values *Seen
 	group  sarama.ConsumerGroup
 	cancel context.CancelFunc
 	done   chan bool
@@ -118,14 +120,14 @@ func (m *member) Setup(s sarama.ConsumerGroupSession) error {
 func (m *member) Cleanup(sarama.ConsumerGroupSession) error { return nil }
 func (m *member) ConsumeClaim(s sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
 	for message := range claim.Messages() {
-		m.values.add(string(message.Value))
+		m.values.Add(string(message.Value))
 		s.MarkMessage(message, "")
 	}
 	return nil
 }
 
 func groups() error {
-	topic, group, values := create("groups", 6), unique("group"), &seen{values: map[string]int{}}
+	topic, group, values := create("groups", 6), Unique("group"), &Seen{}
 	p := producer(func(*sarama.Config) {})
 	defer p.Close()
 	a := clusterAdmin()
@@ -135,7 +137,7 @@ func groups() error {
 	for _, wanted := range []int{1, 2, 3, 2, 1, 3} {
 		for len(members) < wanted {
 			g, err := sarama.NewConsumerGroup(servers, group, config())
-			must(err)
+			Must(err)
 			ctx, cancel := context.WithCancel(context.Background())
 			m := &member{values: values, group: g, cancel: cancel, done: make(chan bool)}
 			members = append(members, m)
@@ -152,12 +154,12 @@ func groups() error {
 		for len(members) > wanted {
 			members[0].cancel()
 			<-members[0].done
-			must(members[0].group.Close())
+			Must(members[0].group.Close())
 			members = members[1:]
 		}
-		wait(fmt.Sprint(wanted, " members that share"), func() bool {
+		Wait(fmt.Sprint(wanted, " members that share"), func() bool {
 			described, err := a.DescribeConsumerGroups([]string{group})
-			must(err)
+			Must(err)
 			total := 0
 			for _, m := range members {
 				m.lock.Lock()
@@ -170,91 +172,91 @@ func groups() error {
 			send(p, topic, int32(i%6), fmt.Sprint(sent))
 			sent++
 		}
-		wait("all that was sent", func() bool { return values.different() == sent })
+		Wait("all that was sent", func() bool { return values.Different() == sent })
 	}
 	for _, m := range members {
 		m.cancel()
 		<-m.done
-		must(m.group.Close())
+		Must(m.group.Close())
 	}
 	return a.DeleteConsumerGroup(group)
 }
 
 func transactions() error {
-	target, tid, group := create("target", 1), unique("tid"), unique("chain")
+	target, tid, group := create("target", 1), Unique("tid"), Unique("chain")
 	transactional := func(c *sarama.Config) {
 		c.Producer.Idempotent, c.Producer.RequiredAcks, c.Net.MaxOpenRequests, c.Producer.Transaction.ID = true, sarama.WaitForAll, 1, tid
 	}
 	p := producer(transactional)
 	for turn := 0; turn < 8; turn++ {
-		must(p.BeginTxn())
+		Must(p.BeginTxn())
 		for i := 0; i < 10; i++ {
 			send(p, target, 0, fmt.Sprint(turn, "-", i))
 		}
-		must(p.AddOffsetsToTxn(map[string][]*sarama.PartitionOffsetMetadata{target: {{Partition: 0, Offset: int64(turn)}}}, group))
+		Must(p.AddOffsetsToTxn(map[string][]*sarama.PartitionOffsetMetadata{target: {{Partition: 0, Offset: int64(turn)}}}, group))
 		if turn%2 == 1 {
-			must(p.AbortTxn())
+			Must(p.AbortTxn())
 		} else {
-			must(p.CommitTxn())
+			Must(p.CommitTxn())
 		}
 	}
 	values := read(target, 0, 40, sarama.ReadCommitted)
-	same(string(values[10].Value), "2-0", "what follows an aborted transaction")
+	Same(string(values[10].Value), "2-0", "what follows an aborted transaction")
 	a := clusterAdmin()
 	defer a.Close()
 	offsets, err := a.ListConsumerGroupOffsets(group, map[string][]int32{target: {0}})
-	must(err)
-	same(offsets.GetBlock(target, 0).Offset, 6, "the offset of the last commit")
+	Must(err)
+	Same(offsets.GetBlock(target, 0).Offset, 6, "the offset of the last commit")
 	second := producer(transactional)
 	defer second.Close()
-	must(p.BeginTxn())
+	Must(p.BeginTxn())
 	_, _, err = p.SendMessage(&sarama.ProducerMessage{Topic: target, Value: sarama.StringEncoder("zombie")})
 	if err == nil && p.CommitTxn() == nil {
 		return errors.New("a zombie committed")
 	}
-	must(second.BeginTxn())
+	Must(second.BeginTxn())
 	return second.CommitTxn()
 }
 
 func admin() error {
 	topic, a := create("admin", 2), clusterAdmin()
 	defer a.Close()
-	must(a.CreatePartitions(topic, 4, nil, false))
+	Must(a.CreatePartitions(topic, 4, nil, false))
 	described, err := a.DescribeTopics([]string{topic})
-	must(err)
-	same(len(described[0].Partitions), 4, "partitions")
+	Must(err)
+	Same(len(described[0].Partitions), 4, "partitions")
 	value := "123456"
-	must(a.IncrementalAlterConfig(sarama.TopicResource, topic, map[string]sarama.IncrementalAlterConfigsEntry{"retention.ms": {Operation: sarama.IncrementalAlterConfigsOperationSet, Value: &value}}, false))
+	Must(a.IncrementalAlterConfig(sarama.TopicResource, topic, map[string]sarama.IncrementalAlterConfigsEntry{"retention.ms": {Operation: sarama.IncrementalAlterConfigsOperationSet, Value: &value}}, false))
 	entries, err := a.DescribeConfig(sarama.ConfigResource{Type: sarama.TopicResource, Name: topic, ConfigNames: []string{"retention.ms"}})
-	must(err)
-	same(entries[0].Value, value, "retention.ms")
+	Must(err)
+	Same(entries[0].Value, value, "retention.ms")
 	p := producer(func(*sarama.Config) {})
 	for i := 0; i < 10; i++ {
 		send(p, topic, 0, "x")
 	}
-	must(p.Close())
-	must(a.DeleteRecords(topic, map[int32]int64{0: 3}))
+	Must(p.Close())
+	Must(a.DeleteRecords(topic, map[int32]int64{0: 3}))
 	c, err := sarama.NewClient(servers, config())
-	must(err)
+	Must(err)
 	defer c.Close()
 	oldest, err := c.GetOffset(topic, 0, sarama.OffsetOldest)
-	must(err)
+	Must(err)
 	newest, err := c.GetOffset(topic, 0, sarama.OffsetNewest)
-	must(err)
-	same([]int64{oldest, newest}, []int64{3, 10}, "offsets")
+	Must(err)
+	Same([]int64{oldest, newest}, []int64{3, 10}, "offsets")
 	_, err = a.ListConsumerGroups()
-	must(err)
+	Must(err)
 	_, _, err = a.DescribeCluster()
-	must(err)
+	Must(err)
 	_, err = a.DescribeLogDirs([]int32{1})
-	must(err)
+	Must(err)
 	return a.DeleteTopic(topic)
 }
 
 func main() {
-	step("codecs", codecs)
-	step("groups", groups)
-	step("transactions", transactions)
-	step("admin", admin)
-	end()
+	Step("codecs", codecs)
+	Step("groups", groups)
+	Step("transactions", transactions)
+	Step("admin", admin)
+	End()
 }

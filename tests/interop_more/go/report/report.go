@@ -1,4 +1,5 @@
-package main
+// What every Go client program here shares: how it reports what it tried, and how it waits.
+package report
 
 import (
 	"fmt"
@@ -11,7 +12,7 @@ import (
 var failed bool
 
 // What every client program here prints: "ok NAME" or "FAILED NAME: why" for each thing tried; it ends with 1 when one failed.
-func step(name string, work func() error) {
+func Step(name string, work func() error) {
 	done := make(chan error, 1)
 	go func() {
 		defer func() {
@@ -35,28 +36,28 @@ func step(name string, work func() error) {
 	fmt.Println("ok", name)
 }
 
-func end() {
+func End() {
 	if failed {
 		os.Exit(1)
 	}
 	os.Exit(0)
 }
 
-func unique(name string) string { return fmt.Sprintf("%s-%08x", name, rand.Uint32()) }
+func Unique(name string) string { return fmt.Sprintf("%s-%08x", name, rand.Uint32()) }
 
-func must(err error) {
+func Must(err error) {
 	if err != nil {
 		panic(err)
 	}
 }
 
-func same(found, wanted any, what string) {
+func Same(found, wanted any, what string) {
 	if fmt.Sprint(found) != fmt.Sprint(wanted) {
 		panic(fmt.Sprintf("%s: %v instead of %v", what, found, wanted))
 	}
 }
 
-func wait(what string, done func() bool) {
+func Wait(what string, done func() bool) {
 	until := time.Now().Add(60 * time.Second)
 	for !done() {
 		if time.Now().After(until) {
@@ -66,19 +67,22 @@ func wait(what string, done func() bool) {
 	}
 }
 
-// seen counts values from several members.
-type seen struct {
+// Seen counts values from several members.
+type Seen struct {
 	sync.Mutex
 	values map[string]int
 }
 
-func (s *seen) add(value string) {
+func (s *Seen) Add(value string) {
 	s.Lock()
+	if s.values == nil {
+		s.values = map[string]int{}
+	}
 	s.values[value]++
 	s.Unlock()
 }
 
-func (s *seen) different() int {
+func (s *Seen) Different() int {
 	s.Lock()
 	defer s.Unlock()
 	return len(s.values)

@@ -1,0 +1,3 @@
+module robustmq/interop/report
+
+go 1.26.8
