@@ -10,6 +10,13 @@ namespace {
 
 constexpr int32_t kQueueInFlightMax = 100'000;
 
+std::optional<QueueSettings::Dispatch> dispatch_of(std::string_view name) {
+  for (const auto& [value, text] : EnumNames<QueueSettings::Dispatch>::values) {
+    if (text == name) return value;
+  }
+  return std::nullopt;
+}
+
 struct ConfigField {
   std::string_view name;
   int32_t GroupConfig::* own;
@@ -51,6 +58,7 @@ constexpr TextField kTexts[] = {
      [](const std::string& value) { return start_of(value).has_value(); }},
     {"share_renew_acknowledge_enable", &GroupConfig::share_renew_acknowledge_enable, "true",
      [](const std::string& value) { return value == "true" || value == "false"; }},
+    {"queue_dispatch", &GroupConfig::queue_dispatch, {}, [](const std::string& value) { return dispatch_of(value).has_value(); }},
 };
 
 int32_t effective(const ConfigField& field, const GroupConfig& config, const GroupOptions& options) {
@@ -157,7 +165,9 @@ DescribedGroupConfigs GroupCoordinator::describe(TenantId tenant, const Describe
     }
     for (const TextField& field : kTexts) {
       const std::string& own = config.*field.own;
-      row.settings.push_back({std::string(field.name), own.empty() ? std::string(field.otherwise) : own, own.empty()});
+      // Empty: the option says it.
+      const std::string_view otherwise = field.otherwise.empty() ? enum_name(options_.queue_dispatch) : field.otherwise;
+      row.settings.push_back({std::string(field.name), own.empty() ? std::string(otherwise) : own, own.empty()});
     }
   };
   if (request.all) {
@@ -184,6 +194,7 @@ QueueSettings GroupCoordinator::settings_of(TenantId tenant, const std::string& 
       own(config.share_partition_max_record_locks, is_queue ? kQueueInFlightMax : options_.share_partition_max_record_locks);
   settings.read_committed =
       is_queue ? config.share_isolation_level != "read_uncommitted" : config.share_isolation_level == "read_committed";
+  settings.dispatch = is_queue ? dispatch_of(config.queue_dispatch).value_or(options_.queue_dispatch) : settings.dispatch;
   settings.may_renew = config.share_renew_acknowledge_enable != "false";
   return settings;
 }

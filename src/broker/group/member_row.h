@@ -22,6 +22,7 @@ struct GroupConfig {
   std::string share_isolation_level;  // empty, here and below: as without it
   std::string share_auto_offset_reset;
   std::string share_renew_acknowledge_enable;
+  std::string queue_dispatch;
 
   bool operator==(const GroupConfig&) const = default;
   template <class V>
@@ -37,6 +38,7 @@ struct GroupConfig {
     v.field("share_isolation_level", &G::share_isolation_level);
     v.field("share_auto_offset_reset", &G::share_auto_offset_reset);
     v.field("share_renew_acknowledge_enable", &G::share_renew_acknowledge_enable);
+    v.field("queue_dispatch", &G::queue_dispatch);
   }
 };
 

@@ -50,6 +50,12 @@ class QueueReadersTest : public ::testing::Test {
     rig.settle();
     return settled.leases.at(0);
   }
+  void dispatch(const std::string& value) {
+    ConfigureGroups request;
+    request.groups.push_back({"$queue/q", false, {{"queue_dispatch", value}}});
+    EXPECT_EQ(rig.ask_for<ConfiguredGroups>(rig.kafka(), std::move(request)).groups.at(0).code, Code::ok);
+    rig.settle();
+  }
   void settle_all(Client& client) {
     Settle request;
     for (const Got& got : client.received) request.leases.push_back({got.lease, Outcome::done});
@@ -396,6 +402,65 @@ TEST_F(QueueReadersTest, IsToldWhenTheStreamGoes) {
   EXPECT_EQ(rig.ask_for<DeletedTopics>(rig.kafka(), DeleteTopics{{{"q", {}}}}).topics.at(0).code, Code::ok);
   rig.world.run_for(Duration::seconds(40));
   EXPECT_EQ(a.notices, (std::vector<Notice>{Notice::topic_deleted}));
+}
+
+// Followers that wait are given one message at a time.
+TEST_F(QueueReadersTest, LeastInFlightGoesToWhoHoldsTheFewest) {
+  begin();
+  Client& a = follower(0);
+  publish({"0", "1", "2"});
+  dispatch("least_inflight");
+  Client& b = follower(1);
+  Client& c = follower(2);
+  rig.settle();
+  for (const char* value : {"3", "4", "5", "6"}) publish({value});
+  EXPECT_EQ(a.received.size(), 3u);
+  EXPECT_EQ(b.received.size(), 2u);
+  EXPECT_EQ(c.received.size(), 2u);
+  settle_all(a);
+  publish({"7"});
+  publish({"8"});
+  EXPECT_EQ(a.values(), (Values{"7", "8"}));
+}
+
+TEST_F(QueueReadersTest, RandomFollowsNoTurns) {
+  begin();
+  Client& a = follower(0);
+  dispatch("random");
+  Client& b = follower(1);
+  rig.settle();
+  size_t repeats = 0;
+  size_t before = 2;
+  for (int i = 0; i < 60; ++i) {
+    const size_t had = a.received.size();
+    publish({std::to_string(i)});
+    const size_t now = a.received.size() > had;
+    repeats += now == before;
+    before = now;
+  }
+  EXPECT_EQ(a.received.size() + b.received.size(), 60u);
+  EXPECT_GT(a.received.size(), 15u);
+  EXPECT_GT(b.received.size(), 15u);
+  EXPECT_GT(repeats, 10u) << "turns would have none";
+}
+
+TEST_F(QueueReadersTest, TheDispatchOfAQueueWithoutItsOwnIsTheOption) {
+  rig.group_options.queue_dispatch = QueueSettings::Dispatch::least_inflight;
+  begin();
+  Client& a = follower(0);
+  publish({"0", "1"});
+  Client& b = follower(1);
+  rig.settle();
+  publish({"2"});
+  publish({"3"});
+  EXPECT_EQ(b.values(), (Values{"2", "3"}));
+  dispatch("round_robin");
+  publish({"4"});
+  publish({"5"});
+  EXPECT_EQ(a.received.size(), 3u);
+  ConfigureGroups wrong;
+  wrong.groups.push_back({"$queue/q", false, {{"queue_dispatch", "fair"}}});
+  EXPECT_EQ(rig.ask_for<ConfiguredGroups>(a, std::move(wrong)).groups.at(0).code, Code::invalid_config);
 }
 
 TEST_F(QueueReadersTest, WhatNamesNoStreamIsRefused) {

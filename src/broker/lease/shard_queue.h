@@ -3,7 +3,8 @@
 //
 // The thin shell of queue::Queue: reads the log for it, keeps its rows (queue_rows.h), carries time to it, and wakes who waits
 // for records. What is asked of it goes in line: one request at a time reads and leases, so that no two read the same for
-// nothing.
+// nothing. Who of those that wait is woken, and who of those in line comes next, is its settings' choice (dispatch): the first
+// (round_robin), any (random), or the one that holds the fewest of its records (least_inflight).
 //
 // Invariants:
 //  1. An answer that something was settled comes when it is durable. Leases are not stored: after a crash nobody has any.
@@ -115,7 +116,7 @@ class ShardQueue final : private shard::Watcher {
   void settle(const std::string& consumer, const std::vector<SettleRange>& ranges, Callback<void(Code)> done);
   // The consumer goes, when it is this connection's still.
   void leave(const std::string& consumer, uint64_t origin, queue::Outcome outcome);
-  void park(const QueueWaiter& waiter);
+  void park(const QueueWaiter& waiter, const std::string& consumer);
   void unpark(const QueueWaiter& waiter);
   void describe(Callback<void(QueueFacts)> done);
   void seek(Offset to, Callback<void(Code)> done);
@@ -144,6 +145,7 @@ class ShardQueue final : private shard::Watcher {
   };
   struct Waiting {
     QueueWaiter who;
+    std::string consumer;
     bool is_woken = false;
   };
   struct Opening {
@@ -184,6 +186,10 @@ class ShardQueue final : private shard::Watcher {
   void answer_with(Code code);
   std::optional<Offset> next_offset() const;
   bool is_known(const Serving& one) const;
+  void put_next_first();
+
+  // dispatch.cc
+  size_t choose(const std::vector<const std::string*>& consumers);
 
   runtime::Core& core_;
   Rows& rows_;

@@ -190,9 +190,18 @@ void ShardQueue::use_window(Offset at) {
 void ShardQueue::answer() {
   Serving one = std::move(line_.front());
   line_.pop_front();
+  put_next_first();
   one.got.until = one.until;
   one.done(std::move(one.got));
   if (!is_over_) wake_next();
+}
+
+void ShardQueue::put_next_first() {
+  if (line_.size() < 2 || settings_.dispatch == QueueSettings::Dispatch::round_robin) return;
+  std::vector<const std::string*> consumers;
+  for (const Serving& each : line_) consumers.push_back(&each.ask.consumer);
+  const auto next = line_.begin() + static_cast<std::ptrdiff_t>(choose(consumers));
+  std::rotate(line_.begin(), next, next + 1);
 }
 
 void ShardQueue::answer_with(Code code) {

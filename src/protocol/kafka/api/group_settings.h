@@ -39,6 +39,9 @@ constexpr GroupSetting kGroupSettings[] = {
      ConfigType::string},
     {"share.renew.acknowledge.enable", "share_renew_acknowledge_enable", "", "Whether members may renew their locks.",
      ConfigType::boolean},
+    {"robustmq.queue.dispatch", "queue_dispatch", "",
+     "Of a queue that MQTT clients subscribe to: who of them gets the next message: round_robin, random or least_inflight.",
+     ConfigType::string},
 };
 
 constexpr const GroupSetting* group_setting_of_kafka(std::string_view name) {
