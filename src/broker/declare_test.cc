@@ -186,6 +186,34 @@ TEST_F(DeclareTest, TwoWhoAskAtOnceShareIt) {
   EXPECT_EQ(a.received.size() + b.received.size(), 1u);
 }
 
+// It was published before the rule that its light topic's core knows already.
+TEST_F(DeclareTest, AMessageOnItsWayWhenTheRuleComesIsTaken) {
+  rig.start();
+  std::string topic;
+  for (int i = 0; topic.empty() || slot_of(kDefaultTenant, kafka_name_of_mqtt(topic)) % 3 == 0; ++i)
+    topic = "plant/" + std::to_string(i) + "/temp";
+  Client& from = rig.kafka(0);
+  std::optional<Reply> published;
+  Publish request;
+  request.messages.push_back({.topic = topic, .payload = as_bytes(std::string_view("one")), .wants_reply = true, .qos = 1});
+  from.hall->execute(from.context, std::move(request), [&](Reply reply) { published = std::move(reply); });
+  ASSERT_FALSE(published);
+  meta::Topic rule;
+  rule.name = "temps";
+  rule.id = Uuid::random(1, 2);
+  rule.mqtt_filter = "plant/+/temp";
+  rule.is_rule = true;
+  rig.metas[0]->create_topic(std::move(rule), [](auto made) { EXPECT_TRUE(made.ok()); });
+  ASSERT_TRUE(rig.world.run_until([&] { return published.has_value(); }, Duration::seconds(10)));
+  EXPECT_EQ(std::get<Published>(*published).results.at(0).code, Code::ok);
+  EXPECT_TRUE(has_light(kafka_name_of_mqtt(topic)));
+  publish(topic, "two");
+  Client& a = rig.kafka(0);
+  EXPECT_EQ(read(a, "temps", "plant/+/temp").code, Code::ok);
+  rig.settle();
+  EXPECT_EQ(a.values(), (Texts{"two"}));
+}
+
 TEST_F(DeclareTest, GivenUpBeforeItIsThereItIsNotFollowed) {
   rig.start();
   Client& a = rig.kafka(0);

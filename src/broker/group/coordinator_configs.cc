@@ -58,6 +58,8 @@ constexpr TextField kTexts[] = {
      [](const std::string& value) { return start_of(value).has_value(); }},
     {"share_renew_acknowledge_enable", &GroupConfig::share_renew_acknowledge_enable, "true",
      [](const std::string& value) { return value == "true" || value == "false"; }},
+    {"queue_last_value", &GroupConfig::queue_last_value, "false",
+     [](const std::string& value) { return value == "true" || value == "false"; }},
     {"queue_dispatch", &GroupConfig::queue_dispatch, {}, [](const std::string& value) { return dispatch_of(value).has_value(); }},
 };
 
@@ -113,6 +115,10 @@ Status GroupCoordinator::changed_config(TenantId tenant, const ConfigureTopics::
   if (effective(kFields[kConsumerHeartbeat], config, options_) >= effective(kFields[kConsumerSession], config, options_) ||
       effective(kFields[kShareHeartbeat], config, options_) >= effective(kFields[kShareSession], config, options_))
     return Error{Code::invalid_config, "the session timeout must be longer than the heartbeat interval"};
+  // A filter could leave out what replaces a message, and with it the last value.
+  if (config.queue_last_value == "true" &&
+      (!wanted.name.starts_with(kQueueGroup) || wanted.name.find('/', kQueueGroup.size()) != std::string::npos))
+    return Error{Code::invalid_config, "queue_last_value is for queues of a whole stream: " + std::string(kQueueGroup) + "NAME"};
   const bool is_new = config != GroupConfig{} && !configs_.contains({tenant, wanted.name});
   if (is_new && configs_.size() >= static_cast<size_t>(options_.configs_max))
     return Error{Code::quota_exceeded, "the number of groups with settings is at its limit"};
@@ -195,6 +201,7 @@ QueueSettings GroupCoordinator::settings_of(TenantId tenant, const std::string& 
   settings.read_committed =
       is_queue ? config.share_isolation_level != "read_uncommitted" : config.share_isolation_level == "read_committed";
   settings.dispatch = is_queue ? dispatch_of(config.queue_dispatch).value_or(options_.queue_dispatch) : settings.dispatch;
+  settings.last_value = is_queue && config.queue_last_value == "true";
   settings.may_renew = config.share_renew_acknowledge_enable != "false";
   return settings;
 }

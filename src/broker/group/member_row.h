@@ -23,6 +23,7 @@ struct GroupConfig {
   std::string share_auto_offset_reset;
   std::string share_renew_acknowledge_enable;
   std::string queue_dispatch;
+  std::string queue_last_value;
 
   bool operator==(const GroupConfig&) const = default;
   template <class V>
@@ -39,6 +40,7 @@ struct GroupConfig {
     v.field("share_auto_offset_reset", &G::share_auto_offset_reset);
     v.field("share_renew_acknowledge_enable", &G::share_renew_acknowledge_enable);
     v.field("queue_dispatch", &G::queue_dispatch);
+    v.field("queue_last_value", &G::queue_last_value);
   }
 };
 

@@ -16,6 +16,8 @@ struct LeaseMetrics {
   uint64_t connections_lost_total = 0;
   uint64_t queues_made_total = 0;
   uint64_t queues_failed_total = 0;
+  uint64_t records_replaced_total = 0;
+  uint64_t keys_left_out_total = 0;
 
   template <class V>
   static void describe(V& v) {
@@ -29,6 +31,10 @@ struct LeaseMetrics {
     v.field("queues_made_total", &M::queues_made_total, {.doc = "Queues over partitions that were used for the first time."});
     v.field("queues_failed_total", &M::queues_failed_total,
             {.doc = "Times a queue was closed because its rows could not be read or written; it is opened with its next use."});
+    v.field("records_replaced_total", &M::records_replaced_total,
+            {.doc = "Records of queues of last values that were passed over, as a newer one with their key came."});
+    v.field("keys_left_out_total", &M::keys_left_out_total,
+            {.doc = "Records of such queues whose key there was no memory for: what they replace is delivered."});
   }
 };
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <random>
 #include <set>
 
@@ -50,9 +51,15 @@ class QueueReadersTest : public ::testing::Test {
     rig.settle();
     return settled.leases.at(0);
   }
-  void dispatch(const std::string& value) {
+  void dispatch(const std::string& value) { set("queue_dispatch", value); }
+  uint64_t replaced() {
+    uint64_t sum = 0;
+    for (const auto& hall : rig.halls) sum += hall->lease_metrics().records_replaced_total;
+    return sum;
+  }
+  void set(const std::string& name, const std::string& value) {
     ConfigureGroups request;
-    request.groups.push_back({"$queue/q", false, {{"queue_dispatch", value}}});
+    request.groups.push_back({"$queue/q", false, {{name, value}}});
     EXPECT_EQ(rig.ask_for<ConfiguredGroups>(rig.kafka(), std::move(request)).groups.at(0).code, Code::ok);
     rig.settle();
   }
@@ -461,6 +468,72 @@ TEST_F(QueueReadersTest, TheDispatchOfAQueueWithoutItsOwnIsTheOption) {
   ConfigureGroups wrong;
   wrong.groups.push_back({"$queue/q", false, {{"queue_dispatch", "fair"}}});
   EXPECT_EQ(rig.ask_for<ConfiguredGroups>(a, std::move(wrong)).groups.at(0).code, Code::invalid_config);
+}
+
+// The key of what MQTT publishes is its topic.
+TEST_F(QueueReadersTest, OfLastValuesWhatIsReplacedGoesToNobody) {
+  begin();
+  rig.close(follower(0));  // it has begun
+  set("queue_last_value", "true");
+  publish({"a0", "a1"}, "q/a");
+  publish({"b0"}, "q/b");
+  publish({"a2"}, "q/a");
+  Client& a = follower(1);
+  rig.settle();
+  EXPECT_EQ(a.values(), (Values{"b0", "a2"}));
+  publish({"a3"}, "q/a");
+  EXPECT_EQ(a.values(), (Values{"b0", "a2", "a3"})) << "what somebody has stays his";
+  settle_all(a);
+  EXPECT_EQ(replaced(), 2u);
+  rig.restart(CrashKind::power);
+  Client& b = follower(0);
+  rig.settle();
+  EXPECT_TRUE(b.received.empty()) << "what was passed over is done";
+  publish({"a4"}, "q/a");
+  EXPECT_EQ(b.values(), (Values{"a4"}));
+  rig.close(b);
+  publish({"a5"}, "q/a");
+  set("queue_last_value", "false");
+  publish({"b1", "b2"}, "q/b");
+  Client& c = follower(2);
+  rig.settle();
+  EXPECT_EQ(c.values(), (Values{"a4", "a5", "b1", "b2"})) << "all of them again";
+  ConfigureGroups wrong;
+  wrong.groups.push_back({"$queue/q/q/a", false, {{"queue_last_value", "true"}}});
+  wrong.groups.push_back({"g", false, {{"queue_last_value", "true"}}});
+  wrong.groups.push_back({"$queue/q", false, {{"queue_last_value", "yes"}}});
+  for (const auto& row : rig.ask_for<ConfiguredGroups>(c, std::move(wrong)).groups) EXPECT_EQ(row.code, Code::invalid_config);
+}
+
+// Whatever is published and taken: each key's newest value reaches somebody, values of a key come in their order, and none twice.
+TEST_F(QueueReadersTest, LosesNoLastValue) {
+  begin(2);
+  rig.close(follower(0));
+  set("queue_last_value", "true");
+  std::mt19937 random(11);
+  std::map<std::string, int> newest, got;
+  size_t published = 0, came = 0;
+  for (int round = 0; round < 30; ++round) {
+    if (round % 10 == 9) rig.restart(CrashKind::process);
+    for (int i = 0; i < 20; ++i) {
+      const std::string topic = "q/" + std::to_string(random() % 7);
+      publish({std::to_string(++newest[topic])}, topic);
+      ++published;
+    }
+    Client& one = follower(static_cast<CoreIndex>(random() % 3));
+    rig.settle();
+    for (int again = 0; again < 3; ++again) {
+      for (const Got& each : one.received) {
+        EXPECT_GT(std::stoi(each.value), got[each.topic]) << each.topic;
+        got[each.topic] = std::stoi(each.value);
+        ++came;
+      }
+      settle_all(one);
+    }
+    EXPECT_EQ(got, newest) << "round " << round;
+    rig.close(one);
+  }
+  EXPECT_LT(came, published);
 }
 
 TEST_F(QueueReadersTest, WhatNamesNoStreamIsRefused) {

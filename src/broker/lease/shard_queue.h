@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "base/anchor.h"
+#include "broker/lease/last_values.h"
 #include "broker/lease/options.h"
 #include "broker/lease/queue_rows.h"
 #include "broker/lease/window.h"
@@ -129,6 +130,9 @@ class ShardQueue final : private shard::Watcher {
 
   static constexpr uint64_t kWindowBytes = 256 << 10;  // read at once
   static constexpr Duration kWindowKept = Duration::seconds(1);
+  static constexpr Offset kLookAhead = 100'000;  // records, of a queue of last values
+  static constexpr size_t kKeyBytesMax = 16 << 20;
+  static constexpr size_t kReplacedMax = 200'000;
   static constexpr uint64_t kSnapshotEveryBytes = 16 << 10;  // of changes, at least
 
  private:
@@ -191,6 +195,12 @@ class ShardQueue final : private shard::Watcher {
   // dispatch.cc
   size_t choose(const std::vector<const std::string*>& consumers);
 
+  // shard_queue_values.cc
+  bool look_ahead(shard::Shard& shard, Offset at);
+  void on_looked(Offset at, Result<shard::Fetched> fetched);
+  void take_ahead(const Window& window);
+  int64_t pass_over_replaced(const Serving& of, std::vector<LeasedRange>& ranges);
+
   runtime::Core& core_;
   Rows& rows_;
   Locator& locator_;
@@ -216,7 +226,8 @@ class ShardQueue final : private shard::Watcher {
   bool is_reading_ = false;
   std::optional<Window> window_;
   Instant window_until_{};
-  Offset end_ = 0;  // of what may be read, when the shard was looked at last
+  std::optional<LastValues> last_values_;  // where the settings ask for it
+  Offset end_ = 0;                         // of what may be read, when the shard was looked at last
   std::list<Waiting> waiters_;
   Instant used_at_{};
 

@@ -91,6 +91,7 @@ void ShardQueue::on_shard(Result<shard::Shard*> shard) {
     answer();
     return serve();
   }
+  if (look_ahead(**shard, *at)) return;
   if (window_ && window_->holds(*at)) {
     use_window(*at);
     return serve();
@@ -173,6 +174,8 @@ void ShardQueue::use_window(Offset at) {
       granted += grant(one, INT64_MAX, batches[last].next, ranges);
   }
   take_outputs();
+  granted -= pass_over_replaced(one, ranges);
+  if (is_over_) return;  // that could not be written, and who asked has heard so
   const size_t pieces = got.batches.size();
   window_->add_batches(ranges, got.batches);
   for (size_t i = pieces; i < got.batches.size(); ++i) got.bytes += got.batches[i].size;

@@ -34,6 +34,7 @@ struct QueueSettings {
   // Who of those that wait for records gets the next ones.
   enum class Dispatch : uint8_t { round_robin, random, least_inflight };
   Dispatch dispatch = Dispatch::round_robin;
+  bool last_value = false;  // what a newer record of the same key has replaced is given to nobody, unless somebody had it already
   bool operator==(const QueueSettings&) const = default;
 };
 
