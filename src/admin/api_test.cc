@@ -131,7 +131,7 @@ class OneTopicBroker final : public broker::Broker {
     }
     if (auto* configure = std::get_if<broker::ConfigureGroups>(&request)) {
       const auto& one = configure->groups.at(0);
-      dispatch = one.changes.at(0).value.value_or("round_robin");
+      (one.changes.at(0).name == "queue_dispatch" ? dispatch : last_value) = one.changes.at(0).value.value_or("round_robin");
       broker::ConfiguredGroups reply;
       reply.groups.push_back({dispatch == "fair" ? Code::invalid_config : Code::ok, ""});
       return done(std::move(reply));
@@ -196,6 +196,7 @@ class OneTopicBroker final : public broker::Broker {
   broker::CreateTopics::One created;
   broker::ConfigureTopics::One changed;
   std::string dispatch = "round_robin";
+  std::string last_value = "false";
   std::string asked_group;
   broker::ListRetained retained;
 };
@@ -331,6 +332,9 @@ TEST_F(Api, ListsAndChangesQueues) {
   EXPECT_EQ(broker.dispatch, "random");
   EXPECT_EQ(ask("PUT", "/api/v1/queues/jobs%2Fa%2F%2B", R"({"dispatch": "fair"})").status, 400);
   EXPECT_EQ(ask("PUT", "/api/v1/queues/none", R"({"dispatch": "random"})").status, 404);
+  EXPECT_EQ(ask("PUT", "/api/v1/queues/jobs%2Fa%2F%2B", R"({"last_value": true})").status, 200);
+  EXPECT_EQ(broker.last_value, "true");
+  EXPECT_EQ(ask("PUT", "/api/v1/queues/jobs%2Fa%2F%2B", R"({"last_value": "yes"})").status, 400);
   EXPECT_EQ(ask("DELETE", "/api/v1/queues/jobs%2Fa%2F%2B").status, 204);
   EXPECT_EQ(ask("DELETE", "/api/v1/queues/none").status, 404);
 }

@@ -40,6 +40,7 @@ struct WantedQueue {
   std::string name;
   std::string mqtt_filter;
   std::optional<std::string> dispatch;
+  std::optional<bool> last_value;
   int32_t partitions = -1;
   std::vector<std::pair<std::string, std::string>> settings;  // of the stream
 };
@@ -50,9 +51,14 @@ Status read_key(const std::string& key, const Json& value, bool is_queue, bool i
     into = value.get<std::string>();
     return Status();
   };
+  if (is_queue && key == "last_value") {
+    if (!value.is_boolean()) return Error{Code::invalid_argument, "last_value is true or false"};
+    to.last_value = value.get<bool>();
+    return {};
+  }
   if (key == "is_lastvalue" || key == "key_expression")
     return Error{Code::not_supported,
-                 "last values by key are not built; a stream's setting cleanup_policy = compact keeps them on disk"};
+                 "a message's key is its topic, and cannot be chosen; for queues of last values say last_value"};
   if (is_new && key == "name") return text(to.name);
   if (is_new && key == "mqtt_filter") return text(to.mqtt_filter);
   if (is_queue && key == "dispatch") return text(to.dispatch.emplace());
@@ -216,6 +222,7 @@ void describe_queues(ApiSeat& seat, std::vector<std::string> names, ApiDone done
           Json row = {{"name", names[i]}};
           for (const broker::TopicFacts::Setting& setting : described.groups[i].settings) {
             if (setting.name == "queue_dispatch") row["dispatch"] = setting.value;
+            if (setting.name == "queue_last_value") row["last_value"] = setting.value == "true";
           }
           rows.push_back(std::move(row));
         }
@@ -260,13 +267,16 @@ void describe_queue(ApiSeat& seat, ApiRequest api, ApiDone done) {
   with_queue(seat, name, std::move(done), [&seat, name](ApiDone answer) { show_queue(seat, name, 200, std::move(answer)); });
 }
 
-void set_dispatch(ApiSeat& seat, const std::string& name, const std::optional<std::string>& dispatch, ApiDone done,
-                  Callback<void(ApiDone)> then) {
-  if (!dispatch) return then(std::move(done));
+// What of its settings is given, if any.
+void configure_queue(ApiSeat& seat, const std::string& name, const WantedQueue& wanted, ApiDone done,
+                     Callback<void(ApiDone)> then) {
   broker::ConfigureGroups request;
   broker::ConfigureTopics::One& one = request.groups.emplace_back();
   one.name = group_of(name);
-  one.changes.push_back({.name = "queue_dispatch", .value = dispatch->empty() ? std::nullopt : dispatch});
+  if (wanted.dispatch)
+    one.changes.push_back({.name = "queue_dispatch", .value = wanted.dispatch->empty() ? std::nullopt : wanted.dispatch});
+  if (wanted.last_value) one.changes.push_back({.name = "queue_last_value", .value = *wanted.last_value ? "true" : "false"});
+  if (one.changes.empty()) return then(std::move(done));
   ask<broker::ConfiguredGroups>(seat, std::move(request), std::move(done),
                                 [then = std::move(then)](const auto& configured, ApiDone answer) mutable {
                                   const auto& row = configured.groups.at(0);
@@ -284,8 +294,8 @@ void open_queue(ApiSeat& seat, WantedQueue wanted, ApiDone done) {
               Error{Code::unknown_topic, fmt::format("there is no stream for a queue {}: name one, or a filter", wanted.name)}));
         if (opened.code != Code::ok) return answer(error_answer(Error{opened.code, {}}));
         const std::string name = opened.group.substr(broker::kQueueGroup.size());
-        set_dispatch(seat, name, wanted.dispatch, std::move(answer),
-                     [&seat, name](ApiDone last) { show_queue(seat, name, 201, std::move(last)); });
+        configure_queue(seat, name, wanted, std::move(answer),
+                        [&seat, name](ApiDone last) { show_queue(seat, name, 201, std::move(last)); });
       });
 }
 
@@ -313,9 +323,9 @@ void change_queue(ApiSeat& seat, ApiRequest api, ApiDone done) {
   Result<WantedQueue> wanted = wanted_of(api.http.body, true, false);
   if (!wanted) return done(error_answer(wanted.error()));
   const std::string name = api.parts["name"];
-  with_queue(seat, name, std::move(done), [&seat, name, dispatch = wanted->dispatch](ApiDone answer) {
-    set_dispatch(seat, name, dispatch, std::move(answer),
-                 [&seat, name](ApiDone last) { show_queue(seat, name, 200, std::move(last)); });
+  with_queue(seat, name, std::move(done), [&seat, name, wanted = wanted.take()](ApiDone answer) {
+    configure_queue(seat, name, wanted, std::move(answer),
+                    [&seat, name](ApiDone last) { show_queue(seat, name, 200, std::move(last)); });
   });
 }
 
@@ -332,8 +342,8 @@ void delete_queue(ApiSeat& seat, ApiRequest api, ApiDone done) {
 }  // namespace
 
 void append_queues_routes(std::vector<Route>& to) {
-  to.push_back(
-      {"GET", "/api/v1/queues", "All queues of MQTT.", "", "200 `{\"queues\": [{\"name\", \"dispatch\"}]}`.", list_queues});
+  to.push_back({"GET", "/api/v1/queues", "All queues of MQTT.", "",
+                "200 `{\"queues\": [{\"name\", \"dispatch\", \"last_value\"}]}`.", list_queues});
   to.push_back({"GET", "/api/v1/queues/{name}",
                 "One queue: how far it is and what waits. Its name is `NAME` or `NAME/FILTER`, percent-encoded.", "",
                 "200 with `stream`, `messages` that are not done, and `partitions`; 404 `not_found`.", describe_queue});
@@ -348,8 +358,11 @@ void append_queues_routes(std::vector<Route>& to) {
                 "some of the topics, or there are no queues; 400; 429 `quota_exceeded`.",
                 create_queue});
   to.push_back({"PUT", "/api/v1/queues/{name}",
-                "Changes a queue: `dispatch` is `round_robin`, `random`, `least_inflight`, or empty: the option's.",
-                "{\"dispatch\": \"random\"}", "200 with the queue; 404 `not_found`; 400 `invalid_config`.", change_queue});
+                "Changes a queue: `dispatch` is `round_robin`, `random`, `least_inflight`, or empty: the option's; `last_value` "
+                "is `true` or `false`, of a queue "
+                "without a filter of its own.",
+                "{\"dispatch\": \"random\", \"last_value\": true}", "200 with the queue; 404 `not_found`; 400 `invalid_config`.",
+                change_queue});
   to.push_back({"DELETE", "/api/v1/queues/{name}", "Deletes a queue; its subscriptions end. The messages stay in its stream.", "",
                 "204; 404 `not_found`.", delete_queue});
   to.push_back({"GET", "/api/v1/streams", "All streams over an MQTT filter.", "",

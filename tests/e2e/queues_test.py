@@ -259,7 +259,7 @@ class Queues(OneBroker):
         self.assertEqual(self.admin("PUT", f"/api/v1/queues/{name}", {"dispatch": "least_inflight"})[1]["dispatch"], "least_inflight")
         self.assertEqual(self.admin("PUT", f"/api/v1/queues/{name}", {"dispatch": "fair"})[0], 400)
         self.assertEqual(self.admin("PUT", f"/api/v1/queues/{name}", {"is_lastvalue": True})[0], 501)
-        self.assertIn({"name": name, "dispatch": "least_inflight"}, self.admin("GET", "/api/v1/queues")[1]["queues"])
+        self.assertIn({"name": name, "dispatch": "least_inflight", "last_value": False}, self.admin("GET", "/api/v1/queues")[1]["queues"])
         own = f"/api/v1/queues/{name}%2F{made}%2Fb"
         self.assertEqual(self.admin("POST", "/api/v1/queues", {"name": f"{name}/{made}/b"})[0], 201)
         self.assertEqual(self.admin("DELETE", own)[0], 204)
@@ -279,6 +279,18 @@ class Queues(OneBroker):
         self.assertEqual(self.admin("GET", f"/api/v1/streams/{name}")[0], 404)
         self.publish(["light"], f"{made}/a")
         self.assertEqual(self.kcat(f"{made}.a"), ["=light"], "a light topic again")
+
+    def test_of_last_values_a_worker_gets_the_newest_of_each_topic(self):
+        name, made = uuid.uuid4().hex[:8], uuid.uuid4().hex[:8]
+        self.assertEqual(self.admin("POST", "/api/v1/queues", {"name": name, "mqtt_filter": f"{made}/#", "last_value": True})[0], 201)
+        self.publish(range(100), f"{made}/a")
+        self.publish(["b"], f"{made}/b")
+        worker = self.worker(f"$queue/{name}")
+        worker.wait(lambda: len(worker.got) == 2)
+        self.assertEqual(worker.got, [(f"{made}/a", "99"), (f"{made}/b", "b")])
+        self.assertEqual(self.admin("GET", f"/api/v1/queues/{name}")[1]["last_value"], True)
+        self.assertEqual(self.admin("PUT", f"/api/v1/queues/{name}", {"key_expression": "message.from"})[0], 501)
+        self.assertEqual(len(self.kcat(name)), 101, "the stream keeps them, as its settings say")
 
     def test_automatic_subscriptions_take_part_in_a_queue(self):
         workers = [Worker(self.broker.ports["mqtt"], None) for _ in range(2)]

@@ -217,6 +217,7 @@ std::optional<Command> parse_commands(int argc, char** argv, int& exit_code) {
   CLI::App* queues = app.add_subcommand("queues", "List, describe, make, change and delete queues of MQTT");
   CLI::App* streams = app.add_subcommand("streams", "The same of streams over an MQTT filter");
   std::string dispatch;
+  std::string last_value;
   struct MadeNoun {
     CLI::App *list, *describe, *create, *set, *remove;
   };
@@ -236,6 +237,9 @@ std::optional<Command> parse_commands(int argc, char** argv, int& exit_code) {
   for (CLI::App* one : {of_queues.create, of_queues.set})
     one->add_option("-d,--dispatch", dispatch, "Who gets the next message")
         ->check(CLI::IsMember({"round_robin", "random", "least_inflight"}));
+  for (CLI::App* one : {of_queues.create, of_queues.set})
+    one->add_option("-l,--last-value", last_value, "Whether what a newer message of its topic replaced goes to nobody")
+        ->check(CLI::IsMember({"true", "false"}));
   of_streams.set->add_option("--set", settings, "A setting: retention_ms=86400000; may be given several times")->required();
   CLI::App* health = app.add_subcommand("health", "Whether the node serves");
   CLI::App* metrics = app.add_subcommand("metrics", "The metrics, as Prometheus reads them");
@@ -275,7 +279,7 @@ std::optional<Command> parse_commands(int argc, char** argv, int& exit_code) {
       command.request.path = all;
       command.show = Show::rows;
       command.list = noun;
-      command.columns = of.list == of_queues.list ? std::vector<std::string>{"name", "dispatch"}
+      command.columns = of.list == of_queues.list ? std::vector<std::string>{"name", "dispatch", "last_value"}
                                                   : std::vector<std::string>{"name", "mqtt_filter", "from", "mode", "partitions"};
     } else if (of.describe->parsed()) {
       command.request.path = one;
@@ -284,6 +288,7 @@ std::optional<Command> parse_commands(int argc, char** argv, int& exit_code) {
       if (of.create->parsed()) body["name"] = name;
       if (!filter.empty()) body["mqtt_filter"] = filter;
       if (!dispatch.empty()) body["dispatch"] = dispatch;
+      if (!last_value.empty()) body["last_value"] = last_value == "true";
       if (partitions > 0) body["partitions"] = partitions;
       if (!put_settings(body)) return std::nullopt;
       command.request.method = of.create->parsed() ? "POST" : "PUT";

@@ -44,7 +44,8 @@ TEST(Commands, LookAfterQueuesAndStreams) {
   auto list = parse({"queues", "list"});
   ASSERT_TRUE(list);
   EXPECT_EQ(list->request.path, "/api/v1/queues");
-  EXPECT_EQ(show(*list, R"({"queues":[{"name":"jobs","dispatch":"random"}]})"), "NAME  DISPATCH\njobs  random\n");
+  EXPECT_EQ(show(*list, R"({"queues":[{"name":"jobs","dispatch":"random","last_value":false}]})"),
+            "NAME  DISPATCH  LAST VALUE\njobs  random    false\n");
   auto create =
       parse({"queues", "create", "jobs", "--filter", "jobs/#", "--dispatch", "random", "-p", "4", "--set", "retention_ms=5"});
   ASSERT_TRUE(create);
@@ -57,6 +58,9 @@ TEST(Commands, LookAfterQueuesAndStreams) {
   EXPECT_EQ(set->request.method, "PUT");
   EXPECT_EQ(set->request.path, "/api/v1/queues/jobs%2Fa%2F%2B");
   EXPECT_EQ(set->request.body, R"({"dispatch":"least_inflight"})");
+  auto last = parse({"queues", "set", "jobs", "--last-value", "true"});
+  ASSERT_TRUE(last);
+  EXPECT_EQ(last->request.body, R"({"last_value":true})");
   auto change = parse({"streams", "set", "temps", "--set", "retention_ms=5"});
   ASSERT_TRUE(change);
   EXPECT_EQ(change->request.path, "/api/v1/streams/temps");
