@@ -33,6 +33,7 @@ const std::vector<Route>& routes() {
     append_health_routes(list);
     append_metrics_routes(list);
     append_topics_routes(list);
+    append_queues_routes(list);
     append_messages_routes(list);
     append_clients_routes(list);
     append_options_routes(list);

@@ -117,6 +117,43 @@ class OneTopicBroker final : public broker::Broker {
       }
       return done(std::move(reply));
     }
+    if (std::holds_alternative<broker::ListGroups>(request)) {
+      broker::ListedGroups reply;
+      reply.groups = {{"g", "consumer", "Stable", "consumer"},
+                      {"$queue/jobs/a/+", "share", "Empty", "share"},
+                      {"sg", "share", "Empty", "share"}};
+      return done(std::move(reply));
+    }
+    if (auto* describe = std::get_if<broker::DescribeGroupConfigs>(&request)) {
+      broker::DescribedGroupConfigs reply;
+      for (const std::string& group : describe->groups) reply.groups.push_back({group, {{"queue_dispatch", dispatch, true}}});
+      return done(std::move(reply));
+    }
+    if (auto* configure = std::get_if<broker::ConfigureGroups>(&request)) {
+      const auto& one = configure->groups.at(0);
+      (one.changes.at(0).name == "queue_dispatch" ? dispatch : last_value) = one.changes.at(0).value.value_or("round_robin");
+      broker::ConfiguredGroups reply;
+      reply.groups.push_back({dispatch == "fair" ? Code::invalid_config : Code::ok, ""});
+      return done(std::move(reply));
+    }
+    if (auto* stand = std::get_if<broker::DescribeShareOffsets>(&request)) {
+      broker::DescribedShareOffsets reply;
+      auto& one = reply.groups.emplace_back();
+      one.partitions.push_back({.topic = "jobs", .topic_id = {}, .partition = 0, .start = 5, .lag = 3});
+      one.partitions.push_back({.topic = "jobs", .topic_id = {}, .partition = 1, .start = 0, .lag = -1});
+      asked_group = stand->groups.at(0).group;
+      return done(std::move(reply));
+    }
+    if (auto* open = std::get_if<broker::OpenQueue>(&request)) {
+      if (open->name == "nowhere") return done(broker::QueueOpened{Code::invalid_topic, {}});
+      return done(broker::QueueOpened{Code::ok, "$queue/" + open->name});
+    }
+    if (auto* remove = std::get_if<broker::DeleteGroups>(&request))
+      return done(broker::DeletedGroups{{remove->groups.at(0) == "$queue/jobs/a/+" ? Code::ok : Code::group_not_found}});
+    if (auto* configure = std::get_if<broker::ConfigureTopics>(&request)) {
+      changed = configure->topics.at(0);
+      return done(broker::ConfiguredTopics{{{Code::ok, {}}}});
+    }
     done(Error{Code::internal, "not asked for here"});
   }
   void close(broker::Context&) override {}
@@ -128,6 +165,7 @@ class OneTopicBroker final : public broker::Broker {
     facts.name = std::move(name);
     facts.mode = "persistent";
     facts.partitions = 2;
+    if (facts.name == "sensors") facts.mqtt_filter = "plant/#";
     facts.settings.push_back({"retention_ms", "7", false});
     return facts;
   }
@@ -156,6 +194,10 @@ class OneTopicBroker final : public broker::Broker {
   broker::EndClient ended;
   broker::Ban ban;
   broker::CreateTopics::One created;
+  broker::ConfigureTopics::One changed;
+  std::string dispatch = "round_robin";
+  std::string last_value = "false";
+  std::string asked_group;
   broker::ListRetained retained;
 };
 
@@ -276,6 +318,55 @@ TEST(Reference, NamesEveryRoute) {
     EXPECT_FALSE(route.summary.empty());
     EXPECT_FALSE(route.answers.empty());
   }
+}
+
+TEST_F(Api, ListsAndChangesQueues) {
+  EXPECT_EQ(ask("GET", "/api/v1/queues").body.find("\"sg\""), std::string::npos) << "share groups of Kafka are none";
+  const ApiAnswer one = ask("GET", "/api/v1/queues/jobs%2Fa%2F%2B");
+  EXPECT_EQ(one.status, 200);
+  EXPECT_EQ(broker.asked_group, "$queue/jobs/a/+");
+  for (const char* part : {"\"name\": \"jobs/a/+\"", "\"dispatch\": \"round_robin\"", "\"stream\": \"jobs\"", "\"messages\": 3"})
+    EXPECT_NE(one.body.find(part), std::string::npos) << part << one.body;
+  EXPECT_EQ(ask("GET", "/api/v1/queues/none").status, 404);
+  EXPECT_EQ(ask("PUT", "/api/v1/queues/jobs%2Fa%2F%2B", R"({"dispatch": "random"})").status, 200);
+  EXPECT_EQ(broker.dispatch, "random");
+  EXPECT_EQ(ask("PUT", "/api/v1/queues/jobs%2Fa%2F%2B", R"({"dispatch": "fair"})").status, 400);
+  EXPECT_EQ(ask("PUT", "/api/v1/queues/none", R"({"dispatch": "random"})").status, 404);
+  EXPECT_EQ(ask("PUT", "/api/v1/queues/jobs%2Fa%2F%2B", R"({"last_value": true})").status, 200);
+  EXPECT_EQ(broker.last_value, "true");
+  EXPECT_EQ(ask("PUT", "/api/v1/queues/jobs%2Fa%2F%2B", R"({"last_value": "yes"})").status, 400);
+  EXPECT_EQ(ask("DELETE", "/api/v1/queues/jobs%2Fa%2F%2B").status, 204);
+  EXPECT_EQ(ask("DELETE", "/api/v1/queues/none").status, 404);
+}
+
+TEST_F(Api, MakesAQueueAndTheStreamThatItNeeds) {
+  EXPECT_EQ(
+      ask("POST", "/api/v1/queues", R"({"name": "new", "mqtt_filter": "new/#", "partitions": 3, "dispatch": "random"})").status,
+      201);
+  EXPECT_EQ(broker.created.name, "new");
+  EXPECT_EQ(broker.created.mqtt_filter, "new/#");
+  EXPECT_EQ(broker.created.partitions, 3);
+  EXPECT_EQ(broker.dispatch, "random");
+  EXPECT_EQ(ask("POST", "/api/v1/queues", R"({"name": "jobs/a/+"})").status, 409);
+  EXPECT_EQ(ask("POST", "/api/v1/queues", R"({"name": "sensors", "mqtt_filter": "a"})").status, 409);
+  EXPECT_EQ(ask("POST", "/api/v1/queues", R"({"name": "nowhere"})").status, 404);
+  EXPECT_EQ(ask("POST", "/api/v1/queues", R"({"name": "x", "is_lastvalue": true})").status, 501);
+  for (const char* body : {"", "[]", "{}", R"({"name": 1})", R"({"name": "x", "partitions": 0})", R"({"name": "x", "colour": 1})",
+                           R"({"name": "x", "settings": []})", R"({"name": "x", "settings": {"a": null}})"})
+    EXPECT_EQ(ask("POST", "/api/v1/queues", body).status, 400) << body;
+}
+
+TEST_F(Api, ListsMakesChangesAndDeletesStreamsOverFilters) {
+  EXPECT_NE(ask("GET", "/api/v1/streams").body.find("\"mqtt_filter\": \"plant/#\""), std::string::npos);
+  EXPECT_EQ(ask("GET", "/api/v1/streams/sensors").status, 200);
+  EXPECT_EQ(ask("GET", "/api/v1/streams/none").status, 404);
+  EXPECT_EQ(ask("POST", "/api/v1/streams", R"({"name": "temps", "mqtt_filter": "plant/+/temp"})").status, 201);
+  EXPECT_EQ(ask("POST", "/api/v1/streams", R"({"name": "temps"})").status, 400);
+  EXPECT_EQ(ask("PUT", "/api/v1/streams/sensors", R"({"settings": {"retention_ms": 5}})").status, 204);
+  EXPECT_EQ(broker.changed.changes.at(0).value, "5");
+  EXPECT_EQ(ask("PUT", "/api/v1/streams/sensors", R"({"dispatch": "random"})").status, 400);
+  EXPECT_EQ(ask("DELETE", "/api/v1/streams/sensors").status, 204);
+  EXPECT_EQ(ask("DELETE", "/api/v1/streams/none").status, 404);
 }
 
 TEST_F(Api, ListsRetainedMessagesByPagesAndClearsThem) {

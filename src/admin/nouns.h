@@ -13,6 +13,7 @@ void append_messages_routes(std::vector<Route>& to);
 void append_metrics_routes(std::vector<Route>& to);
 void append_options_routes(std::vector<Route>& to);
 void append_publish_routes(std::vector<Route>& to);
+void append_queues_routes(std::vector<Route>& to);
 void append_topics_routes(std::vector<Route>& to);
 
 }  // namespace robustmq::admin

@@ -132,10 +132,7 @@ void FanOut::ask_ready(std::string topic, Callback<void(bool)> done) {
 template <class Overlaps>
 bool FanOut::may_match(const meta::Topic& topic, Overlaps&& overlaps) const {
   if (overlaps(mqtt_name_of_kafka(topic.name))) return true;
-  for (const TopicRule& rule : rules_.all()) {
-    if (rule.topic == topic.name && overlaps(rule.filter)) return true;
-  }
-  return false;
+  return rules_.any_of(topic.name, overlaps);
 }
 
 void FanOut::stream(const std::shared_ptr<const meta::Topic>& topic, const ShardId& shard, const Bytes& batch,
@@ -261,10 +258,8 @@ std::string_view FanOut::topic_of(const meta::Topic& topic, const RecordView& re
     const std::string_view name = as_text(*header.value);
     if (name == fallback) return fallback;
     if (!is_valid_topic_name(name)) return fallback;
-    for (const TopicRule& rule : rules_.all()) {
-      if (rule.topic == topic.name && filter_matches(rule.filter, name)) return name;
-    }
-    return fallback;
+    const bool is_of_rule = rules_.any_of(topic.name, [&](std::string_view filter) { return filter_matches(filter, name); });
+    return is_of_rule ? name : fallback;
   }
   return fallback;
 }

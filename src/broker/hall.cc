@@ -42,6 +42,7 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
       options_(options),
       rules_(rules),
       node_(node),
+      declare_options_(setup.declare),
       rows_(core_, setup.kv),
       retained_(core_, rows_, setup.retained ? *setup.retained : kRetainedDefaults),
       bursts_(core_, retained_),
@@ -55,7 +56,7 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
       publisher_(core_, meta_, rules_, fan_out_, lights_, streams_, locator_, retained_, options_, metrics_),
       fetcher_(core_, locator_, options_, metrics_),
       stream_readers_(core_, meta_, fetcher_, fan_out_, rules_, options_, metrics_),
-      topics_(core_, meta_, lights_, streams_, options_, rules_),
+      topics_(core_, meta_, lights_, streams_, options_, rules_, declare_metrics_),
       session_options_(setup.session),
       spools_(core_, rows_, streams_, meta_, *setup.engines.persistent, session_options_, session_metrics_),
       stored_sessions_(core_, rows_, spools_, session_options_, session_metrics_, meta_.starts()),
@@ -97,6 +98,8 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
                                        setup.transaction ? *setup.transaction : kTransactionDefaults, transaction_metrics_);
   }
   ROBUSTMQ_CHECK(core_.count() <= Interest::kCoresMax, "at most 64 cores");
+  for (const auto& topic : meta_.list(kDefaultTenant)) rules_.add(*topic);
+  declare_metrics_.streams = core_.index() == 0 ? static_cast<int64_t>(rules_.made().size()) : 0;
   meta_.watch([this](const meta::CatalogEvent& event) { on_catalog(event); });
   stored_sessions_.set_hooks({.follow = [this](Context& context, const std::vector<FollowOne>& filters,
                                                Callback<void()> done) { follow_again(context, filters, std::move(done)); },
@@ -155,6 +158,9 @@ void Hall::execute(Context& context, Request request, ReplyTo done) {
                  [&](LeaveQueue& r) {
                    leaser_.leave(context, r, queue::Outcome::unread);
                    done(LeftQueue{});
+                 },
+                 [&](OpenQueue& r) {
+                   if (!refused(Verb::use_group, r.name)) open_queue_asked(context, r, std::move(done));
                  },
                  [&]<AboutShareOffsets R>(R& r) {
                    if (!refused(Verb::use_group, {})) ask_share_offsets(context.tenant, std::move(r), std::move(done));
@@ -233,6 +239,7 @@ void Hall::execute(Context& context, Request request, ReplyTo done) {
 }
 
 void Hall::follow(Context& context, Follow request, ReplyTo done, const std::vector<bool>& exclusive) {
+  if (declare_first(context, request, done, exclusive)) return;
   auto followed = std::make_shared<Followed>();
   followed->results.resize(request.filters.size());
   std::vector<std::string> first;
@@ -378,6 +385,10 @@ void Hall::unfollow(Context& context, Unfollow request, ReplyTo done) {
   Unfollowed unfollowed;
   std::vector<std::string> last;
   for (const Unfollow::One& one : request.filters) {
+    if (give_up_declaring(context, one)) {
+      unfollowed.existed.push_back(true);
+      continue;
+    }
     if (!one.stream.empty()) {
       unfollowed.existed.push_back(stream_readers_.remove(context, one.filter, one.stream));
       continue;

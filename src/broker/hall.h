@@ -4,7 +4,9 @@
 // ledger is; sessions on the core of their slot; shards and light topics on theirs.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -14,6 +16,7 @@
 #include "broker/authorise.h"
 #include "broker/broker.h"
 #include "broker/compactor.h"
+#include "broker/declare_options.h"
 #include "broker/delayed.h"
 #include "broker/extensions/bans.h"
 #include "broker/extensions/exclusive.h"
@@ -74,6 +77,7 @@ struct HallSetup {
   Authenticator::Users users;  // null: there is no login
   CompactionOptions compaction;
   QuotaOptions quota;
+  DeclareOptions declare;
   std::shared_ptr<QuotaBoard> quota_board;  // of the node; null in tests: this hall's own
 };
 
@@ -112,6 +116,7 @@ class Hall final : public Broker {
   const queue::QueueMetrics& queue_metrics() const { return queues_.queue_metrics(); }
   const AuthMetrics& auth_metrics() const { return auth_metrics_; }
   const QuotaMetrics& quota_metrics() const { return quota_metrics_; }
+  const DeclareMetrics& declare_metrics() const { return declare_metrics_; }
   const CompactionMetrics& compaction_metrics() const { return compactor_.metrics(); }
   // Facts of a node's options shown by DescribeCluster; set by server at start.
   void set_option_facts(std::vector<TopicFacts::Setting> facts) { option_facts_ = std::move(facts); }
@@ -130,6 +135,22 @@ class Hall final : public Broker {
   // `exclusive`: those of the filters that end with the connection and are not stored; empty: none.
   void follow(Context& context, Follow request, ReplyTo done, const std::vector<bool>& exclusive = {});
   void unfollow(Context& context, Unfollow request, ReplyTo done);
+  // hall_declare.cc
+  // A Follow that waits for the streams that it names to be made.
+  struct Declaring {
+    Follow request;
+    std::vector<bool> exclusive;
+    ReplyTo done;
+    std::vector<std::optional<FollowResult>> answers;  // of what is not followed after all
+    size_t waiting = 1;
+    bool is_over = false;  // its connection went
+  };
+  bool declare_first(Context& context, Follow& request, ReplyTo& done, const std::vector<bool>& exclusive);
+  std::optional<FollowResult> declare_one(Context& context, const FollowOne& wanted, CreateTopics& missing) const;
+  void finish_declaring(Context& context, const std::shared_ptr<Declaring>& declaring);
+  bool give_up_declaring(const Context& context, const Unfollow::One& one);
+  void stop_declaring(const Context& context);
+  void open_queue_asked(const Context& context, const OpenQueue& request, ReplyTo done);
   size_t subscriptions_of(const Context& context) const;
   bool has_subscription(const Context& context, const FollowOne& wanted) const;
   void undo_follow(const std::string& id, uint64_t connection, Unfollow added, std::vector<FollowOne> replaced);
@@ -230,9 +251,11 @@ class Hall final : public Broker {
   meta::Meta& meta_;
   GroupCoordinator* groups_;
   const BrokerOptions& options_;
-  const TopicRules& rules_;
+  TopicRules rules_;  // as of this core's view of the catalog
   const NodeFacts& node_;
   BrokerMetrics metrics_;
+  const DeclareOptions declare_options_;
+  DeclareMetrics declare_metrics_;
   Rows rows_;
   RetainedHome retained_;
   RetainedBursts bursts_;
@@ -287,6 +310,7 @@ class Hall final : public Broker {
   Authenticator authenticator_;
   const QuotaOptions quota_options_;
   QuotaMetrics quota_metrics_;
+  std::map<const Context*, std::vector<std::shared_ptr<Declaring>>> declaring_;
   Quotas quotas_;
   runtime::Timer tick_;
   runtime::Timer sweep_tick_;

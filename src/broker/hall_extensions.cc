@@ -9,6 +9,51 @@
 
 namespace robustmq::broker {
 
+namespace {
+
+constexpr std::string_view kStreamPrefix = "$stream/";
+
+// NAME[/FILTER]: under a prefix, of all what lies there.
+std::string under_prefix(const std::string& prefix, const std::string& name) {
+  if (prefix.empty()) return name;
+  const size_t slash = std::min(name.find('/'), name.size());
+  const std::string filter = slash < name.size() ? name.substr(slash + 1) : "#";
+  return name.substr(0, slash) + '/' + prefix + filter;
+}
+
+// nullopt: it would not be valid, or follow more than it says: an id with a wildcard.
+std::optional<FollowOne> subscription_of(const AutoSubscription& wanted, std::string filter, const std::string& prefix,
+                                         bool has_queues) {
+  const auto wildcards = [](std::string_view text) {
+    return std::count_if(text.begin(), text.end(), [](char c) { return c == '+' || c == '#'; });
+  };
+  if (wildcards(filter) != wildcards(wanted.filter)) return std::nullopt;
+  FollowOne one{.qos_max = wanted.qos,
+                .no_local = wanted.no_local,
+                .retain_as_published = wanted.retain_as_published,
+                .retain_handling = static_cast<RetainHandling>(wanted.retain_handling)};
+  if (filter.starts_with(kQueueGroup)) {
+    one.share = kQueueShare;
+    one.filter = filter.substr(kQueueGroup.size());
+    one.filter = has_queues ? under_prefix(prefix, one.filter) : prefix + one.filter;
+  } else if (filter.starts_with(kStreamPrefix)) {
+    const std::string whole = under_prefix(prefix, filter.substr(kStreamPrefix.size()));
+    const size_t slash = std::min(whole.find('/'), whole.size());
+    auto read = std::make_shared<StreamRead>();
+    read->name = whole.substr(0, slash);
+    if (wanted.from_start) read->starts.push_back({.at = StreamRead::Start::At::earliest});
+    one.stream = std::move(read);
+    if (slash == whole.size()) return one;  // all of it
+    one.filter = whole.substr(slash + 1);
+  } else {
+    one.filter = prefix + filter;
+  }
+  if (!is_valid_topic_filter(one.filter)) return std::nullopt;
+  return one;
+}
+
+}  // namespace
+
 void Hall::publish_asked(Context& context, Publish request, ReplyTo done) {
   if (rewriter_.is_empty() && watch_.is_empty()) return publish(context, std::move(request), std::move(done));
   std::deque<std::string> names;  // live until publish() returns
@@ -116,20 +161,12 @@ void Hall::welcome(const Context& opened, const std::string& prefix) {
     Context& context = *found->second;
     Follow request;
     for (const AutoSubscription& wanted : auto_subscriptions_) {
-      const std::string filter = prefix + fill_placeholders(wanted.filter, id, context.principal.name);
-      // An id with a wildcard would follow more than its own.
-      const auto wildcards = [](std::string_view text) {
-        return std::count_if(text.begin(), text.end(), [](char c) { return c == '+' || c == '#'; });
-      };
-      if (!is_valid_topic_filter(filter) || wildcards(filter) != wildcards(wanted.filter)) {
+      std::optional<FollowOne> one = subscription_of(wanted, fill_placeholders(wanted.filter, id, context.principal.name), prefix,
+                                                     options_.queues_available);
+      if (one)
+        request.filters.push_back(std::move(*one));
+      else
         ++extension_metrics_.auto_subscriptions_invalid_total;
-        continue;
-      }
-      request.filters.push_back({.filter = filter,
-                                 .qos_max = wanted.qos,
-                                 .no_local = wanted.no_local,
-                                 .retain_as_published = wanted.retain_as_published,
-                                 .retain_handling = static_cast<RetainHandling>(wanted.retain_handling)});
     }
     extension_metrics_.auto_subscriptions_total += request.filters.size();
     if (!request.filters.empty()) follow(context, std::move(request), [](const Reply&) {});

@@ -116,6 +116,7 @@ void Hall::send_will(const std::string& client_id, const WillRow& will, storage:
 }
 
 void Hall::stop_following(Context& context) {
+  stop_declaring(context);
   exclusive_.close(context.connection_id);
   bursts_.close(context);
   std::vector<std::string> gone;

@@ -213,6 +213,9 @@ void Hall::on_sweep_tick(void* self) {
 }
 
 void Hall::on_catalog(const meta::CatalogEvent& event) {
+  if (const auto* created = std::get_if<meta::TopicCreated>(&event)) rules_.add(*created->topic);
+  if (const auto* gone = std::get_if<meta::TopicDeleted>(&event)) rules_.remove(*gone->topic);
+  if (core_.index() == 0) declare_metrics_.streams = static_cast<int64_t>(rules_.made().size());
   publisher_.forget_routes();
   if (const auto* changed = std::get_if<meta::TopicChanged>(&event)) {
     compactor_.changed(changed->topic->id);

@@ -370,7 +370,13 @@ void Publisher::light_from_elsewhere(const std::string& topic, Bytes batch, uint
   Route& route = route_of(topic);
   if (route.kind == Kind::light_here)
     return append_light(*route.light, std::move(batch), origin, std::move(repeat), std::move(done));
-  // The catalog changed while the message was on its way: a stream has the name now.
+  // The catalog changed while the message was on its way. Where a rule claims the topic now, it came before that.
+  if (route.kind == Kind::stream && route.stream->is_rule) {
+    LightTopic* light = lights_.find(topic);
+    const Result<LightTopic*> found = light ? light : lights_.make(topic, kafka_name_of_mqtt(topic), nullptr);
+    if (found) return append_light(**found, std::move(batch), origin, std::move(repeat), std::move(done));
+    return done(found.error());
+  }
   done(route.kind == Kind::refused ? route.refusal : Code::unknown_topic);
 }
 

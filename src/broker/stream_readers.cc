@@ -52,10 +52,8 @@ StreamReaders::StreamReaders(runtime::Core& core, meta::Meta& meta, Fetcher& fet
 
 std::shared_ptr<const meta::Topic> StreamReaders::find_stream(TenantId tenant, std::string_view name) const {
   if (!name.starts_with('/')) return meta_.find(tenant, name);
-  for (const TopicRule& rule : rules_.all()) {
-    if (rule.filter == name.substr(1) && !rule.topic.empty()) return meta_.find(tenant, rule.topic);
-  }
-  return nullptr;
+  const TopicRule* rule = rules_.find_filter(name.substr(1));
+  return rule ? meta_.find(tenant, rule->topic) : nullptr;
 }
 
 FollowResult StreamReaders::add(Context& context, const FollowOne& wanted) {

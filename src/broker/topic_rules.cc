@@ -34,10 +34,40 @@ Status TopicRules::check(const std::vector<TopicRule>& rules) {
 }
 
 const TopicRule* TopicRules::find(std::string_view mqtt_topic) const {
-  for (const TopicRule& rule : rules_) {
-    if (filter_matches(rule.filter, mqtt_topic)) return &rule;
+  for (const std::vector<TopicRule>* rules : {&rules_, &made_}) {
+    for (const TopicRule& rule : *rules) {
+      if (filter_matches(rule.filter, mqtt_topic)) return &rule;
+    }
   }
   return nullptr;
+}
+
+const TopicRule* TopicRules::find_filter(std::string_view filter, std::string_view stream) const {
+  for (const std::vector<TopicRule>* rules : {&rules_, &made_}) {
+    for (const TopicRule& rule : *rules) {
+      if (rule.filter == filter && !rule.topic.empty() && (stream.empty() || rule.topic == stream)) return &rule;
+    }
+  }
+  return nullptr;
+}
+
+const TopicRule* TopicRules::find_made(std::string_view stream) const {
+  const auto at = std::ranges::lower_bound(made_, stream, {}, &TopicRule::topic);
+  return at != made_.end() && at->topic == stream ? &*at : nullptr;
+}
+
+void TopicRules::add(const meta::Topic& topic) {
+  if (!topic.is_rule || find_made(topic.name)) return;
+  TopicRule rule;
+  rule.filter = topic.mqtt_filter;
+  rule.topic = topic.name;
+  rule.partitions = topic.partitions;
+  rule.mode = topic.config.mode;
+  made_.insert(std::ranges::upper_bound(made_, topic.name, {}, &TopicRule::topic), std::move(rule));
+}
+
+void TopicRules::remove(const meta::Topic& topic) {
+  if (topic.is_rule) std::erase_if(made_, [&](const TopicRule& rule) { return rule.topic == topic.name; });
 }
 
 meta::TopicConfig TopicRules::config_of(const TopicRule& rule) {

@@ -4,6 +4,7 @@
 
 #include "base/topic_names.h"
 #include "broker/gathering.h"
+#include "meta/topic_filters.h"
 
 namespace robustmq::broker {
 namespace {
@@ -30,6 +31,8 @@ TopicFacts Topics::facts_of(const meta::Topic& topic) const {
   facts.mode = enum_name(topic.config.mode);
   facts.leader_epoch = static_cast<LeaderEpoch>(meta_.starts());
   facts.partitions = topic.partitions;
+  facts.mqtt_filter = topic.mqtt_filter;
+  facts.is_rule = topic.is_rule;
   for (meta::SettingRow& row : meta::settings_of(topic.config))
     facts.settings.push_back({std::move(row.name), std::move(row.value), row.is_default});
   return facts;
@@ -102,7 +105,11 @@ void Topics::describe(DescribeTopics request, ReplyTo done) {
       for (Topics* peer : peers_) {
         core_.send(peer->core_.index(), [this, peer, gathering]() mutable {
           std::vector<DescribedTopic> rows;
-          peer->lights_.for_each([&](const LightTopic& topic) { rows.push_back({Code::ok, peer->facts_of(topic)}); });
+          // One whose name a stream has meanwhile is found by its id alone.
+          peer->lights_.for_each([&](const LightTopic& topic) {
+            DescribedTopic row{Code::ok, peer->facts_of(topic)};
+            if (!peer->meta_.find(kDefaultTenant, row.facts.name)) rows.push_back(std::move(row));
+          });
           peer->core_.send(core_.index(), [gathering = std::move(gathering), rows = std::move(rows)]() mutable {
             for (auto& row : rows) gathering->whole.topics.push_back(std::move(row));
             gathering->finish_one();
@@ -164,6 +171,18 @@ void Topics::make(meta::Topic topic, Callback<void(Result<std::shared_ptr<const 
   });
 }
 
+Status Topics::check_rule(std::string_view name, const std::string& filter) const {
+  if (!is_valid_topic_filter(filter) || filter.starts_with('$'))
+    return Error{Code::invalid_topic, filter + " is not a filter of topics that are stored"};
+  for (const TopicRule& rule : rules_.all()) {
+    // One that a rule of the configuration names is that rule's.
+    if (rule.topic == name) return Error{Code::topic_exists, rule.topic + " is the stream of the topic rule " + rule.filter};
+    if (meta::filters_intersect(rule.filter, filter))
+      return Error{Code::not_supported, meta::claimed_text(filter, rule.filter, rule.topic)};
+  }
+  return {};
+}
+
 void Topics::create_one(const CreateTopics::One& wanted, bool validate_only, Callback<void(CreatedTopic)> done) {
   const auto refuse = [&](Code code, std::string detail) {
     CreatedTopic row{code, std::move(detail), {}};
@@ -183,11 +202,21 @@ void Topics::create_one(const CreateTopics::One& wanted, bool validate_only, Cal
   }
   topic.name = wanted.name;
   topic.partitions = partitions;
+  if (!wanted.mqtt_filter.empty()) {
+    if (Status free = check_rule(wanted.name, wanted.mqtt_filter); !free.ok()) {
+      ++declared_.streams_refused_total;
+      return refuse(free.code(), free.error().detail);
+    }
+    topic.mqtt_filter = wanted.mqtt_filter;
+    topic.is_rule = true;
+  }
   describe_light(
       {wanted.name, {}}, [this, topic = std::move(topic), validate_only, done = std::move(done)](DescribedTopic light) mutable {
         CreatedTopic row;
         row.facts.name = topic.name;
-        if (light.code == Code::ok) {
+        // A stream that gets the light topic's messages from now on goes on under its name; what that has is found by its id.
+        const bool goes_on = topic.is_rule && light.code == Code::ok && filter_matches(topic.mqtt_filter, light.facts.mqtt_name);
+        if (light.code == Code::ok && !goes_on) {
           row.code = Code::topic_exists;
           row.detail = "the light topic " + light.facts.mqtt_name + " has this name";
           return done(std::move(row));
@@ -196,17 +225,23 @@ void Topics::create_one(const CreateTopics::One& wanted, bool validate_only, Cal
           row.facts = facts_of(topic);
           return done(std::move(row));
         }
-        make(std::move(topic),
-             [this, row = std::move(row), done = std::move(done)](Result<std::shared_ptr<const meta::Topic>> made) mutable {
-               if (made) {
-                 row.facts = facts_of(**made);
-               } else {
-                 row.code = made.code();
-                 row.detail = made.error().detail;
-               }
-               done(std::move(row));
-             });
+        create_made(std::move(topic), std::move(row), std::move(done));
       });
+}
+
+void Topics::create_made(meta::Topic topic, CreatedTopic row, Callback<void(CreatedTopic)> done) {
+  const bool is_rule = topic.is_rule;
+  make(std::move(topic),
+       [this, is_rule, row = std::move(row), done = std::move(done)](Result<std::shared_ptr<const meta::Topic>> made) mutable {
+         if (made) {
+           row.facts = facts_of(**made);
+         } else {
+           row.code = made.code();
+           row.detail = made.error().detail;
+         }
+         if (is_rule) ++(made ? declared_.streams_made_total : declared_.streams_refused_total);
+         done(std::move(row));
+       });
 }
 
 void Topics::create(CreateTopics request, ReplyTo done) {

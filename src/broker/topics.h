@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "broker/broker.h"
+#include "broker/declare_options.h"
 #include "broker/locate.h"
 #include "broker/options.h"
 #include "broker/topic_rules.h"
@@ -15,8 +16,8 @@ namespace robustmq::broker {
 class Topics {
  public:
   Topics(runtime::Core& core, meta::Meta& meta, LightTopics& lights, Streams& streams, const BrokerOptions& options,
-         const TopicRules& rules)
-      : core_(core), meta_(meta), lights_(lights), streams_(streams), options_(options), rules_(rules) {}
+         const TopicRules& rules, DeclareMetrics& declared)
+      : core_(core), meta_(meta), lights_(lights), streams_(streams), options_(options), rules_(rules), declared_(declared) {}
   void set_peers(std::vector<Topics*> peers) { peers_ = std::move(peers); }
 
   void describe(DescribeTopics request, ReplyTo done);
@@ -25,6 +26,8 @@ class Topics {
   // topic_changes.cc
   void grow(GrowTopics request, ReplyTo done);
   void configure(ConfigureTopics request, ReplyTo done);
+  // Why a stream of that name cannot be a rule for the filter, as far as this core knows; ok: it can.
+  Status check_rule(std::string_view name, const std::string& filter) const;
   // Makes the streams of the topic rules that are missing; at start, and when one was deleted.
   void create_rule_streams(Callback<void(Status)> done);
 
@@ -38,6 +41,7 @@ class Topics {
   void create_one(const CreateTopics::One& wanted, bool validate_only, Callback<void(CreatedTopic)> done);
   void grow_one(const GrowTopics::One& wanted, bool validate_only, Callback<void(GrownTopics::One)> done);
   void configure_one(const ConfigureTopics::One& wanted, bool validate_only, Callback<void(ConfiguredTopics::One)> done);
+  void create_made(meta::Topic topic, CreatedTopic row, Callback<void(CreatedTopic)> done);
   void make(meta::Topic topic, Callback<void(Result<std::shared_ptr<const meta::Topic>>)> done);
   void open_all(std::shared_ptr<const meta::Topic> topic, Callback<void(Status)> done);
 
@@ -47,6 +51,7 @@ class Topics {
   Streams& streams_;
   const BrokerOptions& options_;
   const TopicRules& rules_;
+  DeclareMetrics& declared_;
   std::vector<Topics*> peers_;
 };
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/hash.h"
+#include "base/topic_names.h"
+#include "meta/topic_filters.h"
 
 namespace robustmq::meta {
 namespace {
@@ -102,6 +104,7 @@ Result<int64_t> Catalog::on(const CreateTopic& command) {
     return Error{Code::invalid_topic, topic.name + " differs from " + other + " only in '.' and '_'"};
   }
   if (topics_.contains(topic.id)) return Error{Code::topic_exists, "the id is taken"};
+  if (Status free = topic.is_rule ? check_rule(command) : Status(); !free.ok()) return free.error();
   if (topics_.size() >= command.limits.topics_max)
     return Error{Code::quota_exceeded, "the limit is " + std::to_string(command.limits.topics_max) + " streams"};
   if (partitions_ + static_cast<uint64_t>(topic.partitions) > command.limits.partitions_max)
@@ -110,6 +113,26 @@ Result<int64_t> Catalog::on(const CreateTopic& command) {
   add(made);
   events_.push_back(TopicCreated{std::move(made)});
   return 0;
+}
+
+// Where another topic takes some of the messages, this one would have to refer to them.
+Status Catalog::check_rule(const CreateTopic& command) const {
+  const Topic& rule = command.topic;
+  if (feature_level_ < kTopicRuleLevel) return Error{Code::not_supported, "the catalog's feature level is too low"};
+  uint32_t rules = 0;
+  for (const auto& [id, other] : topics_) {
+    if (other->tenant != rule.tenant) continue;
+    rules += other->is_rule;
+    if (other->is_rule && filters_intersect(rule.mqtt_filter, other->mqtt_filter))
+      return Error{Code::not_supported, claimed_text(rule.mqtt_filter, other->mqtt_filter, other->name)};
+    const std::string own = mqtt_name_of_kafka(other->name);
+    if (is_valid_topic_name(own) && filter_matches(rule.mqtt_filter, own))
+      return Error{Code::not_supported, claimed_text(rule.mqtt_filter, own, other->name)};
+  }
+  if (rules >= command.limits.rules_max)
+    return Error{Code::quota_exceeded,
+                 "the limit is " + std::to_string(command.limits.rules_max) + " topic rules (catalog.rules_max)"};
+  return {};
 }
 
 void Catalog::add(std::shared_ptr<const Topic> topic) {

@@ -1,8 +1,9 @@
 // Catalog: the cluster's facts that are few, as a replicated machine: streams, nodes' starts, producer id blocks. Pure.
 //
 // Invariants: 1. A name of a tenant belongs to one topic, and no two topics of a tenant have names that differ only in '.' and
-// '_'. 2. An id is never given twice: topics are named by random ids, producer ids only grow. 3. Equal states have equal
-// snapshots. Limits: CatalogLimits of each command; kRequestsKept request ids are remembered.
+// '_'. No MQTT topic is claimed by two topics that are rules. 2. An id is never given twice: topics are named by random ids,
+// producer ids only grow. 3. Equal states have equal snapshots. Limits: CatalogLimits of each command; kRequestsKept request ids
+// are remembered.
 #pragma once
 
 #include <deque>
@@ -47,6 +48,7 @@ class Catalog final : public raft::Machine {
   Result<int64_t> on(const RaiseFeatureLevel& command);
   Result<int64_t> on(const GrowTopic& command);
   Result<int64_t> on(const ConfigureTopic& command);
+  Status check_rule(const CreateTopic& command) const;
   void replace(std::shared_ptr<const Topic>& at, Topic changed);
   void add(std::shared_ptr<const Topic> topic);
   void remember(const Uuid& request, int64_t value);

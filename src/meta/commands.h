@@ -20,9 +20,10 @@ namespace robustmq::meta {
 
 // What a build understands of the catalog; behaviour that older nodes would not share waits for the level to be raised.
 constexpr uint32_t kFeatureLevelMin = 1;
-constexpr uint32_t kFeatureLevelMax = 3;
+constexpr uint32_t kFeatureLevelMax = 4;
 constexpr uint32_t kTopicChangesLevel = 2;  // grow_topic, configure_topic
 constexpr uint32_t kCompactionLevel = 3;    // other cleanup policies than delete: older nodes would drop what is to stay
+constexpr uint32_t kTopicRuleLevel = 4;     // topics that are topic rules: older nodes would send their messages elsewhere
 
 enum class CommandKind : uint8_t {
   node_started = 1,
@@ -52,7 +53,8 @@ struct NodeStarted {
   }
 };
 
-// Errors: topic_exists, invalid_topic, invalid_partitions, quota_exceeded.
+// Errors: topic_exists, invalid_topic, invalid_partitions, quota_exceeded; of a topic that is a rule not_supported, where others
+// claim topics that it would.
 struct CreateTopic {
   static constexpr CommandKind kKind = CommandKind::create_topic;
   Uuid request;

@@ -92,6 +92,35 @@ TEST_F(CatalogTest, HoldsItsLimits) {
   EXPECT_EQ(create(topic_of("c", 3, 8)), Code::ok);
 }
 
+TEST_F(CatalogTest, ClaimsEachMqttTopicForOneRuleAlone) {
+  const auto rule = [](std::string name, std::string filter, uint64_t id, TenantId tenant = 0) {
+    Topic topic = topic_of(std::move(name), id, 1, tenant);
+    topic.mqtt_filter = std::move(filter);
+    topic.is_rule = true;
+    return topic;
+  };
+  EXPECT_EQ(create(rule("temps", "plant/+/temp", 1)), Code::not_supported) << "before the feature level";
+  ASSERT_TRUE(apply(RaiseFeatureLevel{{}, kTopicRuleLevel}).ok());
+  EXPECT_EQ(create(rule("temps", "plant/+/temp", 1)), Code::ok);
+  const auto refused = apply(CreateTopic{{}, rule("line1", "plant/line1/#", 2), limits});
+  EXPECT_EQ(refused.code(), Code::not_supported);
+  EXPECT_EQ(refused.error().detail, "messages of plant/line1/# go elsewhere already, by plant/+/temp to the stream temps");
+  EXPECT_EQ(create(rule("rpm", "plant/+/rpm", 2)), Code::ok);
+  EXPECT_EQ(create(topic_of("shop.orders", 3)), Code::ok);
+  EXPECT_EQ(create(rule("shop", "shop/+", 4)), Code::not_supported) << "the stream shop.orders has shop/orders";
+  EXPECT_EQ(create(rule("shop", "shop/+", 4, 9)), Code::ok) << "another tenant";
+  for (const char* filter : {"", "a#", "$SYS/#"}) EXPECT_EQ(create(rule("bad", filter, 5)), Code::invalid_topic) << filter;
+  limits.rules_max = 2;
+  EXPECT_EQ(create(rule("third", "third", 5)), Code::quota_exceeded);
+  EXPECT_EQ(apply(DeleteTopic{{}, id_of(1)}).code(), Code::ok);
+  EXPECT_EQ(create(rule("line1", "plant/line1/temp", 5)), Code::ok) << "its filter went with it";
+  Catalog again;
+  ASSERT_TRUE(again.restore(catalog.snapshot()).ok());
+  EXPECT_EQ(again.fingerprint(), catalog.fingerprint());
+  EXPECT_TRUE(again.topics().at(id_of(5))->is_rule);
+  EXPECT_FALSE(again.topics().at(id_of(3))->is_rule);
+}
+
 TEST_F(CatalogTest, GrowsATopicWithinItsLimits) {
   limits = {.topics_max = 5, .partitions_max = 10, .topic_partitions_max = 8};
   EXPECT_EQ(create(topic_of("a", 1, 2)), Code::ok);

@@ -118,6 +118,7 @@ struct Topic {
   int32_t partitions = 1;
   TopicConfig config;
   std::string mqtt_filter;  // of the topic rule that made it; empty otherwise
+  bool is_rule = false;     // that rule is this row, made at run time: it is there as long as the topic
 
   template <class V>
   static void describe(V& v) {
@@ -127,6 +128,7 @@ struct Topic {
     v.field("partitions", &Topic::partitions);
     v.field("config", &Topic::config);
     v.field("mqtt_filter", &Topic::mqtt_filter);
+    v.field("is_rule", &Topic::is_rule);
   }
 };
 

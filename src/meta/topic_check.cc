@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/topic_names.h"
+
 namespace robustmq::meta {
 namespace {
 
@@ -57,6 +59,8 @@ Status check_topic(const Topic& topic, const CatalogLimits& limits) {
   if (!ranges.broken.empty()) return Error{Code::invalid_config, ranges.broken};
   if (compacts(topic.config.cleanup_policy) && topic.config.mode != Mode::persistent)
     return Error{Code::invalid_config, "only topics of mode persistent are compacted"};
+  if (topic.is_rule && (!is_valid_topic_filter(topic.mqtt_filter) || topic.mqtt_filter.starts_with('$')))
+    return Error{Code::invalid_topic, "not a filter of topics that are stored: " + topic.mqtt_filter};
   if (topic.config.compaction_lag_min_ms > topic.config.compaction_lag_max_ms)
     return Error{Code::invalid_config, "the least compaction lag is above the largest"};
   return {};

@@ -4,6 +4,7 @@
 #include "admin/access.h"
 #include "broker/auth_options.h"
 #include "broker/compaction_options.h"
+#include "broker/declare_options.h"
 #include "broker/delayed_options.h"
 #include "broker/extensions/ban_options.h"
 #include "broker/extensions/options.h"
@@ -50,6 +51,7 @@ void for_each_metrics_struct(Visit&& visit) {
   visit.template operator()<broker::TransactionMetrics>("transaction", "Transactions");
   visit.template operator()<broker::LeaseMetrics>("lease", "Queues over partitions (share groups)");
   visit.template operator()<queue::QueueMetrics>("queue", "Messages of queues");
+  visit.template operator()<broker::DeclareMetrics>("declare", "Queues and streams made at run time");
   visit.template operator()<broker::RetainedMetrics>("retained", "Retained messages");
   visit.template operator()<broker::WillMetrics>("will", "Wills");
   visit.template operator()<broker::DelayedMetrics>("delayed", "Delayed messages");

@@ -203,6 +203,7 @@ Task<Status> Node::open_halls() {
     setup.users = users_;
     setup.compaction = options_.compaction;
     setup.quota = options_.quota;
+    setup.declare = options_.declare;
     setup.quota_board = quotas_;
     room.hall = std::make_unique<broker::Hall>(setup, options_.broker, rules_, facts_);
     if (users_ && rows_door_.make_helper) room.hall->use_helper(rows_door_.make_helper(room.core, "passwords"));
@@ -220,6 +221,7 @@ Task<Status> Node::open_halls() {
     room.metrics.add("queue", room.hall->queue_metrics());
     room.metrics.add("compaction", room.hall->compaction_metrics());
     room.metrics.add("quota", room.hall->quota_metrics());
+    room.metrics.add("declare", room.hall->declare_metrics());
     room.metrics.add("memory", room.budget.metrics());
     room.metrics.add("net", room.streams.counters());
     done({});

@@ -113,6 +113,8 @@ Status check(const ServerOptions& options, const config::Origins& origins) {
       problem(fmt::format("topic_rule[{}]", i),
               status.error().detail.empty() ? status.error().to_string() : status.error().detail);
   }
+  if (options.declare.mode != meta::Mode::memory && options.declare.mode != meta::Mode::persistent)
+    problem("declare.mode", "a stream stores its records: allowed are memory and persistent");
   for (size_t i = 0; i < options.topic_rewrite.size(); ++i) {
     const Status status = broker::Rewriter::check({options.topic_rewrite[i]});
     if (!status) problem(fmt::format("topic_rewrite[{}]", i), status.error().detail);

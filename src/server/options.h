@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "broker/auth_options.h"
 #include "broker/compaction_options.h"
+#include "broker/declare_options.h"
 #include "broker/delayed_options.h"
 #include "broker/extensions/ban_options.h"
 #include "broker/extensions/options.h"
@@ -167,6 +168,7 @@ struct ServerOptions {
   broker::ExtensionOptions extension;
   broker::BanOptions ban;
   broker::QuotaOptions quota;
+  broker::DeclareOptions declare;
   std::vector<broker::TopicRule> topic_rule;
   std::vector<broker::RewriteRule> topic_rewrite;
   std::vector<broker::AutoSubscription> auto_subscribe;
@@ -201,6 +203,7 @@ struct ServerOptions {
     v.field("extension", &O::extension, {.doc = "Exclusive subscriptions, $SYS and slow subscriptions."});
     v.field("ban", &O::ban, {.doc = "Clients that may not connect."});
     v.field("quota", &O::quota, {.doc = "Kafka's client quotas, as they are counted; they are set by Kafka's tools."});
+    v.field("declare", &O::declare, {.doc = "Streams made by subscriptions to `$queue/name/filter` and `$stream/name/filter`."});
     v.field("topic_rewrite", &O::topic_rewrite,
             {.doc = "Rules that rewrite the topics of messages and subscriptions; of those that match the last one holds."});
     v.field("auto_subscribe", &O::auto_subscribe, {.doc = "Subscriptions made for each client that connects."});

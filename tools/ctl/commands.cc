@@ -214,6 +214,33 @@ std::optional<Command> parse_commands(int argc, char** argv, int& exit_code) {
                    "How dear a guess is to a thief of the file, and a login to a client; less for long random passwords")
       ->check(CLI::Range(auth::kIterationsMin, auth::kIterationsMax))
       ->capture_default_str();
+  CLI::App* queues = app.add_subcommand("queues", "List, describe, make, change and delete queues of MQTT");
+  CLI::App* streams = app.add_subcommand("streams", "The same of streams over an MQTT filter");
+  std::string dispatch;
+  std::string last_value;
+  struct MadeNoun {
+    CLI::App *list, *describe, *create, *set, *remove;
+  };
+  const auto add_noun = [&](CLI::App* noun, const char* what) {
+    noun->require_subcommand(1);
+    MadeNoun made{noun->add_subcommand("list", "All of them"), noun->add_subcommand("describe", "One of them"),
+                  noun->add_subcommand("create", "Make one"), noun->add_subcommand("set", "Change one"),
+                  noun->add_subcommand("delete", "Delete one")};
+    for (CLI::App* one : {made.describe, made.create, made.set, made.remove}) one->add_option("name", name, what)->required();
+    made.create->add_option("-f,--filter", filter, "The MQTT topics whose messages it gets: plant/+/temp");
+    made.create->add_option("-p,--partitions", partitions, "How many partitions its stream has")->check(CLI::Range(1, 1'000'000));
+    made.create->add_option("--set", settings, "A setting of its stream: retention_ms=86400000; may be given several times");
+    return made;
+  };
+  const MadeNoun of_queues = add_noun(queues, "Its name, or NAME/FILTER");
+  const MadeNoun of_streams = add_noun(streams, "Its name");
+  for (CLI::App* one : {of_queues.create, of_queues.set})
+    one->add_option("-d,--dispatch", dispatch, "Who gets the next message")
+        ->check(CLI::IsMember({"round_robin", "random", "least_inflight"}));
+  for (CLI::App* one : {of_queues.create, of_queues.set})
+    one->add_option("-l,--last-value", last_value, "Whether what a newer message of its topic replaced goes to nobody")
+        ->check(CLI::IsMember({"true", "false"}));
+  of_streams.set->add_option("--set", settings, "A setting: retention_ms=86400000; may be given several times")->required();
   CLI::App* health = app.add_subcommand("health", "Whether the node serves");
   CLI::App* metrics = app.add_subcommand("metrics", "The metrics, as Prometheus reads them");
   CLI::App* options = app.add_subcommand("options", "The options the node runs with");
@@ -232,6 +259,48 @@ std::optional<Command> parse_commands(int argc, char** argv, int& exit_code) {
     return command;
   }
   if (!key.empty()) command.request.headers.push_back({"authorization", "Bearer " + key});
+  // The settings given, into a body; false: one is badly formed.
+  const auto put_settings = [&](Json& body) {
+    for (const std::string& setting : settings) {
+      const size_t equals = setting.find('=');
+      if (equals == std::string::npos || equals == 0) {
+        fmt::print(stderr, "--set {}: a setting is given as name=value\n", setting);
+        exit_code = 2;
+        return false;
+      }
+      body["settings"][setting.substr(0, equals)] = setting.substr(equals + 1);
+    }
+    return true;
+  };
+  for (const auto& [noun, of] : {std::pair("queues", of_queues), {"streams", of_streams}}) {
+    const std::string all = std::string("/api/v1/") + noun;
+    const std::string one = all + "/" + net::percent_encode(name);
+    if (of.list->parsed()) {
+      command.request.path = all;
+      command.show = Show::rows;
+      command.list = noun;
+      command.columns = of.list == of_queues.list ? std::vector<std::string>{"name", "dispatch", "last_value"}
+                                                  : std::vector<std::string>{"name", "mqtt_filter", "from", "mode", "partitions"};
+    } else if (of.describe->parsed()) {
+      command.request.path = one;
+    } else if (of.create->parsed() || of.set->parsed()) {
+      Json body = Json::object();
+      if (of.create->parsed()) body["name"] = name;
+      if (!filter.empty()) body["mqtt_filter"] = filter;
+      if (!dispatch.empty()) body["dispatch"] = dispatch;
+      if (!last_value.empty()) body["last_value"] = last_value == "true";
+      if (partitions > 0) body["partitions"] = partitions;
+      if (!put_settings(body)) return std::nullopt;
+      command.request.method = of.create->parsed() ? "POST" : "PUT";
+      command.request.path = of.create->parsed() ? all : one;
+      command.request.body = body.dump(-1, ' ', false, Json::error_handler_t::replace);
+      command.done_text = fmt::format("changed {}\n", name);
+    } else if (of.remove->parsed()) {
+      command.request.method = "DELETE";
+      command.request.path = one;
+      command.done_text = fmt::format("deleted {}\n", name);
+    }
+  }
   const std::string topic_target = "/api/v1/topics/" + net::percent_encode(name);
   if (list->parsed()) {
     command.request.path = "/api/v1/topics";
@@ -242,15 +311,7 @@ std::optional<Command> parse_commands(int argc, char** argv, int& exit_code) {
   } else if (create->parsed()) {
     Json body = {{"name", name}};
     if (partitions > 0) body["partitions"] = partitions;
-    for (const std::string& setting : settings) {
-      const size_t equals = setting.find('=');
-      if (equals == std::string::npos || equals == 0) {
-        fmt::print(stderr, "--set {}: a setting is given as name=value\n", setting);
-        exit_code = 2;
-        return std::nullopt;
-      }
-      body["settings"][setting.substr(0, equals)] = setting.substr(equals + 1);
-    }
+    if (!put_settings(body)) return std::nullopt;
     command.request.method = "POST";
     command.request.path = "/api/v1/topics";
     command.request.body = body.dump(-1, ' ', false, Json::error_handler_t::replace);

@@ -40,6 +40,42 @@ TEST(Commands, BecomeRequests) {
   EXPECT_EQ(show(*remove, ""), "deleted a/b\n");
 }
 
+TEST(Commands, LookAfterQueuesAndStreams) {
+  auto list = parse({"queues", "list"});
+  ASSERT_TRUE(list);
+  EXPECT_EQ(list->request.path, "/api/v1/queues");
+  EXPECT_EQ(show(*list, R"({"queues":[{"name":"jobs","dispatch":"random","last_value":false}]})"),
+            "NAME  DISPATCH  LAST VALUE\njobs  random    false\n");
+  auto create =
+      parse({"queues", "create", "jobs", "--filter", "jobs/#", "--dispatch", "random", "-p", "4", "--set", "retention_ms=5"});
+  ASSERT_TRUE(create);
+  EXPECT_EQ(create->request.method, "POST");
+  EXPECT_EQ(create->request.path, "/api/v1/queues");
+  EXPECT_EQ(create->request.body,
+            R"({"name":"jobs","mqtt_filter":"jobs/#","dispatch":"random","partitions":4,"settings":{"retention_ms":"5"}})");
+  auto set = parse({"queues", "set", "jobs/a/+", "--dispatch", "least_inflight"});
+  ASSERT_TRUE(set);
+  EXPECT_EQ(set->request.method, "PUT");
+  EXPECT_EQ(set->request.path, "/api/v1/queues/jobs%2Fa%2F%2B");
+  EXPECT_EQ(set->request.body, R"({"dispatch":"least_inflight"})");
+  auto last = parse({"queues", "set", "jobs", "--last-value", "true"});
+  ASSERT_TRUE(last);
+  EXPECT_EQ(last->request.body, R"({"last_value":true})");
+  auto change = parse({"streams", "set", "temps", "--set", "retention_ms=5"});
+  ASSERT_TRUE(change);
+  EXPECT_EQ(change->request.path, "/api/v1/streams/temps");
+  EXPECT_EQ(change->request.body, R"({"settings":{"retention_ms":"5"}})");
+  EXPECT_EQ(show(*change, ""), "changed temps\n");
+  auto remove = parse({"streams", "delete", "temps"});
+  ASSERT_TRUE(remove);
+  EXPECT_EQ(remove->request.method, "DELETE");
+  int code = 0;
+  EXPECT_FALSE(parse({"queues", "set", "jobs", "--dispatch", "fair"}, &code));
+  EXPECT_EQ(code, 2);
+  EXPECT_FALSE(parse({"streams", "create", "temps", "--set", "=5"}, &code));
+  EXPECT_EQ(code, 2);
+}
+
 TEST(Commands, ListAndClearMessages) {
   auto list = parse({"retained", "list", "a/+", "--limit", "5", "--after", "0/a b"});
   ASSERT_TRUE(list);

@@ -203,6 +203,39 @@ TEST_P(ExtensionsTest, SubscribesClientsAsConfigured) {
   EXPECT_EQ(odd.got.size(), 1u) << "an id with a wildcard follows nobody else's";
 }
 
+TEST_P(ExtensionsTest, SubscribesClientsToStreamsAndGroups) {
+  TopicRule rule;
+  rule.filter = "s/#";
+  rule.topic = "s";
+  rig_.auto_subscribe = {{.filter = "$stream/s/s/%c", .qos = 1, .from_start = true},
+                         {.filter = "$stream/s", .qos = 1},
+                         {.filter = "$stream/none/#"},
+                         {.filter = "$queue/g/%c"}};  // a group: there are no queues
+  rig_.start({rule});
+  publish(rig_.client(0), "s/one");
+  RigClient& one = connect("one");
+  publish(one, "s/other");
+  publish(one, "g/one");
+  EXPECT_EQ(count(one, "s/one"), 1u) << "from its start";
+  EXPECT_EQ(count(one, "s/other"), 1u);
+  EXPECT_EQ(count(one, "g/one"), 1u);
+}
+
+TEST_P(ExtensionsTest, SubscribesClientsToStreamsUnderTheirMountpoint) {
+  TopicRule rule;
+  rule.filter = "floor1/#";
+  rule.topic = "s";
+  rig_.auto_subscribe = {{.filter = "$stream/s"}, {.filter = "$stream/s/%c"}};
+  rig_.start({rule});
+  RigClient& one = rig_.client(slot_of(kDefaultTenant, "one") % rig_.node.core_count());
+  rig_.ask(one, OpenSession{.client_id = "one", .prefix = "floor1/x/"});
+  run();
+  publish(one, "floor1/x/one");
+  publish(one, "floor1/y");
+  EXPECT_EQ(count(one, "floor1/x/one"), 2u);
+  EXPECT_EQ(count(one, "floor1/y"), 0u);
+}
+
 TEST_P(ExtensionsTest, TellsOfClientsThatComeAndGo) {
   rig_.start();
   RigClient& watcher = connect("watcher");

@@ -49,16 +49,20 @@ struct AutoSubscription {
   bool no_local = false;
   bool retain_as_published = false;
   uint8_t retain_handling = 0;
+  bool from_start = false;
 
   template <class V>
   static void describe(V& v) {
     using A = AutoSubscription;
-    v.field("filter", &A::filter, {.doc = "MQTT topic filter; %c or ${clientid} is the client id, %u or ${username} the user."});
+    v.field("filter", &A::filter,
+            {.doc = "MQTT topic filter, `$queue/name/filter` or `$stream/name/filter`; %c or ${clientid} is the client id, %u or "
+                    "${username} the user."});
     v.field("qos", &A::qos, {.doc = "Granted QoS.", .min = 0, .max = 2});
     v.field("no_local", &A::no_local, {.doc = "The client's own messages do not come back."});
     v.field("retain_as_published", &A::retain_as_published, {.doc = "The retain flag comes as it was published."});
     v.field("retain_handling", &A::retain_handling,
             {.doc = "Retained messages: 0 always, 1 with a new subscription, 2 never.", .min = 0, .max = 2});
+    v.field("from_start", &A::from_start, {.doc = "Of `$stream/name/filter`: it reads from the stream's start, not its end."});
   }
 };
 

@@ -11,6 +11,13 @@ namespace {
 
 constexpr int32_t kQueueInFlightMax = 100'000;
 
+std::optional<QueueSettings::Dispatch> dispatch_of(std::string_view name) {
+  for (const auto& [value, text] : EnumNames<QueueSettings::Dispatch>::values) {
+    if (text == name) return value;
+  }
+  return std::nullopt;
+}
+
 struct ConfigField {
   std::string_view name;
   int32_t GroupConfig::* own;
@@ -56,6 +63,9 @@ constexpr TextField kTexts[] = {
      [](const std::string& value) { return value.empty() || (meta::check_topic_name(value).ok() && !value.starts_with("__")); }},
     {"share_dead_letter_copies", &GroupConfig::share_dead_letter_copies, "false",
      [](const std::string& value) { return value == "true" || value == "false"; }},
+    {"queue_last_value", &GroupConfig::queue_last_value, "false",
+     [](const std::string& value) { return value == "true" || value == "false"; }},
+    {"queue_dispatch", &GroupConfig::queue_dispatch, {}, [](const std::string& value) { return dispatch_of(value).has_value(); }},
 };
 
 int32_t effective(const ConfigField& field, const GroupConfig& config, const GroupOptions& options) {
@@ -113,6 +123,10 @@ Status GroupCoordinator::changed_config(TenantId tenant, const ConfigureTopics::
   if (const std::string& topic = config.share_dead_letter_topic;
       !topic.empty() && !topic.starts_with(options_.share_dead_letter_prefix))
     return Error{Code::invalid_config, "the dead letter topic's name must begin with " + options_.share_dead_letter_prefix};
+  // A filter could leave out what replaces a message, and with it the last value.
+  if (config.queue_last_value == "true" &&
+      (!wanted.name.starts_with(kQueueGroup) || wanted.name.find('/', kQueueGroup.size()) != std::string::npos))
+    return Error{Code::invalid_config, "queue_last_value is for queues of a whole stream: " + std::string(kQueueGroup) + "NAME"};
   const bool is_new = config != GroupConfig{} && !configs_.contains({tenant, wanted.name});
   if (is_new && configs_.size() >= static_cast<size_t>(options_.configs_max))
     return Error{Code::quota_exceeded, "the number of groups with settings is at its limit"};
@@ -165,7 +179,9 @@ DescribedGroupConfigs GroupCoordinator::describe(TenantId tenant, const Describe
     }
     for (const TextField& field : kTexts) {
       const std::string& own = config.*field.own;
-      row.settings.push_back({std::string(field.name), own.empty() ? std::string(field.otherwise) : own, own.empty()});
+      // Empty: the option says it.
+      const std::string_view otherwise = field.otherwise.empty() ? enum_name(options_.queue_dispatch) : field.otherwise;
+      row.settings.push_back({std::string(field.name), own.empty() ? std::string(otherwise) : own, own.empty()});
     }
   };
   if (request.all) {
@@ -192,6 +208,8 @@ QueueSettings GroupCoordinator::settings_of(TenantId tenant, const std::string& 
       own(config.share_partition_max_record_locks, is_queue ? kQueueInFlightMax : options_.share_partition_max_record_locks);
   settings.read_committed =
       is_queue ? config.share_isolation_level != "read_uncommitted" : config.share_isolation_level == "read_committed";
+  settings.dispatch = is_queue ? dispatch_of(config.queue_dispatch).value_or(options_.queue_dispatch) : settings.dispatch;
+  settings.last_value = is_queue && config.queue_last_value == "true";
   settings.may_renew = config.share_renew_acknowledge_enable != "false";
   settings.dead_letters = {config.share_dead_letter_topic, options_.share_dead_letter_prefix,
                            options_.share_dead_letter_topics_made, config.share_dead_letter_copies == "true"};

@@ -24,6 +24,8 @@ struct GroupConfig {
   std::string share_renew_acknowledge_enable;
   std::string share_dead_letter_topic;
   std::string share_dead_letter_copies;
+  std::string queue_dispatch;
+  std::string queue_last_value;
 
   bool operator==(const GroupConfig&) const = default;
   template <class V>
@@ -41,6 +43,8 @@ struct GroupConfig {
     v.field("share_renew_acknowledge_enable", &G::share_renew_acknowledge_enable);
     v.field("share_dead_letter_topic", &G::share_dead_letter_topic);
     v.field("share_dead_letter_copies", &G::share_dead_letter_copies);
+    v.field("queue_dispatch", &G::queue_dispatch);
+    v.field("queue_last_value", &G::queue_last_value);
   }
 };
 

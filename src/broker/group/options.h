@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/describe.h"
+#include "broker/menu/queues.h"
 
 namespace robustmq::broker {
 
@@ -44,6 +45,7 @@ struct GroupOptions {
   int32_t consumer_patterns_max = 1'000;
   std::vector<std::string> consumer_assignors = {"uniform", "range"};
   GroupMigration consumer_migration = GroupMigration::bidirectional;
+  QueueSettings::Dispatch queue_dispatch = QueueSettings::Dispatch::round_robin;
   int32_t share_members_max = 200;
   int32_t share_session_timeout_ms = 45'000;
   int32_t share_session_timeout_min_ms = 45'000;
@@ -123,6 +125,9 @@ struct GroupOptions {
     v.field("consumer_migration", &G::consumer_migration,
             {.doc = "Whether a group with members may go from client-side to server-side assignment (`upgrade`), back "
                     "(`downgrade`), both (`bidirectional`) or neither (`disabled`)."});
+    v.field("queue_dispatch", &G::queue_dispatch,
+            {.doc = "Who of the subscribers to a queue (`$queue/name`) gets the next message: round_robin, random or "
+                    "least_inflight. A queue may have its own."});
     v.field("share_members_max", &G::share_members_max, {.doc = "Most members of a share group.", .min = 1, .max = 10'000});
     v.field("share_session_timeout_ms", &G::share_session_timeout_ms,
             {.doc = "In share groups: how long a member may be silent. A group may have its own.", .unit = "ms", .min = 1});

@@ -20,6 +20,8 @@ struct LeaseMetrics {
   uint64_t dead_letters_written_total = 0;
   uint64_t dead_letters_failed_total = 0;
   uint64_t dead_letters_without_copy_total = 0;
+  uint64_t records_replaced_total = 0;
+  uint64_t keys_left_out_total = 0;
 
   template <class V>
   static void describe(V& v) {
@@ -42,6 +44,10 @@ struct LeaseMetrics {
     v.field("dead_letters_without_copy_total", &M::dead_letters_without_copy_total,
             {.doc = "Dead letters that were to have their record's key and value and have not: it is gone from the log, or with "
                     "them the letter is over the topic's largest batch."});
+    v.field("records_replaced_total", &M::records_replaced_total,
+            {.doc = "Records of queues of last values that were passed over, as a newer one with their key came."});
+    v.field("keys_left_out_total", &M::keys_left_out_total,
+            {.doc = "Records of such queues whose key there was no memory for: what they replace is delivered."});
   }
 };
 

@@ -25,11 +25,8 @@ QueueName queue_name_of(const meta::Meta& meta, const TopicRules& rules, TenantI
   const size_t slash = text.find('/');
   const std::string_view name = text.substr(0, slash);
   const std::string_view filter = slash == std::string_view::npos ? std::string_view() : text.substr(slash + 1);
-  const auto rule = std::find_if(rules.all().begin(), rules.all().end(), [&](const TopicRule& each) {
-    return each.filter == filter && !each.topic.empty() && (name.empty() || each.topic == name);
-  });
   // All that is in a rule's stream is of its filter.
-  if (rule != rules.all().end()) return {meta.find(tenant, rule->topic), {}};
+  if (const TopicRule* rule = rules.find_filter(filter, name)) return {meta.find(tenant, rule->topic), {}};
   return name.empty() ? QueueName{} : QueueName{meta.find(tenant, name), filter};
 }
 

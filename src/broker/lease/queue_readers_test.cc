@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <random>
 #include <set>
 
@@ -49,6 +50,18 @@ class QueueReadersTest : public ::testing::Test {
     const auto settled = rig.ask_for<Settled>(client, Settle{{{lease, outcome}}});
     rig.settle();
     return settled.leases.at(0);
+  }
+  void dispatch(const std::string& value) { set("queue_dispatch", value); }
+  uint64_t replaced() {
+    uint64_t sum = 0;
+    for (const auto& hall : rig.halls) sum += hall->lease_metrics().records_replaced_total;
+    return sum;
+  }
+  void set(const std::string& name, const std::string& value) {
+    ConfigureGroups request;
+    request.groups.push_back({"$queue/q", false, {{name, value}}});
+    EXPECT_EQ(rig.ask_for<ConfiguredGroups>(rig.kafka(), std::move(request)).groups.at(0).code, Code::ok);
+    rig.settle();
   }
   void settle_all(Client& client) {
     Settle request;
@@ -396,6 +409,131 @@ TEST_F(QueueReadersTest, IsToldWhenTheStreamGoes) {
   EXPECT_EQ(rig.ask_for<DeletedTopics>(rig.kafka(), DeleteTopics{{{"q", {}}}}).topics.at(0).code, Code::ok);
   rig.world.run_for(Duration::seconds(40));
   EXPECT_EQ(a.notices, (std::vector<Notice>{Notice::topic_deleted}));
+}
+
+// Followers that wait are given one message at a time.
+TEST_F(QueueReadersTest, LeastInFlightGoesToWhoHoldsTheFewest) {
+  begin();
+  Client& a = follower(0);
+  publish({"0", "1", "2"});
+  dispatch("least_inflight");
+  Client& b = follower(1);
+  Client& c = follower(2);
+  rig.settle();
+  for (const char* value : {"3", "4", "5", "6"}) publish({value});
+  EXPECT_EQ(a.received.size(), 3u);
+  EXPECT_EQ(b.received.size(), 2u);
+  EXPECT_EQ(c.received.size(), 2u);
+  settle_all(a);
+  publish({"7"});
+  publish({"8"});
+  EXPECT_EQ(a.values(), (Values{"7", "8"}));
+}
+
+TEST_F(QueueReadersTest, RandomFollowsNoTurns) {
+  begin();
+  Client& a = follower(0);
+  dispatch("random");
+  Client& b = follower(1);
+  rig.settle();
+  size_t repeats = 0;
+  size_t before = 2;
+  for (int i = 0; i < 60; ++i) {
+    const size_t had = a.received.size();
+    publish({std::to_string(i)});
+    const size_t now = a.received.size() > had;
+    repeats += now == before;
+    before = now;
+  }
+  EXPECT_EQ(a.received.size() + b.received.size(), 60u);
+  EXPECT_GT(a.received.size(), 15u);
+  EXPECT_GT(b.received.size(), 15u);
+  EXPECT_GT(repeats, 10u) << "turns would have none";
+}
+
+TEST_F(QueueReadersTest, TheDispatchOfAQueueWithoutItsOwnIsTheOption) {
+  rig.group_options.queue_dispatch = QueueSettings::Dispatch::least_inflight;
+  begin();
+  Client& a = follower(0);
+  publish({"0", "1"});
+  Client& b = follower(1);
+  rig.settle();
+  publish({"2"});
+  publish({"3"});
+  EXPECT_EQ(b.values(), (Values{"2", "3"}));
+  dispatch("round_robin");
+  publish({"4"});
+  publish({"5"});
+  EXPECT_EQ(a.received.size(), 3u);
+  ConfigureGroups wrong;
+  wrong.groups.push_back({"$queue/q", false, {{"queue_dispatch", "fair"}}});
+  EXPECT_EQ(rig.ask_for<ConfiguredGroups>(a, std::move(wrong)).groups.at(0).code, Code::invalid_config);
+}
+
+// The key of what MQTT publishes is its topic.
+TEST_F(QueueReadersTest, OfLastValuesWhatIsReplacedGoesToNobody) {
+  begin();
+  rig.close(follower(0));  // it has begun
+  set("queue_last_value", "true");
+  publish({"a0", "a1"}, "q/a");
+  publish({"b0"}, "q/b");
+  publish({"a2"}, "q/a");
+  Client& a = follower(1);
+  rig.settle();
+  EXPECT_EQ(a.values(), (Values{"b0", "a2"}));
+  publish({"a3"}, "q/a");
+  EXPECT_EQ(a.values(), (Values{"b0", "a2", "a3"})) << "what somebody has stays his";
+  settle_all(a);
+  EXPECT_EQ(replaced(), 2u);
+  rig.restart(CrashKind::power);
+  Client& b = follower(0);
+  rig.settle();
+  EXPECT_TRUE(b.received.empty()) << "what was passed over is done";
+  publish({"a4"}, "q/a");
+  EXPECT_EQ(b.values(), (Values{"a4"}));
+  rig.close(b);
+  publish({"a5"}, "q/a");
+  set("queue_last_value", "false");
+  publish({"b1", "b2"}, "q/b");
+  Client& c = follower(2);
+  rig.settle();
+  EXPECT_EQ(c.values(), (Values{"a4", "a5", "b1", "b2"})) << "all of them again";
+  ConfigureGroups wrong;
+  wrong.groups.push_back({"$queue/q/q/a", false, {{"queue_last_value", "true"}}});
+  wrong.groups.push_back({"g", false, {{"queue_last_value", "true"}}});
+  wrong.groups.push_back({"$queue/q", false, {{"queue_last_value", "yes"}}});
+  for (const auto& row : rig.ask_for<ConfiguredGroups>(c, std::move(wrong)).groups) EXPECT_EQ(row.code, Code::invalid_config);
+}
+
+// Whatever is published and taken: each key's newest value reaches somebody, values of a key come in their order, and none twice.
+TEST_F(QueueReadersTest, LosesNoLastValue) {
+  begin(2);
+  rig.close(follower(0));
+  set("queue_last_value", "true");
+  std::mt19937 random(11);
+  std::map<std::string, int> newest, got;
+  size_t published = 0, came = 0;
+  for (int round = 0; round < 30; ++round) {
+    if (round % 10 == 9) rig.restart(CrashKind::process);
+    for (int i = 0; i < 20; ++i) {
+      const std::string topic = "q/" + std::to_string(random() % 7);
+      publish({std::to_string(++newest[topic])}, topic);
+      ++published;
+    }
+    Client& one = follower(static_cast<CoreIndex>(random() % 3));
+    rig.settle();
+    for (int again = 0; again < 3; ++again) {
+      for (const Got& each : one.received) {
+        EXPECT_GT(std::stoi(each.value), got[each.topic]) << each.topic;
+        got[each.topic] = std::stoi(each.value);
+        ++came;
+      }
+      settle_all(one);
+    }
+    EXPECT_EQ(got, newest) << "round " << round;
+    rig.close(one);
+  }
+  EXPECT_LT(came, published);
 }
 
 TEST_F(QueueReadersTest, WhatNamesNoStreamIsRefused) {

@@ -141,7 +141,7 @@ void Queues::settle(QueuePart part, Settled done) {
 void Queues::park(const QueuePart& part) {
   for (const QueuePart::Item& item : part.items) {
     if (ShardQueue* queue = find_open({part.tenant, item.shard, part.queue})) {
-      queue->park(part.ask.waiter);
+      queue->park(part.ask.waiter, part.ask.consumer);
     } else {
       wake(part.ask.waiter);  // it closed since it was asked
     }

@@ -225,8 +225,8 @@ void ShardQueue::on_written(const Status& status) {
 
 // ---- Who waits ----
 
-void ShardQueue::park(const QueueWaiter& waiter) {
-  waiters_.push_back({waiter, false});
+void ShardQueue::park(const QueueWaiter& waiter, const std::string& consumer) {
+  waiters_.push_back({waiter, consumer, false});
   watch();
 }
 
@@ -243,10 +243,18 @@ void ShardQueue::unpark(const QueueWaiter& waiter) {
 
 void ShardQueue::wake_next() {
   if (!next_offset()) return;
-  const auto next = std::find_if(waiters_.begin(), waiters_.end(), [](const Waiting& each) { return !each.is_woken; });
-  if (next == waiters_.end()) return;
-  next->is_woken = true;
-  events_.wake(next->who);
+  std::vector<Waiting*> asleep;
+  std::vector<const std::string*> consumers;
+  for (Waiting& each : waiters_) {
+    if (each.is_woken) continue;
+    asleep.push_back(&each);
+    consumers.push_back(&each.consumer);
+    if (settings_.dispatch == QueueSettings::Dispatch::round_robin) break;
+  }
+  if (asleep.empty()) return;
+  Waiting& next = *asleep[choose(consumers)];
+  next.is_woken = true;
+  events_.wake(next.who);
 }
 
 void ShardQueue::look_at(const shard::Shard& shard) {

@@ -3,7 +3,8 @@
 //
 // The thin shell of queue::Queue: reads the log for it, keeps its rows (queue_rows.h), carries time to it, and wakes who waits
 // for records. What is asked of it goes in line: one request at a time reads and leases, so that no two read the same for
-// nothing.
+// nothing. Who of those that wait is woken, and who of those in line comes next, is its settings' choice (dispatch): the first
+// (round_robin), any (random), or the one that holds the fewest of its records (least_inflight).
 //
 // Invariants:
 //  1. An answer that something was settled comes when it is durable. Leases are not stored: after a crash nobody has any.
@@ -25,6 +26,7 @@
 
 #include "base/anchor.h"
 #include "broker/lease/dead_letters.h"
+#include "broker/lease/last_values.h"
 #include "broker/lease/options.h"
 #include "broker/lease/queue_rows.h"
 #include "broker/lease/window.h"
@@ -121,7 +123,7 @@ class ShardQueue final : private shard::Watcher {
   void settle(const std::string& consumer, const std::vector<SettleRange>& ranges, Callback<void(Code)> done);
   // The consumer goes, when it is this connection's still.
   void leave(const std::string& consumer, uint64_t origin, queue::Outcome outcome);
-  void park(const QueueWaiter& waiter);
+  void park(const QueueWaiter& waiter, const std::string& consumer);
   void unpark(const QueueWaiter& waiter);
   void describe(Callback<void(QueueFacts)> done);
   void seek(Offset to, Callback<void(Code)> done);
@@ -135,6 +137,9 @@ class ShardQueue final : private shard::Watcher {
 
   static constexpr uint64_t kWindowBytes = 256 << 10;  // read at once
   static constexpr Duration kWindowKept = Duration::seconds(1);
+  static constexpr Offset kLookAhead = 100'000;  // records, of a queue of last values
+  static constexpr size_t kKeyBytesMax = 16 << 20;
+  static constexpr size_t kReplacedMax = 200'000;
   static constexpr uint64_t kSnapshotEveryBytes = 16 << 10;  // of changes, at least
   // Of one writing of dead letters: letters, and bytes of their copies; and the pause behind one that failed, at first and at
   // most.
@@ -157,6 +162,7 @@ class ShardQueue final : private shard::Watcher {
   };
   struct Waiting {
     QueueWaiter who;
+    std::string consumer;
     bool is_woken = false;
   };
   struct Opening {
@@ -197,6 +203,16 @@ class ShardQueue final : private shard::Watcher {
   void answer_with(Code code);
   std::optional<Offset> next_offset() const;
   bool is_known(const Serving& one) const;
+  void put_next_first();
+
+  // dispatch.cc
+  size_t choose(const std::vector<const std::string*>& consumers);
+
+  // shard_queue_values.cc
+  bool look_ahead(shard::Shard& shard, Offset at);
+  void on_looked(Offset at, Result<shard::Fetched> fetched);
+  void take_ahead(const Window& window);
+  int64_t pass_over_replaced(const Serving& of, std::vector<LeasedRange>& ranges);
 
   // shard_queue_dead.cc
   void owe(std::vector<queue::Outputs::Death> deaths);
@@ -234,7 +250,8 @@ class ShardQueue final : private shard::Watcher {
   bool is_reading_ = false;
   std::optional<Window> window_;
   Instant window_until_{};
-  Offset end_ = 0;  // of what may be read, when the shard was looked at last
+  std::optional<LastValues> last_values_;  // where the settings ask for it
+  Offset end_ = 0;                         // of what may be read, when the shard was looked at last
   std::list<Waiting> waiters_;
   Instant used_at_{};
 

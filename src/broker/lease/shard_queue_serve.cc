@@ -91,6 +91,7 @@ void ShardQueue::on_shard(Result<shard::Shard*> shard) {
     answer();
     return serve();
   }
+  if (look_ahead(**shard, *at)) return;
   if (window_ && window_->holds(*at)) {
     use_window(*at);
     return serve();
@@ -173,6 +174,8 @@ void ShardQueue::use_window(Offset at) {
       granted += grant(one, INT64_MAX, batches[last].next, ranges);
   }
   take_outputs();
+  granted -= pass_over_replaced(one, ranges);
+  if (is_over_) return;  // that could not be written, and who asked has heard so
   const size_t pieces = got.batches.size();
   window_->add_batches(ranges, got.batches);
   for (size_t i = pieces; i < got.batches.size(); ++i) got.bytes += got.batches[i].size;
@@ -190,9 +193,18 @@ void ShardQueue::use_window(Offset at) {
 void ShardQueue::answer() {
   Serving one = std::move(line_.front());
   line_.pop_front();
+  put_next_first();
   one.got.until = one.until;
   one.done(std::move(one.got));
   if (!is_over_) wake_next();
+}
+
+void ShardQueue::put_next_first() {
+  if (line_.size() < 2 || settings_.dispatch == QueueSettings::Dispatch::round_robin) return;
+  std::vector<const std::string*> consumers;
+  for (const Serving& each : line_) consumers.push_back(&each.ask.consumer);
+  const auto next = line_.begin() + static_cast<std::ptrdiff_t>(choose(consumers));
+  std::rotate(line_.begin(), next, next + 1);
 }
 
 void ShardQueue::answer_with(Code code) {

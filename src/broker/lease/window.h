@@ -36,6 +36,7 @@ class Window {
   size_t find(Offset offset) const;
   // Where the last batch ends that goes with the one at `offset` into so many bytes; at least that one.
   Offset end_within(Offset offset, uint64_t bytes) const;
+  Bytes bytes_of(const Batch& batch) const { return bytes_.slice(batch.at, batch.size); }
   // Adds the batches with records of `ranges` (ascending), joining neighbours.
   void add_batches(const std::vector<LeasedRange>& ranges, Pieces& to) const;
 

@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "base/describe.h"
 #include "base/ids.h"
 #include "base/pieces.h"
 #include "base/result.h"
@@ -38,6 +40,10 @@ struct QueueSettings {
     bool operator==(const DeadLetters&) const = default;
   };
   DeadLetters dead_letters;
+  // Who of those that wait for records gets the next ones.
+  enum class Dispatch : uint8_t { round_robin, random, least_inflight };
+  Dispatch dispatch = Dispatch::round_robin;
+  bool last_value = false;  // what a newer record of the same key has replaced is given to nobody, unless somebody had it already
   bool operator==(const QueueSettings&) const = default;
 };
 
@@ -109,4 +115,20 @@ struct LeaveQueue {
 };
 struct LeftQueue {};
 
+// Sees to it that a queue is there, as a subscription to it does (FollowOne of kQueueShare): begun, and durable when answered.
+struct OpenQueue {
+  std::string name;  // `NAME` or `NAME/FILTER`, of a stream
+};
+struct QueueOpened {
+  Code code = Code::ok;  // invalid_topic: no such stream; quota_exceeded, coordinator_loading, storage_*
+  std::string group;     // what keeps it: the share group of this name
+};
+
 }  // namespace robustmq::broker
+
+template <>
+struct robustmq::EnumNames<robustmq::broker::QueueSettings::Dispatch> {
+  using D = robustmq::broker::QueueSettings::Dispatch;
+  static constexpr std::pair<D, std::string_view> values[] = {
+      {D::round_robin, "round_robin"}, {D::random, "random"}, {D::least_inflight, "least_inflight"}};
+};

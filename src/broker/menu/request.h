@@ -34,9 +34,9 @@ using AnyRequest =
                  ConfigureTopics, DeleteOffsets, HeartbeatConsumer, DescribeConsumers, ConfigureGroups, DescribeGroupConfigs,
                  InitProducer, AddToTransaction, AddOffsetsToTransaction, EndTransaction, CommitInTransaction, WriteMarkers,
                  DescribeTransactions, ListTransactions, ListClients, DescribeClient, EndClient, ListBans, AddBan, RemoveBan,
-                 ReportSlow, ListSlow, ClearSlow, WatchTopic, ListWatched, LeaseRecords, SettleLeases, LeaveQueue, HeartbeatShare,
-                 DescribeShares, DescribeShareOffsets, AlterShareOffsets, DeleteShareOffsets, Authenticate, DescribeQuotas,
-                 AlterQuotas, FindQuotas, CountConnection>;
+                 ReportSlow, ListSlow, ClearSlow, WatchTopic, ListWatched, LeaseRecords, SettleLeases, LeaveQueue, OpenQueue,
+                 HeartbeatShare, DescribeShares, DescribeShareOffsets, AlterShareOffsets, DeleteShareOffsets, Authenticate,
+                 DescribeQuotas, AlterQuotas, FindQuotas, CountConnection>;
 
 // Error where the request as a whole failed (overloaded, shutting_down, not_authorised).
 using AnyReply = std::variant<
@@ -47,8 +47,8 @@ using AnyReply = std::variant<
     ConsumerHeartbeatReply, DescribedConsumers, ConfiguredGroups, DescribedGroupConfigs, InitedProducer, AddedToTransaction,
     TransactionReply, EndedTransaction, WrittenMarkers, DescribedTransactions, ListedTransactions, ListedClients, DescribedClient,
     EndedClient, ClientBanned, ListedBans, ChangedBans, ReportedSlow, ListedSlow, ClearedSlow, WatchedTopic, ListedWatched,
-    LeasedRecords, LeasesSettled, LeftQueue, DescribedShareOffsets, AlteredShareOffsets, DeletedShareOffsets, Authenticated,
-    LoginRefused, DescribedQuotas, AlteredQuotas, FoundQuotas, CountedConnection>;
+    LeasedRecords, LeasesSettled, LeftQueue, QueueOpened, DescribedShareOffsets, AlteredShareOffsets, DeletedShareOffsets,
+    Authenticated, LoginRefused, DescribedQuotas, AlteredQuotas, FoundQuotas, CountedConnection>;
 
 template <typename T, typename Variant>
 constexpr bool kIsOneOf = false;

@@ -43,6 +43,7 @@ struct FollowOne {
   bool retain_as_published = false;
   RetainHandling retain_handling = RetainHandling::always;
   uint32_t subscription_id = 0;  // 0: none
+  bool may_make = false;         // of a queue or a stream with a filter: it is made over that where there is none of its name
 };
 struct Follow {
   std::vector<FollowOne> filters;
@@ -50,6 +51,7 @@ struct Follow {
 struct FollowResult {
   Code code = Code::ok;
   bool is_new = true;
+  std::string detail;  // why not, where there is more to say than the code does
 };
 // Comes when every core that may publish knows the interest.
 struct Followed {

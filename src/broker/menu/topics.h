@@ -28,8 +28,10 @@ struct PartitionFacts {
   Offset high_watermark = 0;
 };
 struct TopicFacts {
-  std::string name;       // Kafka's spelling
-  std::string mqtt_name;  // of a light topic
+  std::string name;         // Kafka's spelling
+  std::string mqtt_name;    // of a light topic
+  std::string mqtt_filter;  // of the topic rule that a stream was made by; empty: none
+  bool is_rule = false;     // that rule was made with the stream, at run time, and goes with it
   TopicId id;
   bool is_light = false;
   std::string mode;              // "memory", "persistent", ...
@@ -64,6 +66,7 @@ struct CreateTopics {
     int32_t partitions = -1;                                    // -1: the default
     int16_t replication_factor = -1;                            // -1: the default; this version has 1
     std::vector<std::pair<std::string, std::string>> settings;  // names of meta::TopicConfig's fields
+    std::string mqtt_filter;                                    // not empty: it gets what this matches from now on
   };
   std::vector<One> topics;
   bool validate_only = false;

@@ -269,6 +269,11 @@ class Queue {
   int64_t count(State state) const { return counts_[static_cast<size_t>(state)]; }
   size_t range_count() const { return ranges_.size(); }
   size_t consumer_count() const { return consumers_.size(); }
+  // Messages that it holds; 0 for who is not known.
+  int64_t in_flight_of(ConsumerId id) const {
+    const auto found = consumers_.find(id);
+    return found == consumers_.end() ? 0 : found->second.in_flight;
+  }
   bool is_paused() const { return is_paused_; }
   std::optional<ConsumerId> active() const { return active_; }
 

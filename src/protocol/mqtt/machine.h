@@ -121,6 +121,7 @@ class Machine final : public protocol::Connection {
     bool is_subscribe = false;
     std::string codes;  // one each; kAsked where the broker's answer goes, with the QoS to grant in `granted`
     std::string granted;
+    std::string reason;  // why one was refused, where the broker says it
   };
   static constexpr char kAsked = static_cast<char>(0xFF);
 

@@ -48,6 +48,13 @@ Asked asked_of(std::string_view text, const MqttOptions& options) {
   return asked;
 }
 
+// Whether what it names is made over its filter, where it is not there.
+bool has_filter(const Asked& asked) {
+  if (asked.stream) return !asked.filter.empty();
+  const size_t slash = asked.filter.find('/');
+  return slash != std::string_view::npos && slash + 1 < asked.filter.size();
+}
+
 char as_char(ReasonCode code) { return static_cast<char>(code); }
 
 }  // namespace
@@ -103,7 +110,9 @@ void Machine::on_subscribe(const Frame& frame, Outbox& out) {
                               .no_local = wanted.no_local,
                               .retain_as_published = wanted.retain_as_published,
                               .retain_handling = static_cast<broker::RetainHandling>(wanted.retain_handling),
-                              .subscription_id = subscription_id});
+                              .subscription_id = subscription_id,
+                              .may_make = has_filter(asked) && ((asked.is_queue && options_->queues_made) ||
+                                                                (asked.stream && options_->streams_made))});
   }
   metrics_->subscribes_total += follow.filters.size();
   if (follow.filters.empty()) {
@@ -183,6 +192,8 @@ void Machine::on_pending_reply(Pending pending, broker::Reply& reply, Outbox& ou
       if (result == Code::ok) {
         code = pending.granted[next];
       } else {
+        if (followed && next < followed->results.size() && pending.reason.empty())
+          pending.reason = followed->results[next].detail;
         code = is_v5() ? as_char(suback_reason_of(result)) : as_char(ReasonCode::unspecified_error);
       }
     } else if (unfollowed && next < unfollowed->existed.size()) {
@@ -198,6 +209,13 @@ void Machine::on_pending_reply(Pending pending, broker::Reply& reply, Outbox& ou
 void Machine::send_suback(const Pending& pending, Outbox& out) {
   SubscribeAck ack{.type = pending.is_subscribe ? PacketType::suback : PacketType::unsuback, .packet_id = pending.packet_id};
   ack.codes = as_bytes(pending.codes);
+  if (is_v5() && wants_problems_ && !pending.reason.empty()) {
+    Buffer properties;
+    put_text(properties, PropertyId::reason_string, pending.reason);
+    ack.properties.raw = properties.span();
+    if (send_if_fits(ack, out)) return;
+    ack.properties.raw = {};  // MQTT5 3.9.2.1.2: the reason string is what gives way
+  }
   if (!send_if_fits(ack, out))
     end(CloseWhy::over_limit, "an acknowledgement over the client's maximum packet size", out, ReasonCode::packet_too_large);
 }

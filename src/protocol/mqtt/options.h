@@ -19,6 +19,8 @@ struct MqttOptions {
   bool shared_available = true;
   bool streams_available = true;
   bool queues_available = false;
+  bool queues_made = true;
+  bool streams_made = false;
   uint32_t clean_session_0_expiry_s = 7 * 24 * 3600;
   uint16_t topic_alias_max = 32;
   uint16_t topic_alias_out_max = 32;
@@ -69,6 +71,12 @@ struct MqttOptions {
         "queues_available", &O::queues_available,
         {.doc = "Whether `$queue/name/filter` is a queue over a stream, and `$q/filter` the one over a topic rule's; otherwise "
                 "`$queue/filter` is `$share/$queue/filter`."});
+    v.field(
+        "queues_made", &O::queues_made,
+        {.doc = "Where there are queues: a subscription to `$queue/name/filter` makes the stream `name` over the filter, when "
+                "there is none; [declare] says how."});
+    v.field("streams_made", &O::streams_made,
+            {.doc = "The same of subscriptions to `$stream/name/filter`, where there are streams."});
     v.field("clean_session_0_expiry_s", &O::clean_session_0_expiry_s,
             {.doc = "How long the session of an MQTT 3.1 or 3.1.1 client with clean session 0 is kept after its connection; "
                     "4,294,967,295 keeps it for ever.",

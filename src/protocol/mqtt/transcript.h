@@ -122,7 +122,7 @@ inline std::string text_of(const broker::Request& request) {
     for (const broker::FollowOne& one : follow->filters) {
       text += " " + text_of_stream(one.stream.get()) + (one.share.empty() ? "" : "[" + escaped(one.share) + "]") +
               escaped(one.filter) + ":" + std::to_string(one.qos_max) + (one.no_local ? ":nl" : "") +
-              (one.retain_as_published ? ":rap" : "");
+              (one.retain_as_published ? ":rap" : "") + (one.may_make ? ":make" : "");
       if (one.retain_handling != broker::RetainHandling::always)
         text += ":rh" + std::to_string(static_cast<int>(one.retain_handling));
       if (one.subscription_id) text += ":id" + std::to_string(one.subscription_id);
@@ -297,7 +297,11 @@ class Transcript {
       reply = std::move(published);
     } else if (parts[1] == "followed") {
       broker::Followed followed;
-      for (const std::string& code : packet_text::split(parts[2], ',')) followed.results.push_back({code_of(code)});
+      for (const std::string& code : packet_text::split(parts[2], ',')) {
+        const size_t why = std::min(code.find('~'), code.size());  // CODE~DETAIL
+        followed.results.push_back(
+            {code_of(code.substr(0, why)), true, packet_text::unescaped(code.substr(std::min(why + 1, code.size())))});
+      }
       reply = std::move(followed);
     } else if (parts[1] == "unfollowed") {
       broker::Unfollowed unfollowed;

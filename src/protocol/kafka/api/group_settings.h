@@ -44,6 +44,12 @@ constexpr GroupSetting kGroupSettings[] = {
      ConfigType::string},
     {"errors.deadletterqueue.copy.record.enable", "share_dead_letter_copies", "",
      "Whether dead letters have the key and the value of their record.", ConfigType::boolean},
+    {"robustmq.queue.last.value", "queue_last_value", "",
+     "Of a queue that MQTT clients subscribe to: a record that a newer one with its key has replaced is given to nobody.",
+     ConfigType::boolean},
+    {"robustmq.queue.dispatch", "queue_dispatch", "",
+     "Of a queue that MQTT clients subscribe to: who of them gets the next message: round_robin, random or least_inflight.",
+     ConfigType::string},
 };
 
 constexpr const GroupSetting* group_setting_of_kafka(std::string_view name) {
