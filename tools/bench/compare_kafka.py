@@ -275,7 +275,7 @@ class Comparison:
             return mine / theirs if mine is not None and theirs else None
 
         sync = self.median("disk", "p50_us", "disk")
-        slow = "" if sync is not None and sync < 1 else f"the disk's own sync takes {number(sync or 0)} ms"
+        slow = "not measured" if sync is None else "" if sync < 1 else f"the disk's own sync takes {number(sync)} ms"
         alone, beside = self.median("live", "p99_us", OURS), self.median("behind", "p99_us", OURS)
         cpu = "broker_cpu_s_per_gb"
         missing = "Kafka is not at hand"
@@ -334,6 +334,7 @@ def main():
     parser.add_argument("--server", default=os.path.join(REPO, "build/release/bin/robust-server"))
     parser.add_argument("--bench", default=os.path.join(REPO, "build/release/bin/robust-bench"))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=7, help="no round begins after so long")
     parser.add_argument("--seconds", type=float, default=4, help="measured time of each run")
     parser.add_argument("--warm-s", type=float, default=30, help="how long each Kafka runs before anything is measured")
     parser.add_argument("--rate-mb", type=float, default=20, help="the live load, MB/s")
@@ -365,12 +366,14 @@ def main():
             if server.name != OURS:
                 comparison.warm(server)
             comparison.fill(server)
-        for i in range(args.rounds):
-            print(f"round {i + 1} of {args.rounds}", flush=True)
+        done = 0
+        while done < args.rounds and (done == 0 or time.monotonic() - began < args.minutes * 60):
+            print(f"round {done + 1} of {args.rounds}", flush=True)
             comparison.round(servers)
+            done += 1
     print("starts", flush=True)
     comparison.starts(jars)
-    lines = [f"{time.strftime('%Y-%m-%d')}, {machine()}; Apache Kafka {versions.KAFKA} (-Xmx1g -Xms1g, G1); {args.rounds} rounds in turn of {args.seconds:g} s after {args.warm_s:g} s of "
+    lines = [f"{time.strftime('%Y-%m-%d')}, {machine()}; Apache Kafka {versions.KAFKA} (-Xmx1g -Xms1g, G1); {done} rounds in turn of {args.seconds:g} s after {args.warm_s:g} s of "
              f"warm-up of each Kafka, medians (least-most). Load average of the machine {load_before:.1f} before and {load_average():.1f} after. Produce and fetch: 1 KiB records in batches of 64 KiB, "
              f"4 partitions, acks=all. Live: {args.rate_mb:g} MB/s in batches of {args.live_batch_bytes >> 10} KiB; the reader behind: at most {args.behind_mb:g} MB/s of what is not in memory.",
              "", comparison.verdicts(), "", comparison.table()]
@@ -379,7 +382,7 @@ def main():
     if comparison.problems:
         lines += ["", "Runs that failed:", *[f"- {p}" for p in sorted(set(comparison.problems))]]
     text = "\n".join(lines)
-    print(f"\n{text}\n\nbench-kafka: {args.rounds} rounds in {time.monotonic() - began:.0f} s, {len(comparison.problems)} failed runs")
+    print(f"\n{text}\n\nbench-kafka: {done} rounds in {time.monotonic() - began:.0f} s, {len(comparison.problems)} failed runs")
     if args.write:
         with open(args.write) as f:
             page = f.read()
