@@ -330,11 +330,11 @@ TEST_F(Api, ListsAndChangesQueues) {
   EXPECT_EQ(ask("GET", "/api/v1/queues/none").status, 404);
   EXPECT_EQ(ask("PUT", "/api/v1/queues/jobs%2Fa%2F%2B", R"({"dispatch": "random"})").status, 200);
   EXPECT_EQ(broker.dispatch, "random");
-  EXPECT_EQ(ask("PUT", "/api/v1/queues/jobs%2Fa%2F%2B", R"({"dispatch": "fair"})").status, 400);
   EXPECT_EQ(ask("PUT", "/api/v1/queues/none", R"({"dispatch": "random"})").status, 404);
   EXPECT_EQ(ask("PUT", "/api/v1/queues/jobs%2Fa%2F%2B", R"({"last_value": true})").status, 200);
   EXPECT_EQ(broker.last_value, "true");
   EXPECT_EQ(ask("PUT", "/api/v1/queues/jobs%2Fa%2F%2B", R"({"last_value": "yes"})").status, 400);
+  EXPECT_EQ(ask("PUT", "/api/v1/queues/jobs%2Fa%2F%2B", R"({"dispatch": "fair"})").status, 400);
   EXPECT_EQ(ask("DELETE", "/api/v1/queues/jobs%2Fa%2F%2B").status, 204);
   EXPECT_EQ(ask("DELETE", "/api/v1/queues/none").status, 404);
 }
