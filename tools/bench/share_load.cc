@@ -17,8 +17,7 @@ namespace {
 
 constexpr int16_t kAlterConfigs = 44, kHeartbeat = 76, kShareFetch = 78;
 constexpr int32_t kFetchAnswer = 1, kHeartbeatAnswer = 2;
-constexpr int64_t kHeartbeatEvery = 3 * kSecond;
-constexpr int64_t kFirstBeatsEvery = kSecond / 4;  // without a partition
+constexpr int64_t kHeartbeatEvery = 5 * kSecond;
 constexpr int32_t kFetchWaitMs = 1'000;
 constexpr int kJoinsAtOnce = 64;  // that are not answered
 constexpr int kFillsAtOnce = 64;
@@ -212,7 +211,7 @@ class ShareLoad {
     put_no_tags(body);
     member.link.out() += frame(kHeartbeat, 1, body, true, kHeartbeatAnswer);
     member.is_beating = true;
-    member.beat_at = now_ns() + (member.partitions.empty() ? kFirstBeatsEvery : kHeartbeatEvery);
+    member.beat_at = now_ns() + kHeartbeatEvery;
   }
 
   // What it held is accepted with it.
