@@ -489,7 +489,9 @@ class World(oracle_more.More):
             pid, epoch = self.of_transaction(tid, side, wrong)
             return {"TransactionalId": tid, "GroupId": group, "ProducerId": pid, "ProducerEpoch": epoch, "Topics": [
                 {"Name": name, "Partitions": [{"PartitionIndex": partition, "CommittedOffset": offset, "CommittedMetadata": ""}]}]}
-        return Operation(self, "TxnOffsetCommit", build, label=f"{wrong} {tid} {group} {name}-{partition} at {offset}", slots=slots + middle + more)
+        made = Operation(self, "TxnOffsetCommit", build, label=f"{wrong} {tid} {group} {name}-{partition} at {offset}", slots=slots + middle + more)
+        made.ends = made.version >= 5 and (name == "nosuch" or partition not in (0, 1, 2))  # begins a transaction here, and none in Kafka
+        return made
 
     def end_txn(self):
         slots, tid = self.tid()

@@ -152,7 +152,7 @@ Task<void> ends_while_it_waits(Core* core, bool* was_cold) {
   talker->say(std::move(range));
   if (*was_cold) {
     EXPECT_TRUE(talker->would_block);
-    EXPECT_EQ(talker->skip, 0u);
+    EXPECT_LT(talker->skip, 4'000'000u) << "a look at a page may have begun to read the first ones";
     const Piece again = Piece::of(StoredRange{file, 0}, 1000);
     EXPECT_EQ(talker->socket->write({&again, 1}, 0).kind, IoResult::Kind::would_block) << "until the worker is done";
   }
