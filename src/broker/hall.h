@@ -112,6 +112,7 @@ class Hall final : public Broker {
   const AuthMetrics& auth_metrics() const { return auth_metrics_; }
   const QuotaMetrics& quota_metrics() const { return quota_metrics_; }
   const CompactionMetrics& compaction_metrics() const { return compactor_.metrics(); }
+  const storage::JoinedMetrics& mode_metrics() const { return streams_.metrics(); }
   // Facts of a node's options shown by DescribeCluster; set by server at start.
   void set_option_facts(std::vector<TopicFacts::Setting> facts) { option_facts_ = std::move(facts); }
 
