@@ -31,6 +31,7 @@ ApiAnswer wrong_reply(const broker::Reply& reply) {
 void list(ApiSeat& seat, ApiRequest, ApiDone done) {
   broker::DescribeTopics request;
   request.all = true;
+  request.with_unstored = true;
   seat.broker->execute(*seat.context, std::move(request), [done = std::move(done)](broker::Reply reply) mutable {
     const auto* described = std::get_if<broker::DescribedTopics>(&reply);
     if (!described) return done(wrong_reply(reply));
@@ -83,6 +84,7 @@ void describe_partitions(ApiSeat& seat, broker::TopicFacts facts, ApiDone done) 
 
 void describe(ApiSeat& seat, ApiRequest api, ApiDone done) {
   broker::DescribeTopics request;
+  request.with_unstored = true;
   request.topics.push_back({api.parts["name"], {}});
   seat.broker->execute(*seat.context, std::move(request),
                        [&seat, name = api.parts["name"], done = std::move(done)](broker::Reply reply) mutable {
@@ -138,6 +140,38 @@ void create(ApiSeat& seat, ApiRequest api, ApiDone done) {
   });
 }
 
+// The body of a PATCH: settings by name, null for the default.
+Result<broker::ConfigureTopics::One> changes_of(const std::string& name, const std::string& body) {
+  const Json json = Json::parse(body, nullptr, false);
+  if (json.is_discarded() || !json.is_object()) return Error{Code::malformed, "the body is no JSON object"};
+  if (json.size() != 1 || !json.contains("settings") || !json["settings"].is_object())
+    return Error{Code::invalid_argument, "the body has one key: settings, an object of names and values"};
+  broker::ConfigureTopics::One topic;
+  topic.name = name;
+  for (const auto& [setting, value] : json["settings"].items()) {
+    if (value.is_structured()) return Error{Code::invalid_config, fmt::format("settings.{} is no value", setting)};
+    broker::ConfigureTopics::Change& change = topic.changes.emplace_back();
+    change.name = setting;
+    if (!value.is_null()) change.value = value.is_string() ? value.get<std::string>() : value.dump();
+  }
+  return topic;
+}
+
+void configure(ApiSeat& seat, ApiRequest api, ApiDone done) {
+  Result<broker::ConfigureTopics::One> topic = changes_of(api.parts["name"], api.http.body);
+  if (!topic) return done(error_answer(topic.error()));
+  broker::ConfigureTopics request;
+  request.topics.push_back(topic.take());
+  seat.broker->execute(*seat.context, std::move(request),
+                       [&seat, api = std::move(api), done = std::move(done)](broker::Reply reply) mutable {
+                         const auto* configured = std::get_if<broker::ConfiguredTopics>(&reply);
+                         if (!configured || configured->topics.size() != 1) return done(wrong_reply(reply));
+                         const broker::ConfiguredTopics::One& one = configured->topics[0];
+                         if (one.code != Code::ok) return done(error_answer(Error{one.code, one.detail}));
+                         describe(seat, std::move(api), std::move(done));
+                       });
+}
+
 void remove(ApiSeat& seat, ApiRequest api, ApiDone done) {
   broker::DeleteTopics request;
   request.topics.push_back({api.parts["name"], {}});
@@ -167,6 +201,14 @@ void append_topics_routes(std::vector<Route>& to) {
        "Makes a stream. Settings left out are the defaults; a topic rule of [options.md](options.md) makes streams for MQTT.",
        "{\"name\": \"sensors\", \"partitions\": 4, \"settings\": {\"mode\": \"persistent\", \"retention_ms\": 604800000}}",
        "201 with the topic; 409 `topic_exists`; 400 `invalid_topic`, `invalid_partitions`, `invalid_config`.", create});
+  to.push_back(
+      {"PATCH", "/api/v1/topics/{name}",
+       "Changes settings of a stream while it runs, its mode too: when the answer comes, every record that can be read is "
+       "as durable as the new mode says. Null sets the default.",
+       "{\"settings\": {\"mode\": \"hybrid\", \"flush_ms\": 20, \"retention_ms\": null}}",
+       "200 with the topic as described; 404 `unknown_topic`; 400 `invalid_config`; 507 `storage_full`: the mode is as it "
+       "was.",
+       configure});
   to.push_back({"DELETE", "/api/v1/topics/{name}", "Deletes a stream and its records.", "", "204; 404 `unknown_topic`.", remove});
 }
 

@@ -250,7 +250,9 @@ void DelayedSender::finish(Lane& lane, const Status& result) {
   for (DelayedMessage& message : std::exchange(lane.batch, {})) done_(message, result);
   // The topic is another, or the producer's time is over: what waits finds its place anew. A light topic's lane ends when it is
   // idle.
-  const bool is_over = lane.is_recovered || lane.is_fenced || result.code() == Code::unknown_topic;
+  const auto now = lane.stream ? meta_.find(lane.stream->id) : nullptr;
+  const bool is_weaker = now && now->config.mode < meta::Mode::persistent;
+  const bool is_over = lane.is_recovered || lane.is_fenced || is_weaker || result.code() == Code::unknown_topic;
   if (is_over || (!lane.stream && lane.queue.empty())) return end_lane(lane);
   pump(lane);
 }

@@ -66,7 +66,8 @@ class FakeMeta final : public meta::Meta {
     meta::Topic changed = *topic;
     if (replaces_all) changed.config = {.mode = topic->config.mode, .kept = {}};
     if (Status status = meta::apply_settings(changed.config, changes); !status.ok()) return done(status.error());
-    if (changed.config.mode != topic->config.mode) return done(Code::invalid_config);
+    if (changed.config.mode != topic->config.mode && topic->config.mode != meta::Mode::persistent)
+      changed.offset_floor = catalog_.starts << 32;
     replace(std::move(changed), std::move(done));
   }
   void allocate_producer_ids(Callback<void(Result<ProducerId>)> done) override {

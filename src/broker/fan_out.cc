@@ -136,7 +136,7 @@ bool FanOut::may_match(const meta::Topic& topic, Overlaps&& overlaps) const {
 }
 
 void FanOut::stream(const std::shared_ptr<const meta::Topic>& topic, const ShardId& shard, const Bytes& batch,
-                    uint64_t full_origin, FollowedHere& known) {
+                    uint64_t full_origin, bool is_referred, FollowedHere& known) {
   const uint64_t origin = connection_of(full_origin);
   if (known.generation != generation()) {
     known.generation = generation();
@@ -158,7 +158,7 @@ void FanOut::stream(const std::shared_ptr<const meta::Topic>& topic, const Shard
   const bool is_shared = known.is_shared;
   if (spools_ && spools_->is_used()) {
     spools_->set_current(0);
-    if (topic->config.mode != meta::Mode::persistent) owe_stream(*topic, shard, false, batch, full_origin);
+    if (!is_referred) owe_stream(*topic, shard, false, batch, full_origin);
   }
   if (known.is_followed) deliver_stream(*topic, batch, origin);
   if (is_shared) share_stream(*topic, batch, origin);
@@ -206,7 +206,7 @@ bool FanOut::owe_stream(const meta::Topic& topic, const ShardId& shard, bool is_
 
 uint64_t FanOut::refer(const std::shared_ptr<const meta::Topic>& topic, const ShardId& shard, const Bytes& batch,
                        uint64_t origin) {
-  if (!spools_ || !spools_->is_used() || topic->config.mode != meta::Mode::persistent) return 0;
+  if (!spools_ || !spools_->is_used()) return 0;
   Spool& spool = spools_->mine();
   if (!owe_stream(*topic, shard, true, batch, origin)) return 0;
   const uint64_t ticket = spool.ticket();

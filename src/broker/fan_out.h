@@ -56,8 +56,9 @@ class FanOut {
   // follows it.
   bool light(std::string_view topic, const ShardId* shard, const Bytes& batch, uint64_t origin, FollowedHere& known);
   // The batch of a stream: each record's topic is its header `mqtt.topic` where the rules allow it, else the stream's name.
+  // `is_referred`: stored sessions are owed references to it, by refer(); else they are owed copies.
   void stream(const std::shared_ptr<const meta::Topic>& topic, const ShardId& shard, const Bytes& batch, uint64_t origin,
-              FollowedHere& known);
+              bool is_referred, FollowedHere& known);
 
   // The batch of a durable stream is about to be appended: sessions that wait for records of it are owed references. The spool's
   // ticket of them; 0: nobody waits.

@@ -50,7 +50,7 @@ Hall::Hall(HallSetup setup, const BrokerOptions& options, const TopicRules& rule
       shared_(core_, options_, metrics_),
       fan_out_(core_, follows_, interest_, shared_, rules_, metrics_),
       lights_(core_, fan_out_, options_, rules_, metrics_, meta_.starts(), *setup.engines.memory, setup.kv),
-      streams_(core_, fan_out_, setup.engines, meta_.starts()),
+      streams_(core_, fan_out_, options_, setup.engines, meta_.starts()),
       compactor_(core_, streams_, setup.compaction),
       locator_(core_, meta_, lights_, streams_),
       publisher_(core_, meta_, rules_, fan_out_, lights_, streams_, locator_, retained_, options_, metrics_),

@@ -118,6 +118,7 @@ class Hall final : public Broker {
   const QuotaMetrics& quota_metrics() const { return quota_metrics_; }
   const DeclareMetrics& declare_metrics() const { return declare_metrics_; }
   const CompactionMetrics& compaction_metrics() const { return compactor_.metrics(); }
+  const storage::JoinedMetrics& mode_metrics() const { return streams_.metrics(); }
   // Facts of a node's options shown by DescribeCluster; set by server at start.
   void set_option_facts(std::vector<TopicFacts::Setting> facts) { option_facts_ = std::move(facts); }
 

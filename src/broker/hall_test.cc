@@ -315,7 +315,7 @@ TEST_P(HallTest, MakesAndDeletesTopicsUnderOneName) {
   CreateTopics create;
   create.topics.push_back({"orders", 2, 1, {{"mode", "memory"}}});
   create.topics.push_back({"a b", 1, 1, {}});
-  create.topics.push_back({"hybrid", 1, 1, {{"mode", "hybrid"}}});
+  create.topics.push_back({"tiered", 1, 1, {{"mode", "tiered"}}});
   create.topics.push_back({"odd", 1, 1, {{"no_such", "1"}}});
   create.topics.push_back({"many", 1, 3, {}});
   const CreatedTopics created = ask_for<CreatedTopics>(admin, std::move(create));
@@ -477,7 +477,7 @@ TEST_P(HallTest, ChangedSettingsTakeEffectAtOnce) {
   EXPECT_GE(produce(1).append_time_ms, now);
   EXPECT_EQ(set("log_append_time", "false"), Code::ok);
   EXPECT_EQ(produce(now).append_time_ms, -1);
-  EXPECT_EQ(set("mode", "persistent"), Code::invalid_config);
+  EXPECT_EQ(set("mode", "tiered"), Code::invalid_config);
   EXPECT_EQ(set("kept.flush.ms", "7"), Code::ok);
   const auto described = ask_for<DescribedTopics>(admin, DescribeTopics{.topics = {{"orders", {}}}}).topics.at(0);
   bool is_kept = false;

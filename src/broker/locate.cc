@@ -4,7 +4,8 @@ namespace robustmq::broker {
 
 Located Locator::locate(const TopicRef& topic) const {
   auto stream = topic.id.is_zero() ? meta_.find(kDefaultTenant, topic.name) : meta_.find(topic.id);
-  if (stream) return {std::move(stream), {}};
+  // What stores nothing is no topic to those who read and write records.
+  if (stream && stream->config.mode != meta::Mode::none) return {std::move(stream), {}};
   return {nullptr, topic};
 }
 

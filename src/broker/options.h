@@ -26,7 +26,7 @@ struct TopicRule {
             {.doc = "Stream that their messages go to, by its Kafka name; left out: each MQTT topic is a light topic of the mode "
                     "below."});
     v.field("partitions", &TopicRule::partitions, {.doc = "Partitions of the stream when it is made.", .min = 1, .max = 10000});
-    v.field("mode", &TopicRule::mode, {.doc = "What an ack means: none, memory or persistent."});
+    v.field("mode", &TopicRule::mode, {.doc = "What an ack means: none, memory, hybrid (streams alone) or persistent."});
     v.field("retention_ms", &TopicRule::retention_ms,
             {.doc = "Age at which records are dropped; -1 keeps them.", .unit = "ms", .min = -1});
     v.field("retention_bytes", &TopicRule::retention_bytes,
@@ -72,6 +72,8 @@ struct BrokerOptions {
   int32_t light_records_max = 1000;
   int64_t light_retention_ms = 3'600'000;
   int64_t memory_bytes = 256LL << 20;
+  int64_t hybrid_window_ms = 50;
+  int64_t hybrid_window_bytes = 1 << 20;
   int32_t topic_bytes_max = 1024;
   int32_t filter_levels_max = 128;
   int32_t subscriptions_max = 1000;
@@ -107,6 +109,17 @@ struct BrokerOptions {
             {.doc = "Memory for the records of all memory topics, split by core; the oldest go first and are counted.",
              .unit = "bytes",
              .min = 1 << 16});
+    v.field("hybrid_window_ms", &B::hybrid_window_ms,
+            {.doc = "What is acknowledged of a hybrid topic is synced within this time, where the topic does not say its own "
+                    "(flush_ms); when the disk is slower, acknowledgements wait for it.",
+             .unit = "ms",
+             .min = 0,
+             .max = 60'000});
+    v.field("hybrid_window_bytes", &B::hybrid_window_bytes,
+            {.doc = "Bytes of a partition of a hybrid topic that may be acknowledged and not synced.",
+             .unit = "bytes",
+             .min = 0,
+             .max = 1 << 30});
     v.field(
         "topic_bytes_max", &B::topic_bytes_max,
         {.doc =

@@ -58,6 +58,11 @@ void Publisher::find_route(Route& route, std::string_view topic) {
   const std::string kafka_name = kafka_name_of_mqtt(topic);
   const bool is_rule_stream = rule && !rule->topic.empty();
   auto stream = meta_.find(kDefaultTenant, is_rule_stream ? rule->topic : kafka_name);
+  if (stream && stream->config.mode == meta::Mode::none) {
+    route.kind = Kind::nobody;
+    route.known = std::make_unique<FollowedHere>();
+    return;
+  }
   if (stream) {
     route.kind = Kind::stream;
     route.partition = partition_of(as_bytes(topic), stream->partitions);

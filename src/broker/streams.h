@@ -14,6 +14,7 @@
 #include "broker/options.h"
 #include "meta/meta.h"
 #include "shard/shard.h"
+#include "storage/joined_log.h"
 #include "storage/log.h"
 
 namespace robustmq::broker {
@@ -22,16 +23,17 @@ namespace robustmq::broker {
 struct Engines {
   storage::Engine* memory = nullptr;
   storage::Engine* persistent = nullptr;
-  storage::Engine& of(meta::Mode mode) const { return mode == meta::Mode::persistent ? *persistent : *memory; }
 };
 
-shard::ShardSettings settings_of(const meta::TopicConfig& config);
+shard::ShardSettings settings_of(const meta::TopicConfig& config, const BrokerOptions& options);
+// What the records of a stream survive. One of mode none takes none; those it took before keep what they have on the disk.
+storage::Durability durability_of(meta::Mode mode);
 // The core where a shard lives, by the hash of its id.
 CoreIndex home_of(const ShardId& id, CoreIndex cores);
 
 class Streams {
  public:
-  Streams(runtime::Core& core, FanOut& fan_out, Engines engines, int64_t starts);
+  Streams(runtime::Core& core, FanOut& fan_out, const BrokerOptions& options, Engines engines, int64_t starts);
   ~Streams();
   // Ends every shard while those who asked them are still there to hear it; nothing may be asked afterwards.
   void end();
@@ -51,7 +53,13 @@ class Streams {
   void remove(const meta::Topic& topic);
   // The topic has more partitions, or other settings: those of its shards here take effect.
   void changed(const std::shared_ptr<const meta::Topic>& topic);
-  // Keeps the producers' state of every shard that took records since it was last kept; `done` when all that can be is.
+  // A change of the topic's mode begins (topic_modes.cc): its shards here get the class of `to` where that is stronger than
+  // theirs, those that are opened from now on too; `done` when all have it. Errors: storage_full, storage_failed.
+  void strengthen(const TopicId& topic, meta::Mode to, Callback<void(Status)> done);
+  // It has ended, one way or the other: the topic's shards here get the class of its mode.
+  void settle(const TopicId& topic, Callback<void(Status)> done);
+  // Syncs what is acknowledged, and keeps the producers' state of every shard that took records since it was last kept; `done`
+  // when all that can be is.
   void seal(Callback<void(Status)> done);
   void retain(WallTime now);
   // The open shard; nullptr: there is none here.
@@ -63,6 +71,7 @@ class Streams {
     const auto found = streams_.find(id);
     return found != streams_.end() ? found->second->topic : nullptr;
   }
+  const storage::JoinedMetrics& metrics() const { return engine_.metrics(); }
   template <class Use>
   void for_each_open(Use&& use) const {
     for (const auto& [id, stream] : streams_) {
@@ -82,6 +91,12 @@ class Streams {
     std::shared_ptr<const meta::Topic> topic;
     FollowedHere known;
     bool is_opening = false;
+    storage::Durability opened_as = storage::Durability::synced;
+    // How sessions are owed what is appended: by reference to what is durable with its ack, else as copies. Batches below
+    // `way_since` were on their way when the mode changed.
+    Offset way_since = 0;
+    bool referred_before = false;
+    bool refers(Offset base) const { return base < way_since ? referred_before : topic->config.mode == meta::Mode::persistent; }
     // Gives the spool what is to be said of failed references, where that is due.
     bool write_void(const ShardId& id, const Bytes& batch);
     void end_references(const ShardId& id);
@@ -94,13 +109,18 @@ class Streams {
     std::vector<Callback<void(Result<shard::Shard*>)>> waiting;
   };
   static constexpr size_t kGoneMax = 4'096;
+  // The class that shards of the topic are to have now.
+  storage::Durability wanted_class(const meta::Topic& topic) const;
+  void change_all(const TopicId& topic, Callback<void(Status)> done);
   void open(Stream& stream, const ShardId& id);
   void finish_opening(const ShardId& id, Status status);
 
   runtime::Core& core_;
   FanOut& fan_out_;
-  Engines engines_;
+  const BrokerOptions& options_;
   int64_t starts_;
+  storage::JoinedEngine engine_;
+  std::map<TopicId, storage::Durability> strengthened_;  // topics whose mode is being changed: what their shards have at least
   std::map<ShardId, std::unique_ptr<Stream>> streams_;
   std::set<TopicId> gone_;          // topics deleted lately: calls for them may still be on their way
   std::deque<TopicId> gone_first_;  // the same, oldest first; at most kGoneMax

@@ -1,9 +1,10 @@
 // Topics' changes: more partitions, other settings. A light topic has neither: it has one partition, and the node's settings.
+#include <algorithm>
 #include <utility>
 
-#include "broker/topics.h"
-
 #include "broker/gathering.h"
+#include "broker/topic_modes.h"
+#include "meta/topic_check.h"
 
 namespace robustmq::broker {
 namespace {
@@ -75,19 +76,27 @@ void Topics::configure(ConfigureTopics request, ReplyTo done) {
 void Topics::configure_one(const ConfigureTopics::One& wanted, bool validate_only, Callback<void(ConfiguredTopics::One)> done) {
   const auto topic = meta_.find(kDefaultTenant, wanted.name);
   if (!topic) return done({Code::unknown_topic, "no stream has this name (a light topic has the node's settings)"});
-  const std::vector<meta::SettingChange> changes = changes_of(wanted);
-  if (validate_only) {
-    meta::TopicConfig config = wanted.replaces_all ? meta::TopicConfig{} : topic->config;
-    config.mode = topic->config.mode;
-    Status status = meta::apply_settings(config, changes);
-    if (status.ok() && config.mode != topic->config.mode)
-      status = Error{Code::invalid_config, "the mode of a topic cannot be changed"};
-    return done({status.code(), status.ok() ? std::string() : status.error().detail});
-  }
-  meta_.configure_topic(topic->id, changes, wanted.replaces_all,
-                        [done = std::move(done)](Result<std::shared_ptr<const meta::Topic>> changed) mutable {
-                          done({changed.code(), changed ? std::string() : changed.error().detail});
-                        });
+  std::vector<meta::SettingChange> changes = changes_of(wanted);
+  meta::TopicConfig config = wanted.replaces_all ? meta::TopicConfig{} : topic->config;
+  config.mode = topic->config.mode;
+  Status status = meta::apply_settings(config, changes);
+  if (status.ok()) status = meta::check_settings(config);
+  if (!status.ok()) return done({status.code(), status.error().detail});
+  if (validate_only) return done({});
+  auto tell = [done = std::move(done)](Result<std::shared_ptr<const meta::Topic>> changed) mutable {
+    done({changed.code(), changed ? std::string() : changed.error().detail});
+  };
+  const bool names_mode =
+      std::any_of(changes.begin(), changes.end(), [](const meta::SettingChange& one) { return one.name == "mode"; });
+  if (!names_mode) return meta_.configure_topic(topic->id, changes, wanted.replaces_all, std::move(tell));
+  auto change = std::make_shared<ModeChange>();
+  change->topic = topic->id;
+  change->changes = std::move(changes);
+  change->replaces_all = wanted.replaces_all;
+  change->to = config.mode;
+  change->asker = core_.index();
+  change->done = std::move(tell);
+  core_.send(0, [peer = peers_[0], change = std::move(change)] { peer->change_mode(change); });
 }
 
 }  // namespace robustmq::broker

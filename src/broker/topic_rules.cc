@@ -23,8 +23,12 @@ Status TopicRules::check(const std::vector<TopicRule>& rules) {
       return Error{Code::invalid_topic, which + "topic must be 1 to 249 of [a-zA-Z0-9._-]"};
     }
     if (!meta::is_built(rule.mode)) {
+      return Error{Code::not_supported, which + "mode " + std::string(enum_name(rule.mode)) +
+                                            " is not built yet; use none, memory, hybrid or persistent"};
+    }
+    if (rule.topic.empty() && rule.mode == meta::Mode::hybrid) {
       return Error{Code::not_supported,
-                   which + "mode " + std::string(enum_name(rule.mode)) + " is not built yet; use none, memory or persistent"};
+                   which + "mode hybrid is for streams: give the rule a topic, or use memory or persistent for light topics"};
     }
     if (!rule.topic.empty() && rule.mode == meta::Mode::none) {
       return Error{Code::invalid_argument, which + "mode none stores nothing, so it takes no topic"};

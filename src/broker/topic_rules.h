@@ -13,7 +13,7 @@ namespace robustmq::broker {
 
 class TopicRules {
  public:
-  // Refuses what is not allowed or not built yet, by name: a bad filter or topic, modes hybrid and tiered.
+  // Refuses what is not allowed or not built yet, by name: a bad filter or topic, mode tiered, mode hybrid of light topics.
   static Status check(const std::vector<TopicRule>& rules);
 
   explicit TopicRules(std::vector<TopicRule> rules) : rules_(std::move(rules)) {}

@@ -15,10 +15,10 @@ Status apply(meta::TopicConfig& config, const std::vector<std::pair<std::string,
   if (Status status = meta::apply_settings(config, changes); !status.ok()) return status;
   if (!meta::is_built(config.mode)) {
     return Error{Code::invalid_config,
-                 "mode " + std::string(enum_name(config.mode)) + " is not built yet; use memory or persistent"};
+                 "mode " + std::string(enum_name(config.mode)) + " is not built yet; use memory, hybrid or persistent"};
   }
   if (config.mode == meta::Mode::none)
-    return Error{Code::invalid_config, "a stream stores its records: use mode memory or persistent"};
+    return Error{Code::invalid_config, "a stream stores its records: use mode memory, hybrid or persistent"};
   return {};
 }
 
@@ -69,9 +69,15 @@ void Topics::describe_light(const TopicRef& topic, Described done) {
   });
 }
 
-void Topics::describe_one(const TopicRef& topic, bool auto_create, Described done) {
+void Topics::describe_one(const TopicRef& topic, bool auto_create, bool with_unstored, Described done) {
   const auto stream = topic.id.is_zero() ? meta_.find(kDefaultTenant, topic.name) : meta_.find(topic.id);
-  if (stream) return done({Code::ok, facts_of(*stream)});
+  if (stream && (with_unstored || stream->config.mode != meta::Mode::none)) return done({Code::ok, facts_of(*stream)});
+  if (stream) {
+    DescribedTopic unstored{topic.id.is_zero() ? Code::unknown_topic : Code::unknown_topic_id, {}};
+    unstored.facts.name = topic.name;
+    unstored.facts.id = topic.id;
+    return done(std::move(unstored));
+  }
   if (topic.id.is_zero() && !is_valid_stream_name(topic.name)) {
     DescribedTopic refused{Code::invalid_topic, {}};
     refused.facts.name = topic.name;
@@ -99,7 +105,10 @@ void Topics::describe(DescribeTopics request, ReplyTo done) {
   auto gathering = std::make_shared<Gathering<DescribedTopics>>();
   gathering->done = std::move(done);
   if (request.all) {
-    for (const auto& topic : meta_.list(kDefaultTenant)) gathering->whole.topics.push_back({Code::ok, facts_of(*topic)});
+    for (const auto& topic : meta_.list(kDefaultTenant)) {
+      if (request.with_unstored || topic->config.mode != meta::Mode::none)
+        gathering->whole.topics.push_back({Code::ok, facts_of(*topic)});
+    }
     if (request.with_light) {
       gathering->waiting += peers_.size();
       for (Topics* peer : peers_) {
@@ -122,7 +131,7 @@ void Topics::describe(DescribeTopics request, ReplyTo done) {
   gathering->whole.topics.resize(request.topics.size());
   gathering->waiting += request.topics.size();
   for (size_t i = 0; i < request.topics.size(); ++i) {
-    describe_one(request.topics[i], request.auto_create, [gathering, i](DescribedTopic row) {
+    describe_one(request.topics[i], request.auto_create, request.with_unstored, [gathering, i](DescribedTopic row) {
       gathering->whole.topics[i] = std::move(row);
       gathering->finish_one();
     });

@@ -1,6 +1,8 @@
 // Topics: describe, create and delete topics. Lives on its core; asks the homes of light topics where the catalog has no answer.
 #pragma once
 
+#include <deque>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -35,13 +37,19 @@ class Topics {
   using Described = Callback<void(DescribedTopic)>;
   TopicFacts facts_of(const meta::Topic& topic) const;
   TopicFacts facts_of(const LightTopic& topic) const;
-  void describe_one(const TopicRef& topic, bool auto_create, Described done);
+  void describe_one(const TopicRef& topic, bool auto_create, bool with_unstored, Described done);
   void describe_light(const TopicRef& topic, Described done);
   DescribedTopic light_row(const TopicRef& topic);
   void create_one(const CreateTopics::One& wanted, bool validate_only, Callback<void(CreatedTopic)> done);
   void grow_one(const GrowTopics::One& wanted, bool validate_only, Callback<void(GrownTopics::One)> done);
   void configure_one(const ConfigureTopics::One& wanted, bool validate_only, Callback<void(ConfiguredTopics::One)> done);
   void create_made(meta::Topic topic, CreatedTopic row, Callback<void(CreatedTopic)> done);
+  // topic_modes.cc: on core 0; one at a time for each topic.
+  struct ModeChange;
+  void change_mode(std::shared_ptr<ModeChange> change);
+  void run_mode_change(const std::shared_ptr<ModeChange>& change);
+  void end_mode_change(const std::shared_ptr<ModeChange>& change, Result<std::shared_ptr<const meta::Topic>> result);
+  void on_all_streams(Callback<void(Streams&, Callback<void(Status)>)> ask, Callback<void(Status)> done);
   void make(meta::Topic topic, Callback<void(Result<std::shared_ptr<const meta::Topic>>)> done);
   void open_all(std::shared_ptr<const meta::Topic> topic, Callback<void(Status)> done);
 
@@ -53,6 +61,7 @@ class Topics {
   const TopicRules& rules_;
   DeclareMetrics& declared_;
   std::vector<Topics*> peers_;
+  std::map<TopicId, std::deque<std::shared_ptr<ModeChange>>> mode_changes_;  // the first is under way
 };
 
 }  // namespace robustmq::broker

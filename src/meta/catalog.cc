@@ -97,6 +97,8 @@ Result<int64_t> Catalog::on(const CreateTopic& command) {
   if (topic.id.is_zero()) return Error{Code::invalid_topic, "a topic without an id"};
   if (topic.config.cleanup_policy != CleanupPolicy::remove && feature_level_ < kCompactionLevel)
     return Error{Code::not_supported, "the catalog's feature level is too low"};
+  if (topic.config.mode == Mode::hybrid && feature_level_ < kModesLevel)
+    return Error{Code::not_supported, "the catalog's feature level is too low"};
   const auto alike = by_collision_name_.find(Name(topic.tenant, collision_name(topic.name)));
   if (alike != by_collision_name_.end()) {
     const std::string& other = topics_.at(alike->second)->name;
@@ -205,7 +207,13 @@ Result<int64_t> Catalog::on(const ConfigureTopic& command) {
     changes.push_back({one.name, one.value, static_cast<SettingChange::How>(one.how)});
   }
   if (Status status = apply_settings(changed.config, changes); !status.ok()) return status.error();
-  if (changed.config.mode != before.mode) return Error{Code::invalid_config, "the mode of a topic cannot be changed"};
+  if (changed.config.mode != before.mode) {
+    if (feature_level_ < kModesLevel) return Error{Code::not_supported, "the catalog's feature level is too low"};
+    // What it has had so far may have given offsets that nobody knows any more.
+    int64_t starts = 0;
+    for (const auto& [node, count] : starts_) starts = std::max(starts, count);
+    if (before.mode != Mode::persistent) changed.offset_floor = std::max(changed.offset_floor, starts << 32);
+  }
   const Status allowed = check_topic(changed, command.limits);
   if (!allowed.ok()) return allowed.error();
   if (changed.config.cleanup_policy != before.cleanup_policy && feature_level_ < kCompactionLevel)

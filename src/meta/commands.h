@@ -20,10 +20,11 @@ namespace robustmq::meta {
 
 // What a build understands of the catalog; behaviour that older nodes would not share waits for the level to be raised.
 constexpr uint32_t kFeatureLevelMin = 1;
-constexpr uint32_t kFeatureLevelMax = 4;
+constexpr uint32_t kFeatureLevelMax = 5;
 constexpr uint32_t kTopicChangesLevel = 2;  // grow_topic, configure_topic
 constexpr uint32_t kCompactionLevel = 3;    // other cleanup policies than delete: older nodes would drop what is to stay
 constexpr uint32_t kTopicRuleLevel = 4;     // topics that are topic rules: older nodes would send their messages elsewhere
+constexpr uint32_t kModesLevel = 5;         // mode hybrid, and modes that change: older nodes would give offsets twice
 
 enum class CommandKind : uint8_t {
   node_started = 1,
@@ -125,7 +126,7 @@ struct GrowTopic {
   }
 };
 
-// Changes settings of a topic, all or none. The mode stays. Errors: unknown_topic_id, invalid_config.
+// Changes settings of a topic, all or none; the mode stays where it is not named. Errors: unknown_topic_id, invalid_config.
 struct ConfigureTopic {
   static constexpr CommandKind kKind = CommandKind::configure_topic;
   struct Change {

@@ -45,8 +45,9 @@ class Meta {
   // Gives a topic this many partitions, more than it has. Errors: unknown_topic_id, invalid_partitions, quota_exceeded,
   // storage_*.
   virtual void grow_topic(TopicId id, int32_t partitions, TopicDone done) = 0;
-  // Changes settings, all or none; with `replaces_all` what is not named gets its default. The mode stays. Errors:
-  // unknown_topic_id, invalid_config, storage_*.
+  // Changes settings, all or none; with `replaces_all` what is not named gets its default, but the mode. Whoever
+  // changes the mode sees to it that the topic's shards have the class of the stronger one meanwhile (broker/topic_modes.cc).
+  // Errors: unknown_topic_id, invalid_config, storage_*.
   virtual void configure_topic(TopicId id, const std::vector<SettingChange>& changes, bool replaces_all, TopicDone done) = 0;
   // A block of producer ids that nobody else gets: the first of `kProducerIdBlock`.
   static constexpr int64_t kProducerIdBlock = 1000;

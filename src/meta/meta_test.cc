@@ -156,7 +156,7 @@ TEST_F(CatalogTest, ConfiguresATopicAllOrNothing) {
   EXPECT_EQ(configure({{"retention_ms", "6", set}, {"retention_bytes", "-7", set}}), Code::invalid_config);
   EXPECT_EQ(configure({{"retention_ms", "6", append}}), Code::invalid_config);
   EXPECT_EQ(configure({{"nothing", "6", set}}), Code::invalid_config);
-  EXPECT_EQ(configure({{"mode", "memory", set}}), Code::invalid_config);
+  EXPECT_EQ(configure({{"mode", "memory", set}}), Code::not_supported) << "before the feature level";
   EXPECT_EQ(configure({{"retention_ms", "6", 4}}), Code::not_supported);
   EXPECT_EQ(config().retention_ms, 5);
   EXPECT_EQ(configure({{"kept.list", "a,b", append}, {"kept.list", "b,c", append}, {"kept.list", "a", subtract}}), Code::ok);
@@ -171,6 +171,23 @@ TEST_F(CatalogTest, ConfiguresATopicAllOrNothing) {
   Catalog again;
   ASSERT_TRUE(again.restore(catalog.snapshot()).ok());
   EXPECT_EQ(again.fingerprint(), catalog.fingerprint());
+}
+
+TEST_F(CatalogTest, ATopicThatLeavesAModeOfLessNotesWhereItsOffsetsGoOn) {
+  ASSERT_TRUE(apply(RaiseFeatureLevel{{}, kModesLevel}).ok());
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(apply(NodeStarted{{}, 1, {}, kFeatureLevelMax}).ok());
+  EXPECT_EQ(create(topic_of("a", 1)), Code::ok);
+  const auto set_mode = [&](const char* mode) {
+    return apply(ConfigureTopic{{}, id_of(1), false, {{"mode", mode, 0}}, limits}).code();
+  };
+  const auto topic = [&] { return catalog.topics().at(id_of(1)); };
+  EXPECT_EQ(set_mode("memory"), Code::ok);
+  EXPECT_EQ(topic()->offset_floor, 0) << "nothing was lost so far";
+  EXPECT_EQ(set_mode("hybrid"), Code::ok);
+  EXPECT_EQ(topic()->offset_floor, Offset{3} << 32);
+  EXPECT_EQ(set_mode("none"), Code::ok);
+  EXPECT_EQ(set_mode("tiered"), Code::invalid_config);
+  EXPECT_EQ(topic()->config.mode, Mode::none);
 }
 
 TEST_F(CatalogTest, GivesNoProducerIdTwice) {

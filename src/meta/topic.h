@@ -10,7 +10,7 @@
 
 namespace robustmq::meta {
 
-// A topic's durability class (ARCHITECTURE.md, "What an ack means"). hybrid and tiered are named and not built yet.
+// A topic's durability class (ARCHITECTURE.md, "What an ack means"). tiered is named and not built yet.
 enum class Mode : uint8_t { none = 0, memory = 1, hybrid = 2, persistent = 3, tiered = 4 };
 
 // What becomes of old records: dropped by retention, compacted (of each key the newest stays), both, or neither. Bits.
@@ -34,7 +34,7 @@ struct robustmq::EnumNames<robustmq::meta::Mode> {
 
 namespace robustmq::meta {
 
-constexpr bool is_built(Mode mode) { return mode == Mode::none || mode == Mode::memory || mode == Mode::persistent; }
+constexpr bool is_built(Mode mode) { return mode != Mode::tiered; }
 
 constexpr bool compacts(CleanupPolicy policy) { return (static_cast<uint8_t>(policy) & 2) != 0; }
 constexpr bool removes(CleanupPolicy policy) { return (static_cast<uint8_t>(policy) & 1) != 0; }
@@ -70,11 +70,13 @@ struct TopicConfig {
   int64_t compaction_lag_min_ms = 0;
   int64_t compaction_lag_max_ms = INT64_MAX;
   bool takes_dead_letters = false;
+  int64_t flush_ms = INT64_MAX;
+  int64_t flush_messages = INT64_MAX;
 
   bool operator==(const TopicConfig&) const = default;
   template <class V>
   static void describe(V& v) {
-    v.field("mode", &TopicConfig::mode, {.doc = "What an ack means: none, memory or persistent."});
+    v.field("mode", &TopicConfig::mode, {.doc = "What an ack means: none, memory, hybrid or persistent."});
     v.field("retention_ms", &TopicConfig::retention_ms,
             {.doc = "Age at which records are dropped; -1 keeps them.", .unit = "ms", .min = -1});
     v.field(
@@ -108,6 +110,14 @@ struct TopicConfig {
             {.doc = "Age at which records are compacted, however few they are.", .unit = "ms", .min = 1});
     v.field("takes_dead_letters", &TopicConfig::takes_dead_letters,
             {.doc = "Whether dead letters of share groups may be written to it."});
+    v.field("flush_ms", &TopicConfig::flush_ms,
+            {.doc = "Mode hybrid: what is acknowledged is synced within this time; not set: the node's hybrid_window_ms. Other "
+                    "modes only show it.",
+             .unit = "ms",
+             .min = 0});
+    v.field(
+        "flush_messages", &TopicConfig::flush_messages,
+        {.doc = "Mode hybrid: fewer messages than this may be acknowledged and not synced. Other modes only show it.", .min = 1});
   }
 };
 
@@ -119,6 +129,8 @@ struct Topic {
   TopicConfig config;
   std::string mqtt_filter;  // of the topic rule that made it; empty otherwise
   bool is_rule = false;     // that rule is this row, made at run time: it is there as long as the topic
+  // Its partitions go on there at the least: offsets below may have been given in a mode whose records are gone.
+  Offset offset_floor = 0;
 
   template <class V>
   static void describe(V& v) {
@@ -129,6 +141,7 @@ struct Topic {
     v.field("config", &Topic::config);
     v.field("mqtt_filter", &Topic::mqtt_filter);
     v.field("is_rule", &Topic::is_rule);
+    v.field("offset_floor", &Topic::offset_floor);
   }
 };
 

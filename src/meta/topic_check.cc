@@ -52,16 +52,20 @@ Status check_topic(const Topic& topic, const CatalogLimits& limits) {
   if (topic.partitions < 1 || static_cast<uint32_t>(topic.partitions) > limits.topic_partitions_max)
     return Error{Code::invalid_partitions, std::to_string(topic.partitions) + " partitions, allowed are 1 to " +
                                                std::to_string(limits.topic_partitions_max)};
-  if (!is_built(topic.config.mode))
-    return Error{Code::invalid_config, "mode " + std::string(enum_name(topic.config.mode)) + " is not built in this version"};
-  RangeVisitor ranges{topic.config, {}};
-  TopicConfig::describe(ranges);
-  if (!ranges.broken.empty()) return Error{Code::invalid_config, ranges.broken};
-  if (compacts(topic.config.cleanup_policy) && topic.config.mode != Mode::persistent)
-    return Error{Code::invalid_config, "only topics of mode persistent are compacted"};
   if (topic.is_rule && (!is_valid_topic_filter(topic.mqtt_filter) || topic.mqtt_filter.starts_with('$')))
     return Error{Code::invalid_topic, "not a filter of topics that are stored: " + topic.mqtt_filter};
-  if (topic.config.compaction_lag_min_ms > topic.config.compaction_lag_max_ms)
+  return check_settings(topic.config);
+}
+
+Status check_settings(const TopicConfig& config) {
+  if (!is_built(config.mode))
+    return Error{Code::invalid_config, "mode " + std::string(enum_name(config.mode)) + " is not built in this version"};
+  RangeVisitor ranges{config, {}};
+  TopicConfig::describe(ranges);
+  if (!ranges.broken.empty()) return Error{Code::invalid_config, ranges.broken};
+  if (compacts(config.cleanup_policy) && config.mode != Mode::persistent && config.mode != Mode::hybrid)
+    return Error{Code::invalid_config, "only topics of mode persistent or hybrid are compacted"};
+  if (config.compaction_lag_min_ms > config.compaction_lag_max_ms)
     return Error{Code::invalid_config, "the least compaction lag is above the largest"};
   return {};
 }

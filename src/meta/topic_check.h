@@ -37,6 +37,8 @@ std::string collision_name(std::string_view name);
 
 // Name, number of partitions, settings, and the filter where it is a rule. Errors: invalid_topic, invalid_partitions,
 // invalid_config (a mode that is not built is refused by name).
+// What of the settings does not go together, or is not built.
+Status check_settings(const TopicConfig& config);
 Status check_topic(const Topic& topic, const CatalogLimits& limits);
 
 }  // namespace robustmq::meta

@@ -100,7 +100,7 @@ struct SettingReader {
       else
         problem = "must be true or false";
     } else if constexpr (std::is_enum_v<T>) {
-      if (!enum_from_name(text, member)) problem = "must be one of none, memory, hybrid, persistent, tiered";
+      if (!enum_from_name(text, member)) problem = "must be one of none, memory, hybrid, persistent";
     } else {
       T value{};
       const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);

@@ -25,6 +25,7 @@
 #include "protocol/kafka/options.h"
 #include "protocol/mqtt/metrics.h"
 #include "raft/group.h"
+#include "storage/joined_log.h"
 #include "storage/journal.h"
 #include "storage/memory/memory_log.h"
 #include "storage/rocksdb/rocks_kv.h"
@@ -60,6 +61,7 @@ void for_each_metrics_struct(Visit&& visit) {
   visit.template operator()<net::HttpServerCounters>("admin_http", "Connections of the admin API");
   visit.template operator()<raft::GroupMetrics>("catalog", "Catalog");
   visit.template operator()<storage::MemoryMetrics>("memory", "Memory logs");
+  visit.template operator()<storage::JoinedMetrics>("modes", "Modes of streams");
   visit.template operator()<storage::SegmentMetrics>("segment", "Segments");
   visit.template operator()<storage::JournalMetrics>("journal", "Journal");
   visit.template operator()<storage::RowsMetrics>("rows", "Rows in RocksDB");

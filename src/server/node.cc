@@ -220,6 +220,7 @@ Task<Status> Node::open_halls() {
     room.metrics.add("lease", room.hall->lease_metrics());
     room.metrics.add("queue", room.hall->queue_metrics());
     room.metrics.add("compaction", room.hall->compaction_metrics());
+    room.metrics.add("modes", room.hall->mode_metrics());
     room.metrics.add("quota", room.hall->quota_metrics());
     room.metrics.add("declare", room.hall->declare_metrics());
     room.metrics.add("memory", room.budget.metrics());

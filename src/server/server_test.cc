@@ -40,13 +40,14 @@ TEST(Options, OfTheExampleFilesAreRight) {
 }
 
 TEST(Options, RefuseByNameAndPlaceWhatIsNotBuilt) {
-  const std::string hybrid = problem_of(
-      "[[topic_rule]]\nfilter = \"a\"\nmode = \"memory\"\n[[topic_rule]]\nfilter = \"b\"\ntopic = \"b\"\nmode = \"hybrid\"\n");
+  const std::string hybrid =
+      problem_of("[[topic_rule]]\nfilter = \"a\"\nmode = \"memory\"\n[[topic_rule]]\nfilter = \"b\"\nmode = \"hybrid\"\n");
   EXPECT_TRUE(hybrid.starts_with("robust.toml:4: topic_rule[1]: ")) << hybrid;
   EXPECT_NE(hybrid.find("hybrid"), std::string::npos) << hybrid;
   const std::string tiered = problem_of("[[topic_rule]]\nfilter = \"b\"\ntopic = \"b\"\nmode = \"tiered\"\n");
   EXPECT_NE(tiered.find("tiered"), std::string::npos) << tiered;
   EXPECT_EQ(problem_of("[[topic_rule]]\nfilter = \"b\"\nmode = \"persistent\"\n"), "");
+  EXPECT_EQ(problem_of("[[topic_rule]]\nfilter = \"b\"\ntopic = \"b\"\nmode = \"hybrid\"\n"), "");
 }
 
 TEST(Options, RefuseAnAddressThatIsNone) {

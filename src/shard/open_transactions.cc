@@ -88,6 +88,12 @@ std::vector<AbortedRow> OpenTransactions::aborted_rows(Offset as_of) const {
   return {aborted_.begin(), end};
 }
 
+std::vector<ProducerId> OpenTransactions::open_producers() const {
+  std::vector<ProducerId> producers;
+  for (const auto& [producer, first] : open_) producers.push_back(producer);
+  return producers;
+}
+
 Status OpenTransactions::restore(const std::vector<OpenRow>& open, const std::vector<AbortedRow>& aborted) {
   for (const OpenRow& row : open) note_batch(row.producer, row.first);
   for (const AbortedRow& row : aborted) {

@@ -78,6 +78,7 @@ class OpenTransactions {
   std::vector<OpenRow> open_rows(Offset as_of) const;
   std::vector<AbortedRow> aborted_rows(Offset as_of) const;
   Status restore(const std::vector<OpenRow>& open, const std::vector<AbortedRow>& aborted);
+  std::vector<ProducerId> open_producers() const;
 
  private:
   // Its marker is stored, and not yet for good.

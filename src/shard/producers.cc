@@ -40,6 +40,11 @@ Result<Offset> Producers::check(const BatchView& batch) const {
     if (known.is_aborted && known.first_sequence == first) return Offset{-1};
     if (known.first_sequence == first && known.last_sequence == last) return known.base_offset;
   }
+  // What it sent in between may have been acknowledged and lost.
+  constexpr uint32_t kHalf = uint32_t{1} << 30;
+  const uint32_t ahead = (static_cast<uint32_t>(first) - static_cast<uint32_t>(producer.next_sequence)) & 0x7fff'ffff;
+  const Offset last_known = producer.count > 0 ? producer.batches[producer.count - 1].last_offset : -1;
+  if (ahead < kHalf && lost_until_ > 0 && last_known < lost_until_) return Offset{-1};
   if (first != producer.next_sequence)
     return Error{Code::out_of_order_sequence,
                  "sequence " + std::to_string(first) + ", expected " + std::to_string(producer.next_sequence)};

@@ -92,6 +92,8 @@ class Producers {
   // The caller ensures that the batch has a producer id >= 0. A repeat gives the offset of the first time; otherwise -1: the
   // batch may be stored and is then given to note().
   Result<Offset> check(const BatchView& batch) const;
+  // A producer of which nothing is known from that offset on may go on behind what is known: the rest may have been lost.
+  void set_lost_until(Offset offset) { lost_until_ = offset; }
   // Remembers a batch that is stored at `base_offset`.
   void note(const BatchView& batch, Offset base_offset, WallTime now);
   // A marker of this epoch is stored. `aborted_from`: where the transaction began that it aborts; -1: none.
@@ -137,6 +139,7 @@ class Producers {
   ProducerLimits limits_;
   Callback<bool(ProducerId)> stays_;
   std::list<Producer> by_age_;  // idle longest first
+  Offset lost_until_ = 0;
   std::map<ProducerId, std::list<Producer>::iterator> by_id_;
 };
 

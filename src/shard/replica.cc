@@ -75,22 +75,37 @@ void Replica::roll_back() {
   if (producers_) producers_->forget_from(end_);
 }
 
-Status Replica::restore(ByteSpan bytes) {
+std::vector<Marker> Replica::markers_to_abort() const {
+  std::vector<Marker> markers;
+  if (!transactions_) return markers;
+  for (const ProducerId id : transactions_->open_producers())
+    markers.push_back({id, producers_ ? producers_->epoch_of(id) : int16_t{-1}, false});
+  return markers;
+}
+
+Status Replica::restore(ByteSpan bytes, Offset as_of) {
   if (bytes.empty()) return {};
+  const Offset limit = std::min(end_, as_of);
   Result<State> state = decode_described<State>(bytes);
   if (!state.ok()) return state.error();
   if (!state->open.empty() || !state->aborted.empty()) {
+    // Of one that was aborted behind the limit the beginning is there: it is open.
+    std::erase_if(state->aborted, [&](const AbortedRow& row) {
+      if (row.marker < limit) return false;
+      if (row.first < limit) state->open.push_back({row.producer, row.first});
+      return true;
+    });
     const Status status = transactions().restore(state->open, state->aborted);
     if (!status.ok()) return status;
-    transactions_->roll_back(end_);
+    transactions_->roll_back(limit);
   }
   if (!state->producers.empty()) {
     const Status status = producers().restore(state->producers);
     if (!status.ok()) return status;
-    producers_->forget_from(end_);
+    producers_->forget_from(limit);
   }
   for (const EpochStart& one : state->epochs) {
-    if (one.start < end_) note_epoch(one.epoch, one.start);
+    if (one.start < limit) note_epoch(one.epoch, one.start);
   }
   trim(state->start);
   clean_until_ = std::min(state->clean_until, high_watermark_);

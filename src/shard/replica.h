@@ -74,9 +74,16 @@ class Replica {
     if (transactions_) transactions_->forget_below(log_start);
   }
 
-  // Rebuilding after a start: the state of the last seal, then each stored batch behind it, in order.
-  Status restore(ByteSpan state);
+  // Rebuilding after a start: the state of the last seal, then each stored batch behind it, in order. What the state says of
+  // offsets from `as_of` on is left out: what was kept in memory is gone, or is replayed.
+  Status restore(ByteSpan state, Offset as_of = INT64_MAX);
   void replay(const BatchView& batch, WallTime now);
+  // What was stored below that offset may have been lost: a producer may go on behind what is known of it.
+  void set_lost_until(Offset offset) {
+    if (offset > 0) producers().set_lost_until(offset);
+  }
+  // Those whose transaction is open, and their epoch.
+  std::vector<Marker> markers_to_abort() const;
   // What restore() takes: the state below the high watermark.
   Bytes snapshot() const;
 

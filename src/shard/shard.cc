@@ -42,9 +42,11 @@ Shard::Shard(runtime::Core& core, ShardId id, storage::OpenedLog opened, LeaderE
     : core_(core),
       id_(id),
       log_append_time_(settings.log_append_time),
+      is_volatile_(opened.is_volatile),
       batch_bytes_max_(settings.batch_bytes_max),
       log_(std::move(opened.log)),
       replica_(log_->bounds().end, epoch) {
+  replica_.set_lost_until(opened.lost_until);
   if (opened.replica_state.empty() && opened.state_as_of >= log_->bounds().end) return;  // nothing to recover
   kept_ = std::make_unique<Kept>(Kept{std::move(opened.replica_state), opened.state_as_of});
 }
@@ -60,8 +62,11 @@ void Shard::end() {
   if (waiting_starts_) {
     for (WaitingStart& one : *waiting_starts_) one.done(Code::shutting_down);
   }
-  if (const std::unique_ptr<Readings> readings = std::move(readings_)) {
-    for (auto& [number, done] : readings->done) done(Code::shutting_down);
+  if (const std::unique_ptr<Asked> asked = std::move(asked_)) {
+    for (auto& [number, done] : asked->readings) done(Code::shutting_down);
+    if (asked->change) {
+      for (auto& done : asked->change->done) done(Code::shutting_down);
+    }
   }
   wake();
 }
@@ -69,13 +74,16 @@ void Shard::end() {
 void Shard::recover(Callback<void(Status)> done) {
   const std::unique_ptr<Kept> kept = std::move(kept_);
   if (!kept) return done(Status());
-  const Status restored = replica_.restore(kept->state);
+  const Status restored = replica_.restore(kept->state, kept->as_of);
   if (!restored.ok()) return done(restored);
   if (replica_.clean_until() > 0)
     compaction_ = std::make_unique<CompactionState>(CompactionState{nullptr, replica_.clean_until()});
   const storage::Bounds bounds = log_->bounds();
   const Offset from = std::max(kept->as_of, bounds.start);
-  if (from >= bounds.end) return done(Status());
+  if (from >= bounds.end) {
+    abort_open_transactions();
+    return done(Status());
+  }
   const WallTime now = core_.wall_now();
   storage::replay_batches(
       core_, *log_, from, [self = anchor_.anchor(this)] { return self.get() != nullptr; },
@@ -83,7 +91,61 @@ void Shard::recover(Callback<void(Status)> done) {
         replica_.replay(BatchView(batch), now);
         return Status();
       },
-      std::move(done));
+      [self = anchor_.anchor(this), done = std::move(done)](Status status) mutable {
+        if (Shard* shard = self.get(); shard && status.ok()) shard->abort_open_transactions();
+        done(std::move(status));
+      });
+}
+
+// What was in memory is gone, and with it the markers of transactions that had begun below: nobody would end them.
+void Shard::abort_open_transactions() {
+  if (!is_volatile_) return;
+  for (const Marker& marker : replica_.markers_to_abort()) end_transaction(marker, [](const Status&) {});
+}
+
+void Shard::change(storage::Durability to, Callback<void(Status)> done) {
+  Change* present = changing();
+  if (present && present->to == to) {
+    present->done.push_back(std::move(done));
+    return begin_change();
+  }
+  if (present && present->has_begun) {
+    // Behind the one under way.
+    present->done.push_back([self = anchor_.anchor(this), to, done = std::move(done)](const Status& status) mutable {
+      Shard* shard = self.get();
+      if (!shard || status.code() == Code::shutting_down) return done(Code::shutting_down);
+      shard->change(to, std::move(done));
+    });
+    return;
+  }
+  asked().change = std::make_unique<Change>(Change{to, false, {}});
+  asked_->change->done.push_back(std::move(done));
+  begin_change();
+}
+
+void Shard::begin_change() {
+  Change* change = changing();
+  if (!change || change->has_begun) return;
+  if (change->to == storage::Durability::memory && !replica_.markers_to_abort().empty()) {
+    for (auto& done : std::exchange(change->done, {})) done({});  // may end it
+    return;
+  }
+  change->has_begun = true;
+  log_->change(change->to, [self = anchor_.anchor(this)](const Status& status) {
+    if (Shard* shard = self.get()) shard->on_changed(status);
+  });
+}
+
+void Shard::on_changed(const Status& status) {
+  const std::unique_ptr<Change> change = std::move(asked_->change);
+  forget_asked();
+  // What limits dropped from memory, those behind it drop too, for good.
+  if (const Offset whole_from = log_->bounds().whole_from; status.ok() && whole_from > replica_.start()) {
+    replica_.trim(whole_from);
+    ++unsealed_bytes_;
+    seal([](const Status&) {});
+  }
+  for (auto& done : change->done) done(status);
 }
 
 void Shard::append(Bytes batch, uint64_t origin, Callback<void(Result<Appended>)> done) {
@@ -203,6 +265,7 @@ void Shard::settle(Waiting& waiting, const Status& status) {
   }
   replica_.commit(waiting.next_offset);
   if (!watchers_.empty()) core_.defer(*this);
+  if (asked_) begin_change();
   if (unsealed_bytes_ >= kSealEveryBytes) seal([](Status) {});
   const Offset log_start = start();
   if (listener_ && !waiting.batch.empty()) {
@@ -255,9 +318,8 @@ void Shard::read_batches(Offset from, Offset until, Callback<Status(ByteSpan)> e
     bool is_over = false;
   };
   auto reading = std::make_shared<Reading>(Reading{until, std::move(each)});
-  if (!readings_) readings_ = std::make_unique<Readings>();
-  const uint64_t number = ++readings_->last;
-  readings_->done.emplace(number, std::move(done));
+  const uint64_t number = ++asked().last_reading;
+  asked_->readings.emplace(number, std::move(done));
   storage::replay_batches(
       core_, *log_, std::max(from, log_->bounds().start), [self = anchor_.anchor(this)] { return self.get() != nullptr; },
       [reading](ByteSpan batch) {
@@ -268,10 +330,10 @@ void Shard::read_batches(Offset from, Offset until, Callback<Status(ByteSpan)> e
       [reading, number, self = anchor_.anchor(this)](Status status) {
         Shard* shard = self.get();
         if (!shard) return;  // told at its end
-        const auto found = shard->readings_->done.find(number);
+        const auto found = shard->asked_->readings.find(number);
         Callback<void(Status)> told = std::move(found->second);
-        shard->readings_->done.erase(found);
-        if (shard->readings_->done.empty()) shard->readings_.reset();
+        shard->asked_->readings.erase(found);
+        shard->forget_asked();
         told(reading->is_over ? Status() : std::move(status));
       });
 }
@@ -308,7 +370,7 @@ void Shard::retain(WallTime now) {
   const Offset kept = listener_ ? listener_->kept_from(id_) : INT64_MAX;
   log_->retain(now, kept);
   // What a trim could not drop.
-  const Offset below = std::min(replica_.start(), kept);
+  const Offset below = std::min(std::max(replica_.start(), log_->bounds().whole_from), kept);
   if (below > log_->bounds().start) log_->trim(below, [](Status) {});
 }
 

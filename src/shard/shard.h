@@ -152,6 +152,12 @@ class Shard final : private runtime::Deferred {
   // has more keys than the memory), corrupt_storage, storage_*, shutting_down.
   void compact(const CompactionSettings& settings, Callback<void(Result<Compacted>)> done);
   void measure_dirt(int64_t min_lag_ms, Callback<void(CompactionDirt)> done);
+  // Changes the durability class of what is readable and of what is appended from then on (Log::change). A transaction that is
+  // open keeps the stronger class until it has ended, so that its marker is not in the weaker one: `done` does not wait for that.
+  // Errors: storage_full, storage_failed, shutting_down; then the class is as it was.
+  void change(storage::Durability to, Callback<void(Status)> done);
+  // When what was acknowledged is as durable as it will be.
+  void flush(Callback<void(Status)> done) { log_->flush(std::move(done)); }
   // Whether there is anything that a seal would keep.
   bool wants_seal() const { return unsealed_bytes_ > 0 && !is_sealing_ && !has_failed(); }
 
@@ -165,7 +171,7 @@ class Shard final : private runtime::Deferred {
   bool has_failed() const { return has_failed_ || log_->has_failed(); }
   // Nothing is under way and nobody waits: it may be closed.
   bool is_idle() const {
-    return in_log_ == 0 && !first_waiting_ && !inline_ && !is_sealing_ && watchers_.empty() && !readings_ &&
+    return in_log_ == 0 && !first_waiting_ && !inline_ && !is_sealing_ && watchers_.empty() && !asked_ &&
            !(compaction_ && compaction_->running);
   }
 
@@ -186,7 +192,13 @@ class Shard final : private runtime::Deferred {
 
   void run_deferred() override { wake(); }
   void wake();
-  Offset start() const { return std::max(log_->bounds().start, replica_.start()); }
+  Offset start() const {
+    const storage::Bounds bounds = log_->bounds();
+    return std::max({bounds.start, bounds.whole_from, replica_.start()});
+  }
+  void begin_change();
+  void on_changed(const Status& status);
+  void abort_open_transactions();
   void read(Offset from, Offset start, uint64_t bytes_max, bool first_batch_over_limit, bool until_stable,
             Callback<void(Result<Fetched>)> done);
   class Compacting;
@@ -207,7 +219,8 @@ class Shard final : private runtime::Deferred {
   bool log_append_time_;
   bool has_failed_ = false;
   bool is_sealing_ = false;
-  Code failure_ = Code::ok;  // of the appends under way: set with the first that failed, until the last of them is done
+  bool is_volatile_ = false;  // as opened
+  Code failure_ = Code::ok;   // of the appends under way: set with the first that failed, until the last of them is done
   int32_t batch_bytes_max_;
   std::unique_ptr<storage::Log> log_;
   Replica replica_;
@@ -225,12 +238,27 @@ class Shard final : private runtime::Deferred {
     Callback<void(Status)> done;
   };
   std::unique_ptr<std::vector<WaitingStart>> waiting_starts_;  // nullptr: none
-  // Of read_batches; nullptr: none is under way.
-  struct Readings {
-    std::map<uint64_t, Callback<void(Status)>> done;
-    uint64_t last = 0;
+  // A change of the class under way, or waiting for open transactions to end.
+  struct Change {
+    storage::Durability to;
+    bool has_begun = false;
+    std::vector<Callback<void(Status)>> done;
   };
-  std::unique_ptr<Readings> readings_;
+  // Of read_batches and change; nullptr: none is under way.
+  struct Asked {
+    std::map<uint64_t, Callback<void(Status)>> readings;
+    uint64_t last_reading = 0;
+    std::unique_ptr<Change> change;
+  };
+  Asked& asked() {
+    if (!asked_) asked_ = std::make_unique<Asked>();
+    return *asked_;
+  }
+  void forget_asked() {
+    if (asked_->readings.empty() && !asked_->change) asked_.reset();
+  }
+  Change* changing() const { return asked_ ? asked_->change.get() : nullptr; }
+  std::unique_ptr<Asked> asked_;
   struct CompactionState {
     std::shared_ptr<Compacting> running;  // nullptr: none
     Offset durable_until = 0;             // up to where it was compacted as of the newest seal

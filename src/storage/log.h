@@ -42,6 +42,15 @@ struct Bounds {
   Offset end = 0;           // offset the next batch begins at; appended, not yet necessarily durable
   Offset durable = 0;       // everything below it has this engine's durability
   uint64_t size_bytes = 0;  // of the batches kept
+  // Readers begin there: behind what is left below it something is missing (storage/joined_log.h). 0: nothing is.
+  Offset whole_from = 0;
+};
+
+// What an acknowledged append of a log survives; the weaker first.
+enum class Durability : uint8_t {
+  memory,  // nothing
+  hybrid,  // all but the last window: see LogSettings
+  synced,  // kill -9 and a power cut
 };
 
 // What `find` looks for.
@@ -63,6 +72,12 @@ struct LogSettings {
   int64_t retention_bytes = -1;  // -1: no limit
   int64_t records_max = -1;      // memory engine: oldest go first
   bool leads = false;            // see Log::append_behind
+  // Of an engine that has several classes (storage/joined_log.h): the class a log is opened in, and how much of a hybrid one may
+  // be acknowledged and not synced: at most so many bytes and records, none older than that.
+  Durability durability = Durability::synced;
+  int64_t window_ms = 50;
+  int64_t window_bytes = 1 << 20;
+  int64_t window_records = INT64_MAX;
 };
 
 // A part of a log that takes no more appends and may be rewritten.
@@ -129,6 +144,12 @@ class Log {
   }
   // True once storage_failed happened.
   virtual bool has_failed() const = 0;
+  // When `done` says ok, what is readable has the class, and so has what is appended from then on; appends asked meanwhile wait
+  // or have the class before. After an error it is as it was. One at a time. Errors: not_supported, not_attempted (one is under
+  // way), storage_full, storage_failed.
+  virtual void change(Durability to, Callback<void(Status)> done) { (void)to, done(Code::not_supported); }
+  // When what is acknowledged will be synced, where it is to be, without waiting for the window.
+  virtual void flush(Callback<void(Status)> done) { done({}); }
 };
 
 struct OpenedLog {
@@ -136,6 +157,9 @@ struct OpenedLog {
   Bytes replica_state;     // of the newest seal; empty when there is none
   Offset state_as_of = 0;  // the shard replays batches from here to rebuild its state
   std::string report;      // what recovery cut or could not read, for the log; empty when nothing
+  // Above 0: records from the end of what is stored to here may have been lost; the log goes on there.
+  Offset lost_until = 0;
+  bool is_volatile = false;  // what is appended now does not outlive the process, whatever the rest does
 };
 
 struct EngineTraits {

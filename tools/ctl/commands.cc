@@ -128,10 +128,11 @@ std::optional<Command> parse_commands(int argc, char** argv, int& exit_code) {
       "Examples:\n"
       "  robust-ctl topics create sensors --partitions 4 --set mode=persistent\n"
       "  robust-ctl topics describe sensors\n"
+      "  robust-ctl topics set sensors mode=hybrid flush_ms=20\n"
       "  robust-ctl -s 10.0.0.7:58080 health");
   app.fallthrough();
 
-  CLI::App* topics = app.add_subcommand("topics", "List, describe, create and delete topics");
+  CLI::App* topics = app.add_subcommand("topics", "List, describe, create, change and delete topics");
   topics->require_subcommand(1);
   std::string name;
   int64_t partitions = 0;
@@ -144,6 +145,10 @@ std::optional<Command> parse_commands(int argc, char** argv, int& exit_code) {
   create->add_option("-p,--partitions", partitions, "How many partitions; left out: the node's default")
       ->check(CLI::Range(1, 1'000'000));
   create->add_option("--set", settings, "A setting: mode=persistent, retention_ms=86400000; may be given several times");
+  CLI::App* set = topics->add_subcommand("set", "Change settings of a stream while it runs, its mode too");
+  set->add_option("name", name, "Its name")->required();
+  set->add_option("settings", settings, "mode=hybrid, retention_ms=86400000; without a value, retention_ms=, the default")
+      ->required();
   CLI::App* remove = topics->add_subcommand("delete", "Delete a stream and its records");
   remove->add_option("name", name, "Its name")->required();
   CLI::App* retained = app.add_subcommand("retained", "List and clear retained messages");
@@ -307,6 +312,22 @@ std::optional<Command> parse_commands(int argc, char** argv, int& exit_code) {
     command.show = Show::topic_list;
   } else if (describe->parsed()) {
     command.request.path = topic_target;
+    command.show = Show::topic;
+  } else if (set->parsed()) {
+    Json body = {{"settings", Json::object()}};
+    for (const std::string& setting : settings) {
+      const size_t equals = setting.find('=');
+      if (equals == std::string::npos || equals == 0) {
+        fmt::print(stderr, "{}: a setting is given as name=value\n", setting);
+        exit_code = 2;
+        return std::nullopt;
+      }
+      const std::string value = setting.substr(equals + 1);
+      body["settings"][setting.substr(0, equals)] = value.empty() ? Json() : Json(value);
+    }
+    command.request.method = "PATCH";
+    command.request.path = topic_target;
+    command.request.body = body.dump(-1, ' ', false, Json::error_handler_t::replace);
     command.show = Show::topic;
   } else if (create->parsed()) {
     Json body = {{"name", name}};

@@ -33,6 +33,10 @@ TEST(Commands, BecomeRequests) {
   EXPECT_EQ(create->request.method, "POST");
   EXPECT_EQ(create->request.body, R"({"name":"a b","partitions":4,"settings":{"mode":"memory","retention_ms":"5"}})");
 
+  auto set = parse({"topics", "set", "a b", "mode=hybrid", "retention_ms="});
+  EXPECT_EQ(set->request.method, "PATCH");
+  EXPECT_EQ(set->request.path, "/api/v1/topics/a%20b");
+  EXPECT_EQ(set->request.body, R"({"settings":{"mode":"hybrid","retention_ms":null}})");
   auto remove = parse({"topics", "delete", "a/b"});
   ASSERT_TRUE(remove);
   EXPECT_EQ(remove->request.method, "DELETE");

@@ -47,7 +47,8 @@ struct TopicFacts {
 };
 struct DescribeTopics {
   bool all = false;
-  bool with_light = false;  // with `all`: light topics too
+  bool with_unstored = false;  // streams of mode none too: else they are unknown, as to those who read and write records
+  bool with_light = false;     // with `all`: light topics too
   std::vector<TopicRef> topics;
   bool auto_create = false;  // asked by the client; the broker's option has the last word
 };

@@ -20,13 +20,18 @@ const Row* find(const Row (&rows)[N], std::string_view Row::* name, std::string_
 
 }  // namespace
 
-const TopicSetting kTopicSettings[15] = {
+const TopicSetting kTopicSettings[17] = {
     {"cleanup.policy", "cleanup_policy", ConfigType::list, "log.cleanup.policy",
      "delete drops old records, compact keeps of each key the newest; both, or none, may be given."},
     {"delete.retention.ms", "delete_retention_ms", ConfigType::int64, "log.cleaner.delete.retention.ms",
      "How long compaction leaves a tombstone after it first met it."},
     {"errors.deadletterqueue.group.enable", "takes_dead_letters", ConfigType::boolean, "",
      "Whether dead letters of share groups may be written to it."},
+    {"flush.messages", "flush_messages", ConfigType::int64, "log.flush.interval.messages",
+     "Mode hybrid: fewer messages than this may be acknowledged and not synced. In mode persistent what is acknowledged is "
+     "synced."},
+    {"flush.ms", "flush_ms", ConfigType::int64, "log.flush.interval.ms",
+     "Mode hybrid: what is acknowledged is synced within this time. In mode persistent it is synced before."},
     {"max.compaction.lag.ms", "compaction_lag_max_ms", ConfigType::int64, "log.cleaner.max.compaction.lag.ms",
      "Age at which records are compacted, however few they are."},
     {"max.message.bytes", "message_bytes_max", ConfigType::int32, "message.max.bytes", "Largest record batch taken, as stored."},
@@ -43,7 +48,7 @@ const TopicSetting kTopicSettings[15] = {
     {"retention.bytes", "retention_bytes", ConfigType::int64, "log.retention.bytes",
      "Size of a partition above which the oldest segments are dropped; -1 keeps them."},
     {"retention.ms", "retention_ms", ConfigType::int64, "log.retention.ms", "Age at which records are dropped; -1 keeps them."},
-    {"robustmq.mode", "mode", ConfigType::string, "robustmq.mode", "What an ack means: none, memory or persistent."},
+    {"robustmq.mode", "mode", ConfigType::string, "robustmq.mode", "What an ack means: none, memory, hybrid or persistent."},
     {"segment.bytes", "segment_bytes", ConfigType::int32, "log.segment.bytes", "Size at which a segment is sealed."},
     {"segment.ms", "segment_ms", ConfigType::int64, "log.roll.ms", "Age at which a segment is sealed."},
 };
@@ -51,16 +56,13 @@ const TopicSetting kTopicSettings[15] = {
 namespace {
 constexpr double kInt32 = INT32_MAX;
 constexpr double kInt64 = 9223372036854775807.0;
-constexpr std::string_view kForever = "9223372036854775807";
 }  // namespace
 
-const KeptTopicSetting kKeptTopicSettings[17] = {
+const KeptTopicSetting kKeptTopicSettings[15] = {
     {"compression.gzip.level", "-1", ConfigType::int32, -1, 9, "Batches are stored as the producer compressed them."},
     {"compression.lz4.level", "9", ConfigType::int32, 1, 17, "Batches are stored as the producer compressed them."},
     {"compression.zstd.level", "3", ConfigType::int32, -131072, 22, "Batches are stored as the producer compressed them."},
     {"file.delete.delay.ms", "60000", ConfigType::int64, 0, kInt64, "Files go at once; who reads one keeps it."},
-    {"flush.messages", kForever, ConfigType::int64, 1, kInt64, "What is acknowledged is synced already."},
-    {"flush.ms", kForever, ConfigType::int64, 0, kInt64, "What is acknowledged is synced already."},
     {"follower.replication.throttled.replicas", "", ConfigType::list, 0, 0, "There is one replica."},
     {"index.interval.bytes", "4096", ConfigType::int32, 0, kInt32, "An option of the node."},
     {"leader.replication.throttled.replicas", "", ConfigType::list, 0, 0, "There is one replica."},

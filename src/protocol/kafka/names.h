@@ -43,8 +43,8 @@ struct FixedSetting {
   std::string_view doc;
 };
 
-extern const TopicSetting kTopicSettings[15];
-extern const KeptTopicSetting kKeptTopicSettings[17];
+extern const TopicSetting kTopicSettings[17];
+extern const KeptTopicSetting kKeptTopicSettings[15];
 extern const FixedSetting kFixedTopicSettings[3];
 
 const TopicSetting* topic_setting_of_kafka(std::string_view kafka_name);

@@ -101,7 +101,7 @@ TEST(Case63Configs, AlterConfigsReplacesAllSettings) {
     EXPECT_EQ(asked.topics[0].changes[2].name, "cleanup_policy");
     EXPECT_EQ(asked.topics[0].changes[0].name, "retention_ms");
     EXPECT_EQ(asked.topics[0].changes[0].value, "5");
-    EXPECT_EQ(asked.topics[0].changes[1].name, "kept.flush.ms");
+    EXPECT_EQ(asked.topics[0].changes[1].name, "flush_ms");
     link.reply_to_taken(broker::ConfiguredTopics{{{}}});
     const auto answer = link.take<AlterConfigsResponse>(version);
     EXPECT_EQ(answer.fault, "");
@@ -162,9 +162,10 @@ TEST(Case63Configs, IncrementalAppendsToAndSubtractsFromLists) {
 }
 
 TEST(Case63Configs, SettingsWithoutEffectAreCheckedAsKafkaDoes) {
-  EXPECT_EQ(read_topic_setting("flush.messages", "1").our_name, "kept.flush.messages");
-  EXPECT_NE(read_topic_setting("flush.messages", "0").problem, "");
-  EXPECT_NE(read_topic_setting("flush.messages", "many").problem, "");
+  EXPECT_EQ(read_topic_setting("flush.messages", "1").our_name, "flush_messages");
+  EXPECT_EQ(read_topic_setting("index.interval.bytes", "1").our_name, "kept.index.interval.bytes");
+  EXPECT_NE(read_topic_setting("index.interval.bytes", "-1").problem, "");
+  EXPECT_NE(read_topic_setting("index.interval.bytes", "many").problem, "");
   EXPECT_NE(read_topic_setting("preallocate", "yes").problem, "");
   EXPECT_EQ(read_topic_setting("segment.index.bytes", "2147483647").problem, "");
   EXPECT_NE(read_topic_setting("segment.index.bytes", "2147483648").problem, "");
