@@ -92,16 +92,13 @@ class Streams {
     FollowedHere known;
     bool is_opening = false;
     storage::Durability opened_as = storage::Durability::synced;
-    // How sessions are owed what is appended: by reference to what is durable with its ack, else as copies. Batches below
-    // `way_since` were on their way when the mode changed.
-    Offset way_since = 0;
-    bool referred_before = false;
-    bool refers(Offset base) const { return base < way_since ? referred_before : topic->config.mode == meta::Mode::persistent; }
     // Gives the spool what is to be said of failed references, where that is due.
     bool write_void(const ShardId& id, const Bytes& batch);
     void end_references(const ShardId& id);
 
-    std::deque<std::pair<Offset, uint64_t>> referred;  // batches under way that sessions wait for: base, the spool's ticket
+    // Batches under way that sessions are owed by reference, as the mode was when they went to the log: base, the spool's ticket
+    // (0: nobody waits). What is not here is owed as copies.
+    std::deque<std::pair<Offset, uint64_t>> referred;
     // References from there on were written, and their batches failed: the spool is told before a batch that gets their offsets.
     std::optional<Offset> void_from;
     uint64_t void_ticket = 0;  // of that; 0: not yet told
