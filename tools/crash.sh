@@ -12,4 +12,4 @@ python3 tests/e2e/crash.py --server "$server" --power-cut --expect-loss
 CHAIN_KILLS="${CHAIN_KILLS:-100}" SHARE_KILLS="${SHARE_KILLS:-100}" python3 tests/e2e/run.py --server "$server" --rounds 0 \
   --only transactions_test.Crashes --only shares_test.Shares.test_each_record_is_accepted_once_over_kills
 tools/build.sh dev robust
-python3 tests/e2e/run.py --server build/dev/bin/robust-server --rounds 0 --only failpoints_test
+FAILPOINTS=all python3 tests/e2e/run.py --server build/dev/bin/robust-server --rounds 0 --only failpoints_test

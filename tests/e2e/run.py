@@ -18,7 +18,7 @@ import unittest
 import warnings
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-MODULES = ("checker_test", "story_test", "node_test", "interop_test", "listeners_test", "quic_test", "users_test", "light_test", "sessions_test", "extensions_test", "streams_test",
+MODULES = ("checker_test", "story_test", "node_test", "interop_test", "listeners_test", "quic_test", "users_test", "light_test", "modes_test", "sessions_test", "extensions_test", "streams_test",
            "queues_test", "consumers_test", "shares_test", "quotas_test", "transactions_test", "failpoints_test", "compaction_test", "badinput_test")
 
 
@@ -108,8 +108,8 @@ class Lanes:
 
 def run_all(rounds, soak_seconds):
     """Each module in a process of its own: two of them load different versions of one client library. They wait much of their time, so
-    they run two at a time, with the soak beside them."""
-    aside, lanes = Lanes(1), Lanes(2)
+    they run some at a time, with the soak beside them."""
+    aside, lanes = Lanes(1), Lanes(3)
     if soak_seconds:
         aside.start("soak", ["nice", sys.executable, os.path.join(HERE, "soak.py"), "--seconds", str(soak_seconds)])
     if rounds:
