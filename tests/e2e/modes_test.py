@@ -18,7 +18,6 @@ except ImportError:  # it is Debian's, and this is another python3
         raise
     os.execv("/usr/bin/python3", ["/usr/bin/python3", *sys.argv])
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewTopic
-from kafka.structs import TopicPartition
 
 from broker import Broker, find_binary, scratch
 
@@ -109,21 +108,16 @@ class ModesTest(unittest.TestCase):
         self.assertEqual(status, 200, answer)
         self.assertEqual(answer["mode"], mode)
 
-    def read(self, topic, partitions=2):
+    def read(self, topic):
         """Values by (partition, offset), as a consumer comes by them from the first to the last."""
-        consumer = kafka.KafkaConsumer(bootstrap_servers=self.server, enable_auto_commit=False, auto_offset_reset="none")
-        parts = [TopicPartition(topic, n) for n in range(partitions)]
-        consumer.assign(parts)
-        consumer.seek_to_beginning()
-        ends = consumer.end_offsets(parts)
-        found, deadline = {}, time.monotonic() + WAIT
-        while any(consumer.position(part) < ends[part] for part in parts):
-            self.assertLess(time.monotonic(), deadline, {part: (consumer.position(part), ends[part]) for part in parts})
-            for part, records in consumer.poll(200).items():
-                for record in records:
-                    self.assertNotIn((part.partition, record.offset), found)
-                    found[part.partition, record.offset] = record.value
-        consumer.close()
+        # By kcat: Debian's python-kafka fails on an answer of empty batches alone, which a gap at the end of a partition is.
+        out = subprocess.run(["kcat", "-b", self.server, "-t", topic, "-C", "-e", "-q", "-o", "beginning", "-f", "%p %o %s\n"],
+                             stdout=subprocess.PIPE, check=True, timeout=WAIT).stdout
+        found = {}
+        for line in out.splitlines():
+            partition, offset, value = line.split(b" ", 2)
+            self.assertNotIn((int(partition), int(offset)), found)
+            found[int(partition), int(offset)] = value
         return found
 
     def test_no_record_is_lost_while_the_mode_goes_round(self):
@@ -167,7 +161,7 @@ class ModesTest(unittest.TestCase):
         time.sleep(0.3)
         self.broker.kill9()
         self.broker.start()
-        self.assertEqual([value for _, value in sorted(self.read(topic, 1).items())], [b"one", b"two"])
+        self.assertEqual([value for _, value in sorted(self.read(topic).items())], [b"one", b"two"])
         kcat[2] = self.server
         subprocess.run(kcat, input=b"three\n", check=True, timeout=WAIT)
         self.broker.stop()
@@ -187,7 +181,7 @@ class ModesTest(unittest.TestCase):
         self.set_mode(topic, "persistent")
         self.broker.kill9()
         self.broker.start()
-        self.assertEqual([value for _, value in sorted(self.read(topic, 1).items())], [b"before", b"after"])
+        self.assertEqual([value for _, value in sorted(self.read(topic).items())], [b"before", b"after"])
 
     def test_what_is_not_built_is_refused(self):
         topic = self.create(1)
