@@ -99,18 +99,16 @@ TEST_P(Modes, AStoredSessionGetsEveryAcknowledgedMessage) {
     Client* publisher = &connect("p");
     for (int step = 0; step < 40; ++step) {
       // A change while messages are on their way.
-      std::optional<Code> changed;
       if (random() % 6 == 0) {
         ConfigureTopics request{{{"orders", false, {{"mode", modes[random() % 4], {}}}}}, false};
         Client& admin = connect("admin");
-        admin.hall->execute(admin.context, std::move(request),
-                            [&](Reply reply) { changed = std::get<ConfiguredTopics>(reply).topics.at(0).code; });
+        admin.hall->execute(admin.context, std::move(request), [](const Reply&) {});
       }
       const std::string value = std::to_string(++number);
       if (publish(*publisher, "orders", value) == Code::ok) acknowledged.insert(value);
       if (random() % 8 == 0) world.run_for(Duration::micros(static_cast<int64_t>(random() % 40'000)));
       if (random() % 3 != 0) continue;
-      world.run_until([&] { return !changed || *changed != Code::timed_out; }, Duration::millis(1));
+      world.run_for(Duration::millis(1));
     }
     world.run_for(Duration::millis(static_cast<int64_t>(random() % 3)));
     if (random() % 3 != 0) restart(random() % 2 == 0 ? CrashKind::power : CrashKind::process);

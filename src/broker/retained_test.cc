@@ -223,7 +223,7 @@ TEST_P(RetainedTest, TheNewestStaysTheLastWhatAFollowerSees) {
               Code::ok);
   }
   client.is_taking = true;
-  rig_.settle();
+  rig_.settle(Duration::millis(200));  // a connection that took nothing is looked at every 128 ms
   Found last;
   for (const RigClient::Got& got : client.got) last[got.topic] = got.value;
   ASSERT_EQ(last.size(), 100u);

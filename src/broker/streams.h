@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/lazy_deque.h"
 #include "broker/fan_out.h"
 #include "broker/options.h"
 #include "meta/meta.h"
@@ -98,7 +99,7 @@ class Streams {
 
     // Batches under way that sessions are owed by reference, as the mode was when they went to the log: base, the spool's ticket
     // (0: nobody waits). What is not here is owed as copies.
-    std::deque<std::pair<Offset, uint64_t>> referred;
+    LazyDeque<std::pair<Offset, uint64_t>> referred;
     // References from there on were written, and their batches failed: the spool is told before a batch that gets their offsets.
     std::optional<Offset> void_from;
     uint64_t void_ticket = 0;  // of that; 0: not yet told

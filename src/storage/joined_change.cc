@@ -84,12 +84,12 @@ class JoinedLog::Changing final : public Activity {
     // What is on its way to the disk stays in memory.
     JoinedLog* log = self_.get();
     const Offset first = log->tail_begin();
-    std::deque<Unsynced> tail = std::move(log->tail_);
+    LazyDeque<Unsynced> tail = std::move(log->tail_);
     log->forget_tail();
     log->begin_memory(first);
     for (const Unsynced& each : tail) log->memory_->append_now(each.batch);
-    for (Unsynced& each : tail) {
-      if (each.done && self_.get()) each.done({});
+    for (size_t i = 0; i < tail.size(); ++i) {
+      if (tail[i].done && self_.get()) tail[i].done({});
     }
     for (Awaited& each : self_.get() ? std::exchange(self_.get()->awaited_, {}) : std::vector<Awaited>()) each.done({});
     co_return Status();

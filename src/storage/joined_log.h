@@ -19,7 +19,6 @@
 // behind them. Where limits dropped records in memory, and a durable part lies below, readers begin behind (Bounds::whole_from).
 #pragma once
 
-#include <deque>
 #include <memory>
 #include <set>
 #include <utility>
@@ -27,6 +26,7 @@
 
 #include "base/anchor.h"
 #include "base/describe.h"
+#include "base/lazy_deque.h"
 #include "runtime/core.h"
 #include "runtime/timer.h"
 #include "storage/log.h"
@@ -171,7 +171,7 @@ class JoinedLog final : public Log {
   Offset floor_ = 0;
   Offset whole_from_ = 0;
 
-  std::deque<Unsynced> tail_;
+  LazyDeque<Unsynced> tail_;
   uint64_t tail_bytes_ = 0;
   uint64_t tail_records_ = 0;
   size_t waiting_in_tail_ = 0;  // batches at its end that are not acknowledged
@@ -184,7 +184,7 @@ class JoinedLog final : public Log {
   bool is_changing_ = false;
   bool is_copying_ = false;
   bool is_gated_ = false;
-  std::deque<Gated> gated_;
+  LazyDeque<Gated> gated_;
   Offset gated_end_ = 0;
   Callback<void(Status)> change_done_;
   runtime::Timer pause_timer_;

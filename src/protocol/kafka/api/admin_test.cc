@@ -76,8 +76,8 @@ TEST(CreateTopics, MapsEveryVersion) {
     EXPECT_EQ(configs.at(2).value, "LogAppendTime");
     EXPECT_EQ(configs.at(3).name, "compression.gzip.level");
     EXPECT_FALSE(configs.at(3).read_only);
-    EXPECT_EQ(configs.at(3 + 17).name, "compression.type");
-    EXPECT_TRUE(configs.at(3 + 17).read_only);
+    EXPECT_EQ(configs.at(3 + 15).name, "compression.type");
+    EXPECT_TRUE(configs.at(3 + 15).read_only);
   }
 }
 
@@ -254,7 +254,7 @@ TEST(DescribeConfigs, ListsEverySettingOfATopic) {
     const auto answer = describe(request, version, {{Code::ok, facts("t")}});
     const auto& row = answer.body.results.at(0);
     EXPECT_EQ(row.error_code, 0);
-    EXPECT_EQ(row.configs.size(), 3u + 17 + 3);
+    EXPECT_EQ(row.configs.size(), 3u + 15 + 3);
     const Config* retention = config_of(row, "retention.ms");
     ASSERT_NE(retention, nullptr);
     EXPECT_EQ(retention->value, "1000");
