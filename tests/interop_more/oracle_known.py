@@ -53,8 +53,6 @@ KNOWN = [
     ("ConsumerGroupDescribe", lambda o, us, kafka: "Assigning" in str(kafka), "the state of a consumer group between two heartbeats"),
     ("CreateTopics", lambda o, us, kafka: all(u in (37, 38, 39) and k == 40 for u, k in zip(all_codes(us), all_codes(kafka)) if u != k),
      "numbers of replicas and partitions are refused before a value out of range"),
-    ("InitProducerId", lambda o, us, kafka: o.label.startswith("same") and us["ErrorCode"] in (47, 90) and kafka["ErrorCode"] == 0,
-     "a producer that begins anew while its transaction is open is fenced, where Kafka lets it go on"),
     ("JoinGroup", lambda o, us, kafka: kafka.get("ErrorCode") == -1, "Kafka fails with -1 on a join to a group that another protocol's requests made"),
     ("AlterConfigs", lambda o, us, kafka: (all_codes(us), all_codes(kafka)) == ([40], [17]), "a setting that is none is told before a name that cannot be"),
     ("IncrementalAlterConfigs", lambda o, us, kafka: (all_codes(us), all_codes(kafka)) in (([40], [17]), ([42], [40])), "a setting that is none is told before a name that cannot be"),
